@@ -1,0 +1,35 @@
+# Every target makes .venv when it is not there; nothing else is needed but Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check bench chaos clean
+
+demo: $(STAMP)
+	$(BIN)/farm demo
+
+test: $(STAMP)
+	$(BIN)/pytest
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.bench
+
+chaos: $(STAMP)
+	$(BIN)/pytest tests/acceptance/test_chaos.py -m chaos -s --timeout 3600
+
+# torch first and alone: nothing that is installed later may bring another build of it.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || $(BIN)/pip install --quiet ziglang
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info tests/fake_nvml/build

@@ -1,0 +1,101 @@
+"""The command line. Subcommands live beside this file, in workers.cli and analysis.cli, and are loaded by name only
+when they are called, so that ``farm --help`` stays fast."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, Final
+
+import click
+
+from farm.domain.errors import FarmError
+
+# name -> (module:attribute, the one line that `farm --help` shows). A test holds both against the code.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "coordinator": ("farm.cli.coordinator:coordinator", "Send jobs to the queues, take back lost ones, refit."),
+    "db": ("farm.cli.db:db", "Bring the database to this version."),
+    "demo": ("farm.cli.demo:demo", "The main job on this machine, from nothing."),
+    "doctor": ("farm.cli.doctor:doctor", "Can this host measure? A line each, and what to do."),
+    "down": ("farm.cli.up:down", "Stop the embedded farm."),
+    "flops": ("analysis.cli:flops", "The work of one image."),
+    "jobs": ("farm.cli.jobs:jobs", "List jobs; show every attempt of one."),
+    "law": ("analysis.cli:law", "Fit, validate, show, list and plot the laws."),
+    "measure": ("workers.cli:measure", "Measure one configuration, here, without a queue."),
+    "meter": ("workers.cli:meter", "The GPU energy of any command."),
+    "plan": ("analysis.cli:plan", "The configurations worth measuring next."),
+    "predict": ("analysis.cli:predict", "Joules of a configuration, with an interval."),
+    "report": ("farm.cli.report:report", "What is known, as a document."),
+    "results": ("farm.cli.results:results", "List, export and import measurements."),
+    "serve": ("farm.cli.serve:serve", "What is known, as a live page."),
+    "sweep": ("farm.cli.sweep:sweep", "Submit and watch sweeps."),
+    "up": ("farm.cli.up:up", "Run a whole farm on this machine."),
+    "weights": ("workers.cli:weights", "Fetch pretrained weights beforehand."),
+    "worker": ("workers.cli:worker", "One long-running worker, pinned to one device."),
+    "workers": ("farm.cli.workers:workers", "List and drain workers."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and first lines, and imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from farm.version import __version__, commit
+
+        click.echo(f"joulefarm {__version__} ({commit() or 'installed'})")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Version.")
+def cli() -> None:
+    """Measure and predict the energy of image generation."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point: turns every error into one line on stderr and the agreed exit code (CONTRACT: 0, 1, 2)."""
+    sys.exit(run(argv))
+
+
+def run(argv: list[str] | None = None) -> int:
+    try:
+        outcome: Any = cli.main(args=argv, prog_name="farm", standalone_mode=False)
+        return outcome if isinstance(outcome, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.Abort:
+        return _complain("interrupted", 130)
+    except click.ClickException as error:
+        return _complain(error.format_message(), 2)
+    except FarmError as error:
+        return _complain(str(error), error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output went away (| head): not an error of ours, but nothing more can be written.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get("FARM_DEBUG"):
+            raise
+        return _complain(f"unexpected {type(error).__name__}: {error} (FARM_DEBUG=1 shows where)", 1)
+
+
+def _complain(message: str, code: int) -> int:
+    click.echo("farm: " + " ".join(message.split()), err=True)
+    return code

@@ -1,0 +1,43 @@
+"""What several commands share: the options --db, --broker and --json, and how one JSON document is printed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def db_option(function: F) -> F:
+    return click.option("--db", metavar="URL", help="Database URL (FARM_DATABASE_URL; default: SQLite in FARM_HOME).")(
+        function
+    )
+
+
+def broker_option(function: F) -> F:
+    return click.option("--broker", metavar="URL", help="Broker URL (FARM_BROKER_URL; default: the embedded one).")(
+        function
+    )
+
+
+def json_option(function: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(function)
+
+
+def emit_json(document: Any) -> None:
+    """Print exactly one JSON document on stdout; NaN and infinities become null, since they are not JSON."""
+    click.echo(json.dumps(_finite(document), indent=2, default=str, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return value

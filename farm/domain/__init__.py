@@ -1,0 +1,50 @@
+"""Value types and their rules. Standard library only; imports nothing else of the project."""
+
+from farm.domain.configuration import PRECISIONS, SIZES, WEIGHTS, Configuration
+from farm.domain.errors import (
+    AttemptError,
+    DeviceLost,
+    FarmError,
+    Infeasible,
+    OperationError,
+    OutOfMemory,
+    RequestError,
+)
+from farm.domain.job import LEGAL_MOVES, TERMINAL, AttemptEnd, Job, JobState
+from farm.domain.measurement import (
+    FLAGS,
+    INFORMING_FLAGS,
+    PHASES,
+    SPOILING_FLAGS,
+    Failure,
+    Measurement,
+    PhaseEnergy,
+    origin,
+)
+
+__all__ = [
+    "FLAGS",
+    "INFORMING_FLAGS",
+    "LEGAL_MOVES",
+    "PHASES",
+    "PRECISIONS",
+    "SIZES",
+    "SPOILING_FLAGS",
+    "TERMINAL",
+    "WEIGHTS",
+    "AttemptEnd",
+    "AttemptError",
+    "Configuration",
+    "DeviceLost",
+    "Failure",
+    "FarmError",
+    "Infeasible",
+    "Job",
+    "JobState",
+    "Measurement",
+    "OperationError",
+    "OutOfMemory",
+    "PhaseEnergy",
+    "RequestError",
+    "origin",
+]

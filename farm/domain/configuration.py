@@ -1,0 +1,147 @@
+"""A configuration: one point of a sweep, and the identity under which it is measured once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, Self
+
+from farm.domain.errors import RequestError
+
+PRECISIONS: Final = ("fp16", "bf16", "fp32")
+WEIGHTS: Final = ("random", "pretrained")
+SIZES: Final = ("full", "nano")
+
+# Bounds are far beyond any published use; they exist so that a slipped digit is refused, not queued.
+MAX_SIDE: Final = 8192
+MAX_STEPS: Final = 1000
+MAX_PROMPTS: Final = 1_000_000
+MAX_BATCH: Final = 1024
+MAX_SEED: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Configuration:
+    """What is measured. Two equal configurations are the same measurement; replicates are more jobs of one."""
+
+    model: str  # catalog name
+    gpu: str  # catalog name of the GPU type that is measured, not the queue it travels by
+    width: int  # pixels
+    height: int  # pixels
+    steps: int  # denoising steps
+    precision: str  # fp16, bf16 or fp32
+    cfg: bool  # classifier-free guidance, truly on or off
+    prompts: int  # images in total
+    batch: int = 1  # images at once
+    weights: str = "random"  # random or pretrained
+    size: str = "full"  # full or nano
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("model", "gpu"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value or len(value) > 200:
+                raise RequestError(name, value, "a name from the catalog")
+        _whole("width", self.width, 8, MAX_SIDE)
+        _whole("height", self.height, 8, MAX_SIDE)
+        _whole("steps", self.steps, 1, MAX_STEPS)
+        _whole("prompts", self.prompts, 1, MAX_PROMPTS)
+        _whole("batch", self.batch, 1, MAX_BATCH)
+        _whole("seed", self.seed, 0, MAX_SEED)
+        _one_of("precision", self.precision, PRECISIONS)
+        _one_of("weights", self.weights, WEIGHTS)
+        _one_of("size", self.size, SIZES)
+        if not isinstance(self.cfg, bool):
+            raise RequestError("cfg", self.cfg, "true or false")
+        if self.batch > self.prompts:
+            raise RequestError("batch", self.batch, f"at most prompts ({self.prompts})")
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    @property
+    def key(self) -> str:
+        """Identity: 32 hex digits of the SHA-256 of the canonical JSON of all fields."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def pipeline(self) -> tuple[str, str, str, str]:
+        """What a worker keeps loaded: a change of any of these is a pipeline load."""
+        return (self.model, self.precision, self.size, self.weights)
+
+    def label(self) -> str:
+        """For one line of a log: ``flux 512x512 T20 fp16 cfg N25``."""
+        parts = [self.model, f"{self.width}x{self.height}", f"T{self.steps}", self.precision]
+        parts += ["cfg"] if self.cfg else []
+        parts += [f"N{self.prompts}"] + ([f"B{self.batch}"] if self.batch > 1 else [])
+        return " ".join(parts + ([self.size] if self.size != "full" else []))
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_mapping(cls, row: Mapping[str, Any]) -> Self:
+        """From a row of a table or a JSON document; takes ``resolution`` for a square, texts for numbers.
+
+        Keys that are no field of a configuration are ignored. Raises RequestError naming the field.
+        """
+        known = {f.name for f in fields(cls)}
+        values = {k: v for k, v in row.items() if k in known and not _absent(v)}
+        side = row.get("resolution")
+        if not _absent(side):
+            for axis in ("width", "height"):
+                values.setdefault(axis, side)
+        for name in ("model", "gpu", "width", "height", "steps", "precision", "cfg", "prompts"):
+            if name not in values:
+                label = "resolution" if name in ("width", "height") else name
+                raise RequestError(label, None, "required")
+        for name in ("width", "height", "steps", "prompts", "batch", "seed"):
+            if name in values:
+                values[name] = parse_whole(name, values[name])
+        values["cfg"] = parse_switch("cfg", values["cfg"])
+        for name in ("model", "gpu", "precision", "weights", "size"):
+            if name in values:
+                values[name] = str(values[name]).strip()
+        return cls(**values)
+
+
+def parse_whole(field: str, value: Any) -> int:
+    """A whole number from an int, an integral float or its text."""
+    if isinstance(value, bool):
+        raise RequestError(field, value, "a whole number")
+    try:
+        number = float(value)
+        if math.isfinite(number) and number == int(number):
+            return int(value) if isinstance(value, int) else int(number)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise RequestError(field, value, "a whole number")
+
+
+def parse_switch(field: str, value: Any) -> bool:
+    """True or false from a bool, 0/1 or its usual texts."""
+    text = str(value).strip().lower()
+    if text in ("1", "true", "yes", "on", "1.0"):
+        return True
+    if text in ("0", "false", "no", "off", "0.0"):
+        return False
+    raise RequestError(field, value, "0 or 1")
+
+
+def _absent(value: Any) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def _whole(field: str, value: Any, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise RequestError(field, value, f"a whole number from {low} to {high}")
+
+
+def _one_of(field: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise RequestError(field, value, f"one of {', '.join(allowed)}")

@@ -1,0 +1,65 @@
+"""Every error the project raises on purpose.
+
+FarmError
+├── RequestError        the request was wrong            exit 2, one line: field, value, remedy
+├── OperationError      the request was fine, the world was not (broker down, disk full)   exit 1
+└── AttemptError        one attempt at a job ended without a measurement; says whether another may succeed
+    ├── OutOfMemory     does not fit this device: never retried
+    ├── Infeasible      cannot run at all here (missing weights, wrong version): never retried
+    └── DeviceLost      the GPU fell off the bus, the driver was reset: retried
+"""
+
+from __future__ import annotations
+
+
+class FarmError(Exception):
+    """Base of all errors that are shown to a user as one line, without a traceback."""
+
+    exit_code = 1
+
+
+class RequestError(FarmError):
+    """What was asked for is wrong: names the field, the value and what would be right."""
+
+    exit_code = 2
+
+    def __init__(self, field: str, value: object, remedy: str) -> None:
+        self.field = field
+        self.value = value
+        self.remedy = remedy
+        super().__init__(f"{field}: {_shorten(value)}: {remedy}")
+
+
+class OperationError(FarmError):
+    """The request was fine but could not be carried out."""
+
+
+class AttemptError(FarmError):
+    """One attempt ended without a measurement."""
+
+    reason = "error"
+    retry = True
+
+
+class OutOfMemory(AttemptError):
+    reason = "out_of_memory"
+    retry = False
+
+    def __init__(self, message: str, *, peak_bytes: int | None = None) -> None:
+        self.peak_bytes = peak_bytes
+        super().__init__(message)
+
+
+class Infeasible(AttemptError):
+    reason = "infeasible"
+    retry = False
+
+
+class DeviceLost(AttemptError):
+    reason = "device_lost"
+
+
+def _shorten(value: object, limit: int = 120) -> str:
+    text = " ".join(str(value).split()) if isinstance(value, str) else repr(value)
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

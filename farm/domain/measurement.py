@@ -1,0 +1,99 @@
+"""What an attempt found: energy with its uncertainty, phase by phase, and under which circumstances."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Self
+
+from farm.domain.configuration import Configuration
+from farm.domain.errors import RequestError
+
+PHASES: Final = ("text", "denoise", "decode")
+
+# The row is kept, but fits leave it out.
+SPOILING_FLAGS: Final = frozenset(
+    {
+        "counter_reset", "counter_frozen", "counter_power_disagree", "gpu_lost", "throttled_thermal", "throttled_brake",
+        "foreign_process", "mig_enabled", "idle_drift", "window_too_short", "wrong_device", "nonfinite_output",
+    }
+)  # fmt: skip
+# The row is good; estimated and simulated rows are fitted only among their own kind.
+INFORMING_FLAGS: Final = frozenset({"counter_unsupported", "throttled_power_cap", "estimated", "simulated"})
+FLAGS: Final = SPOILING_FLAGS | INFORMING_FLAGS
+
+
+def origin(flags: frozenset[str] | set[str] | tuple[str, ...]) -> str:
+    """``measured``, ``estimated`` or ``simulated``: rows of different origin are never fitted together."""
+    return "simulated" if "simulated" in flags else "estimated" if "estimated" in flags else "measured"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhaseEnergy:
+    """One phase, all prompts of one pass together, above idle."""
+
+    joules: float | None  # None: not known, never 0 for unknown
+    seconds: float
+    std_joules: float | None = None  # standard uncertainty
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """The accepted finding of an attempt. Energies are of all prompts together, idle subtracted, in joules."""
+
+    measurement_id: str  # unique; rows with the same id are duplicates
+    configuration: Configuration
+    energy_joules: float | None
+    energy_std_joules: float | None  # standard uncertainty: tick, sensor duty, idle, repeats
+    systematic_percent: float | None = None  # sensor gain error, stated apart: it does not average out
+    idle_watts: float | None  # weights resident
+    idle_watts_std: float | None = None
+    cold_idle_watts: float | None = None  # no context on the device
+    duration_seconds: float  # of one pass over all prompts, synchronised
+    phases: Mapping[str, PhaseEnergy] = field(default_factory=dict)  # keys of PHASES
+    forwards: int | None = None  # denoiser forward calls of one pass
+    forward_batch: int | None = None  # samples in each of them
+    repeats: int = 1  # passes that were averaged
+    stop_reason: str = ""  # why no further pass was made
+    meter: str
+    flags: tuple[str, ...] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    measured_at: str  # ISO 8601, UTC
+
+    def __post_init__(self) -> None:
+        unknown = set(self.flags) - FLAGS
+        if unknown:
+            raise RequestError("flags", sorted(unknown), f"flags are {', '.join(sorted(FLAGS))}")
+        for name in ("energy_joules", "energy_std_joules", "idle_watts"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise RequestError(name, value, "a finite number, or null when it is not known")
+
+    @property
+    def spoiled(self) -> bool:
+        return self.energy_joules is None or not SPOILING_FLAGS.isdisjoint(self.flags)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready document: the configuration's keys beside the measurement's, as `farm measure --json` prints."""
+        document = asdict(self)
+        configuration = document.pop("configuration")
+        return {**configuration, **document, "flags": list(self.flags)}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        names = {f for f in cls.__dataclass_fields__ if f != "configuration"}
+        values = {k: v for k, v in document.items() if k in names}
+        values["phases"] = {k: PhaseEnergy(**v) for k, v in (document.get("phases") or {}).items()}
+        values["flags"] = tuple(document.get("flags") or ())
+        return cls(configuration=Configuration.from_mapping(document), **values)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """An attempt that found nothing, as a value."""
+
+    reason: str  # a value of AttemptEnd
+    message: str  # one line
+    retry: bool
+    detail: Mapping[str, Any] = field(default_factory=dict)  # peak_bytes, environment, ...

@@ -1,0 +1,127 @@
+"""One typed settings object: environment variables FARM_*, then ``FARM_HOME/farm.toml``, then the defaults here."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from farm.domain.errors import RequestError
+
+
+def default_home() -> Path:
+    """FARM_HOME, or ~/.local/share/joulefarm."""
+    return Path(os.environ.get("FARM_HOME") or "~/.local/share/joulefarm").expanduser()
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Durations are in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="FARM_", extra="ignore")
+
+    home: Path = Field(default_factory=default_home)
+    database_url: SecretStr | None = None  # default: SQLite in home
+    database_url_file: Path | None = None  # a file that holds it, so that no process list shows it
+    broker_url: SecretStr | None = None  # default: the embedded broker of home
+    broker_url_file: Path | None = None
+
+    lease_seconds: float = Field(default=120.0, gt=0)  # a worker silent for so long has lost its job
+    heartbeat_seconds: float = Field(default=20.0, gt=0)
+    tick_seconds: float = Field(default=2.0, gt=0)  # coordinator: reap, top up, look for results
+    doorbell_grace_seconds: float = Field(default=60.0, gt=0)  # a doorbell unanswered for so long was lost
+    refit_seconds: float = Field(default=30.0, gt=0)  # at most one refit in so long
+    max_attempts: int = Field(default=3, ge=1, le=100)
+    visibility_timeout_seconds: float = Field(default=14400.0, gt=0)
+    on_sigterm: Literal["requeue", "drain"] = "requeue"  # what a stopping worker does with its running job
+    foreign_processes: Literal["refuse", "wait", "allow"] = "refuse"
+    idle_seconds: float = Field(default=20.0, gt=0)  # idle baseline on each side of a measurement, on NVML
+    spool_drain_seconds: float = Field(default=5.0, gt=0)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _FarmToml(settings_cls)
+
+    @property
+    def spool(self) -> Path:
+        return self.home / "spool"
+
+    @property
+    def run(self) -> Path:
+        """Sockets, pid files, the embedded broker's state."""
+        return self.home / "run"
+
+    def database(self) -> str:
+        """The database URL; SQLite in home by default."""
+        return _secret(self.database_url, self.database_url_file) or f"sqlite:///{self.home / 'farm.db'}"
+
+    def broker(self) -> str | None:
+        """The broker URL, None for the embedded one."""
+        return _secret(self.broker_url, self.broker_url_file)
+
+    def prepare_home(self) -> Path:
+        """Create home, readable by its owner only. RequestError where it cannot be written."""
+        try:
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.home.chmod(0o700)
+        except OSError as error:
+            raise RequestError(
+                "FARM_HOME", str(self.home), f"a folder that can be written ({error.strerror})"
+            ) from None
+        if not os.access(self.home, os.W_OK | os.X_OK):
+            raise RequestError("FARM_HOME", str(self.home), "a folder that can be written")
+        return self.home
+
+
+class _FarmToml(PydanticBaseSettingsSource):
+    """``farm.toml`` in the farm's home; unknown keys are refused."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError  # the whole file is read at once, below
+
+    def __call__(self) -> dict[str, Any]:
+        path = default_home() / "farm.toml"
+        try:
+            data = tomllib.loads(path.read_text())
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise RequestError("farm.toml", str(path), f"readable TOML ({error})") from None
+        unknown = sorted(set(data) - set(self.settings_cls.model_fields))
+        if unknown:
+            raise RequestError(
+                "farm.toml", unknown[0], f"known keys: {', '.join(sorted(self.settings_cls.model_fields))}"
+            )
+        return data
+
+
+def load(**overrides: Any) -> Settings:
+    """The settings of this process. RequestError, naming the variable, for a value that cannot be."""
+    try:
+        return Settings(**{k: v for k, v in overrides.items() if v is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "FARM_" + str(first["loc"][0]).upper()
+        raise RequestError(name, first.get("input"), first["msg"].lower()) from None
+
+
+def _secret(value: SecretStr | None, path: Path | None) -> str | None:
+    if value is not None and value.get_secret_value():
+        return value.get_secret_value()
+    if path is None:
+        return None
+    try:
+        return path.read_text().strip() or None
+    except OSError as error:
+        raise RequestError("secret file", str(path), f"a readable file ({error.strerror})") from None
