@@ -82,6 +82,8 @@ def run(argv: list[str] | None = None) -> int:
         return stop.exit_code
     except click.Abort:
         return _complain("interrupted", 130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        return _no_command(error.ctx)
     except click.ClickException as error:
         return _complain(error.format_message(), 2)
     except FarmError as error:
@@ -94,6 +96,15 @@ def run(argv: list[str] | None = None) -> int:
         if os.environ.get("FARM_DEBUG"):
             raise
         return _complain(f"unexpected {type(error).__name__}: {error} (FARM_DEBUG=1 shows where)", 1)
+
+
+def _no_command(ctx: click.Context | None) -> int:
+    """``farm`` alone shows its help; ``farm sweep`` alone is a request that lacks a word."""
+    if ctx is None or ctx.parent is None:
+        click.echo(cli.get_help(ctx or click.Context(cli, info_name="farm")))
+        return 0
+    names = ctx.command.list_commands(ctx) if isinstance(ctx.command, click.Group) else []
+    return _complain(f"{ctx.info_name}: a command is missing: one of {', '.join(names)}", 2)
 
 
 def _complain(message: str, code: int) -> int:

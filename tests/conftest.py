@@ -1,0 +1,69 @@
+"""Shared by all tests: one thread a process, a home of its own for every test, the command line in process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pytest  # noqa: E402  (after the threads are set)
+
+FARM = str(Path(sys.executable).with_name("farm"))
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """FARM_HOME of this test; no FARM_* setting of the host reaches it."""
+    for name in list(os.environ):
+        if name.startswith("FARM_"):
+            monkeypatch.delenv(name)
+    path = tmp_path / "home"
+    monkeypatch.setenv("FARM_HOME", str(path))
+    return path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def farm(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run the command line in this process: ``farm("flops", "flux", "--json")``."""
+    from farm.cli import run
+
+    def call(*argv: object) -> Outcome:
+        capfd.readouterr()
+        code = run([str(a) for a in argv])
+        out, err = capfd.readouterr()
+        return Outcome(code, out, err)
+
+    return call
+
+
+@pytest.fixture
+def farm_process() -> Callable[..., Outcome]:
+    """Run the installed command as a process of its own."""
+
+    def call(*argv: object, timeout: float = 120, **environment: str) -> Outcome:
+        done = subprocess.run(
+            [FARM, *map(str, argv)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **environment},
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return call

@@ -1,0 +1,96 @@
+"""The command line as agreed: every command is there, answers --help, and what the root says of it is what it says."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+import pytest
+
+from farm.cli import COMMANDS, cli
+
+AGREED = {
+    "doctor", "demo", "up", "down", "coordinator", "worker", "workers", "jobs", "sweep", "measure", "meter", "results",
+    "flops", "law", "predict", "plan", "report", "db",
+}  # fmt: skip
+SUBCOMMANDS = {
+    "workers": {"list", "drain"},
+    "jobs": {"list", "show"},
+    "sweep": {"submit", "status", "watch", "pause", "resume", "cancel", "retry"},
+    "results": {"list", "export", "import"},
+    "law": {"fit", "validate", "show", "list", "plot"},
+    "db": {"upgrade"},
+}
+JSON = {
+    "doctor", "demo", "workers list", "workers drain", "jobs list", "jobs show", "sweep submit", "sweep status",
+    "sweep watch", "sweep pause", "sweep resume", "sweep cancel", "sweep retry", "measure", "meter", "results list",
+    "results export", "results import", "flops", "law fit", "law validate", "law show", "law list", "law plot",
+    "predict", "plan",
+}  # fmt: skip
+
+
+def command(path: str) -> click.Command:
+    found: click.Command = cli
+    for name in path.split():
+        assert isinstance(found, click.Group)
+        child = found.get_command(click.Context(found), name)
+        assert child is not None, f"no command '{path}'"
+        found = child
+    return found
+
+
+def test_every_agreed_command_is_there():
+    assert not AGREED - set(COMMANDS)
+    for group, names in SUBCOMMANDS.items():
+        found = command(group)
+        assert isinstance(found, click.Group)
+        assert names <= set(found.commands)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_root_says_of_a_command_what_it_says_itself(name):
+    module, attribute = COMMANDS[name][0].split(":")
+    found = getattr(importlib.import_module(module), attribute)
+    assert found.name == name
+    assert found.get_short_help_str(limit=200) == COMMANDS[name][1]
+
+
+@pytest.mark.parametrize("path", sorted(JSON))
+def test_commands_that_scripts_read_take_json(path):
+    assert "--json" in {option for parameter in command(path).params for option in parameter.opts}
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_help(farm, name):
+    outcome = farm(name, "--help")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith("Usage: farm " + name)
+
+
+@pytest.mark.parametrize(
+    ("argv", "names"),
+    [
+        (["no-such-command"], "no-such-command"),
+        (["--no-such-option"], "--no-such-option"),
+        (["flops"], "MODEL"),
+        (["law"], "fit"),
+        (["law", "fit", "--law", "no-such-law"], "no-such-law"),
+        (["sweep", "submit", "no-such-file.yaml"], "no-such-file.yaml"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_exit_2(farm, argv, names):
+    outcome = farm(*argv)
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert len(outcome.err.strip().splitlines()) == 1
+    assert names in outcome.err
+
+
+def test_no_command_shows_the_help(farm):
+    outcome = farm()
+    assert outcome.code == 0
+    assert "Commands:" in outcome.out
+
+
+def test_version(farm):
+    assert farm("--version").out.startswith("joulefarm 0.")
