@@ -200,3 +200,9 @@ def _models(home: str) -> dict[str, Model]:
         except (KeyError, TypeError, ValueError) as error:
             raise RequestError("catalog", str(path), f"the keys of farm/catalog/models/sd2.toml ({error!r})") from error
     return entries
+
+
+def refresh() -> None:
+    """Read the files again: they are read once a process otherwise."""
+    _gpus.cache_clear()
+    _models.cache_clear()

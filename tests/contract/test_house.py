@@ -22,7 +22,7 @@ def name_of(path: Path) -> str:
 
 
 def imports(path: Path, *, module_level: bool) -> set[str]:
-    """Absolute names that a file imports; ``module_level`` leaves out what functions import. Typing alone never counts."""
+    """Absolute names a file imports; ``module_level`` leaves out what functions import. Typing alone never counts."""
     package = name_of(path) if path.name == "__init__.py" else name_of(path).rpartition(".")[0]
     found: set[str] = set()
 

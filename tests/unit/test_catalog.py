@@ -1,0 +1,74 @@
+"""The shipped catalog is complete and consistent; a lab's own file is one more entry."""
+
+from __future__ import annotations
+
+import pytest
+
+from farm import catalog
+from farm.catalog import SHIPPED
+from farm.domain import RequestError
+
+PAPER_MODELS = {"sd2", "sd35", "flux", "qwen"}
+GPUS = {"a100", "a4000", "a6000", "rtx6000-ada", "h100", "h200", "b200", "l40s", "rtx4090", "cpu"}
+
+
+def test_everything_of_the_paper_is_there():
+    assert set(catalog.models()) >= PAPER_MODELS
+    assert set(catalog.gpus()) >= GPUS
+
+
+@pytest.mark.parametrize("name", sorted(GPUS))
+def test_a_gpu_is_plausible_and_states_its_sources(name):
+    gpu = catalog.gpu(name)
+    assert {"memory_bytes", "bandwidth", "board_power_watts", "peak"} <= set(gpu.sources)
+    assert 0 < gpu.idle_watts < gpu.board_power_watts
+    assert gpu.peak["fp32"] <= gpu.peak["tf32"] <= gpu.peak["fp16"] or name == "cpu"
+    assert gpu.power_reading in ("instant", "average_1s")
+    assert 0 < gpu.sensor_duty <= 1
+
+
+@pytest.mark.parametrize(
+    ("nvml_name", "expected"),
+    [
+        ("NVIDIA A100-SXM4-80GB", "a100"),
+        ("NVIDIA A100 80GB PCIe", "a100"),
+        ("NVIDIA RTX A4000", "a4000"),
+        ("NVIDIA RTX A6000", "a6000"),
+        ("NVIDIA RTX 6000 Ada Generation", "rtx6000-ada"),
+        ("NVIDIA H100 80GB HBM3", "h100"),
+        ("NVIDIA H200", "h200"),
+        ("NVIDIA B200", "b200"),
+        ("NVIDIA L40S", "l40s"),
+        ("NVIDIA GeForce RTX 4090", "rtx4090"),
+    ],
+)
+def test_a_device_is_of_one_type(nvml_name, expected):
+    assert [g.name for g in catalog.gpus().values() if g.matches(nvml_name)] == [expected]
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    with pytest.raises(RequestError, match="did you mean flux"):
+        catalog.model("fluxx")
+
+
+def test_a_lab_adds_a_gpu_with_one_file(home):
+    before = catalog.version()
+    folder = home / "catalog" / "gpus"
+    folder.mkdir(parents=True)
+    text = (SHIPPED / "gpus" / "a100.toml").read_text().replace('queue = "a100"', 'queue = "ours"')
+    (folder / "ours.toml").write_text(text)
+    catalog.refresh()
+    try:
+        assert catalog.gpu("ours").queue == "ours"
+        assert catalog.version() != before
+        (folder / "broken.toml").write_text("title = ")
+        catalog.refresh()
+        with pytest.raises(RequestError, match=r"broken\.toml"):
+            catalog.gpus()
+    finally:
+        catalog.refresh()
+
+
+def test_a_resolution_that_a_model_cannot_take():
+    with pytest.raises(RequestError, match="multiples of 16"):
+        catalog.model("flux").check_resolution(512, 520)
