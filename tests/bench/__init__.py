@@ -1,7 +1,7 @@
 """Speed, memory and accuracy against a stated target or a peer in the same run: ``make bench``, one table.
 
-A bench is a module here with ``rows() -> Iterator[Row]``. Numbers are medians of whole processes where a process is what
-is timed. Nothing here runs in ``make test``: a shared machine is too noisy for a verdict there.
+A bench is a module here with ``rows() -> Iterator[Row]``. Numbers are medians of whole processes where a process is
+what is timed. Nothing here runs in ``make test``: a shared machine is too noisy for a verdict there.
 """
 
 from __future__ import annotations
