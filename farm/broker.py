@@ -1,0 +1,162 @@
+"""The Celery app and its queues, one a GPU type. A message is a doorbell: one positive integer, the id of a job.
+
+Everything that a job consists of is in SQL, so whoever can write to the broker can at most make a worker look at a job
+that exists. Messages may be lost, doubled or replayed; none of it matters (docs/decisions; the dispatcher re-sends).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from celery import Celery
+from kombu.exceptions import ChannelError, KombuError
+
+from farm.domain.errors import OperationError, RequestError
+from farm.embedded import EmbeddedBroker
+from farm.settings import Settings
+
+MEASURE: Final = "joulefarm.measure"  # the one task
+SCHEMES: Final = ("redis", "rediss", "amqp", "amqps")
+
+
+def resolve_url(settings: Settings) -> str:
+    """FARM_BROKER_URL, else the embedded broker of this home; OperationError when there is neither.
+
+    RequestError for a URL that cannot be one; it is never printed, since it may hold a password.
+    """
+    url = settings.broker()
+    if url is None:
+        url = EmbeddedBroker(settings).url
+        if url is None:
+            raise OperationError("no broker: run `farm up`, or set FARM_BROKER_URL")
+        return url
+    if not re.match(rf"^({'|'.join(SCHEMES)})://[^/\s]", url):
+        raise RequestError("FARM_BROKER_URL", redact(url), f"a URL such as redis://host:6379/0 ({', '.join(SCHEMES)})")
+    return url
+
+
+def redact(url: str) -> str:
+    """The URL without what is secret in it."""
+    return re.sub(r"//[^/@\s]*@", "//***@", url)
+
+
+def make_app(url: str, settings: Settings) -> Celery:
+    """The Celery app that coordinator and workers share. One place, because the shortest visibility timeout of all
+    connected apps would win."""
+    app = Celery("joulefarm", broker=url, set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        result_backend=None,
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,  # a killed child's doorbell rings again
+        worker_prefetch_multiplier=1,
+        worker_cancel_long_running_tasks_on_connection_loss=False,  # it would kill a good measurement
+        worker_proc_alive_timeout=300,  # importing torch takes longer than the default 4 s
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        broker_connection_retry=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": settings.visibility_timeout_seconds,  # lost jobs are the reaper's business, not its
+            "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
+            "socket_keepalive": True,
+            "socket_timeout": 30,
+            "socket_connect_timeout": 5,
+            "max_retries": 1,  # the coordinator's own loop retries
+        },
+    )
+    if os.environ.get("FARM_BROKER_CA"):  # TLS: the authority that signed the broker's certificate
+        import ssl
+
+        app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": os.environ["FARM_BROKER_CA"]}
+    return app
+
+
+class Broker:
+    """The coordinator's side: ring doorbells, see how many wait. Every method raises OperationError, without the
+    URL's secret, when the broker cannot be reached."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = resolve_url(settings)
+        self._app = make_app(self._url, settings)
+        self._connection: Any = None
+
+    def ring(self, queue: str, job_ids: Sequence[int]) -> None:
+        """Put one doorbell for each job on its queue."""
+        with self._reachable() as connection:
+            producer = connection.Producer(auto_declare=False)
+            for job_id in job_ids:
+                self._app.send_task(
+                    MEASURE, args=[job_id], queue=queue, producer=producer, retry=False, ignore_result=True
+                )
+
+    def waiting(self, queue: str) -> int:
+        """Doorbells on a queue that no worker has taken yet."""
+        with self._reachable() as connection:
+            try:
+                return int(connection.default_channel.queue_declare(queue=queue, passive=True).message_count)
+            except ChannelError:
+                return 0  # Redis keeps no empty queues
+
+    def ping(self) -> None:
+        """Nothing, where the broker answers."""
+        with self._reachable() as connection:
+            connection.default_channel  # noqa: B018 - opening it speaks to the server
+
+    def close(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.release()
+
+    @contextmanager
+    def _reachable(self) -> Iterator[Any]:
+        errors = _connection_errors()
+        try:
+            if self._connection is None:
+                connection = self._app.connection_for_write()
+                connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0.1, timeout=10)
+                self._connection = connection
+            yield self._connection
+        except errors as error:
+            self._forget()
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise OperationError(
+                f"broker {redact(self._url)} does not answer: {self._without_secret(reason)}"
+            ) from None
+
+    def _forget(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):  # closing what is broken; the error that matters is raised already
+                connection.collapse()
+
+    def _without_secret(self, text: str) -> str:
+        found = re.search(r"//([^/@\s]*)@", self._url)
+        for secret in found.group(1).split(":") if found else ():
+            text = text.replace(secret, "***") if secret else text
+        return text
+
+
+def _connection_errors() -> tuple[type[BaseException], ...]:
+    from redis.exceptions import RedisError
+
+    return (KombuError, RedisError, OSError)
+
+
+def register_measure(app: Celery, run: Callable[[object], None]) -> None:
+    """Make ``run`` the task that a doorbell starts. It is given the message's argument unchecked."""
+
+    def measure(job_id: object) -> None:
+        run(job_id)
+
+    app.task(name=MEASURE, ignore_result=True, acks_late=True)(measure)

@@ -1,0 +1,177 @@
+"""Every result is safe on this host's disk before the database is tried.
+
+One file a result: written to a temporary name, fsynced, renamed, the folder fsynced. It is deleted when the database
+has the result. Workers of one home share the folder: recording is idempotent, so it does not matter who drains it.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from farm.domain import Measurement, OperationError, RequestError
+
+logger = logging.getLogger(__name__)
+
+VERSION: Final = 1
+SUFFIX: Final = ".result"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One result that waits for the database."""
+
+    job_id: int
+    attempt: int
+    worker: str
+    database: str  # fingerprint of the database that the job is from; another one must never get it
+    measurement: Measurement
+    samples: bytes | None = None  # the meter's raw log
+
+
+class CorruptEntry(Exception):
+    """The file is not what was once written."""
+
+
+class Spool:
+    """The results in one folder that the database does not have yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.corrupt = folder / "corrupt"
+
+    def put(self, entry: Entry) -> Path:
+        """Make a result safe on disk. OperationError, nothing left behind, where the disk is full or read-only."""
+        content = _encode(entry)
+        name = f"{entry.job_id:010d}-{entry.attempt}-{uuid.uuid4().hex}"
+        temporary = self.folder / f".{name}.tmp"
+        path = self.folder / f"{name}{SUFFIX}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            self._sync_folder()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise OperationError(f"spool {self.folder}: {error.strerror or error}") from None
+        return path
+
+    def drain(self, database: str, accept: Callable[[Entry], None]) -> int:
+        """Offer every waiting result of that database to ``accept``, oldest job first; returns how many it took.
+
+        A file is deleted when ``accept`` returned. A corrupt file, or one that ``accept`` refuses with a RequestError,
+        is moved to ``corrupt/`` and logged, so that it can be looked at and stops nobody. Whatever else ``accept``
+        raises ends the drain and leaves the file.
+        """
+        taken = 0
+        for path in self._files():
+            try:
+                entry = _decode(path.read_bytes())
+            except FileNotFoundError:
+                continue  # another worker was quicker
+            except CorruptEntry as error:
+                self._set_aside(path, str(error))
+                continue
+            except OSError as error:
+                logger.error("spool: %s cannot be read: %s", path, error.strerror)
+                continue
+            if entry.database != database:
+                continue
+            try:
+                accept(entry)
+            except RequestError as error:
+                self._set_aside(path, f"refused by the database: {error}")
+                continue
+            self.remove(path)
+            taken += 1
+        return taken
+
+    def remove(self, path: Path) -> None:
+        """Forget a result that the database has. A file that cannot be deleted is drained again, which is harmless."""
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+    @property
+    def waiting(self) -> int:
+        """Results that the database does not have yet."""
+        return sum(1 for _ in self._files())
+
+    @property
+    def set_aside(self) -> int:
+        """Corrupt files that somebody should look at."""
+        return sum(1 for _ in self.corrupt.glob(f"*{SUFFIX}")) if self.corrupt.is_dir() else 0
+
+    def _files(self) -> Iterator[Path]:
+        with contextlib.suppress(FileNotFoundError):
+            yield from sorted(path for path in self.folder.iterdir() if path.suffix == SUFFIX)
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        logger.error("spool: %s is of no use (%s); moved to %s", path.name, reason, self.corrupt)
+        try:
+            self.corrupt.mkdir(exist_ok=True, mode=0o700)
+            path.replace(self.corrupt / path.name)
+        except OSError as error:
+            logger.error("spool: %s cannot be moved: %s", path, error.strerror)
+
+    def _sync_folder(self) -> None:
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def database_fingerprint(url: str) -> str:
+    """Which database a URL means, without user or password."""
+    scheme, _, rest = url.partition("://")
+    place = rest.rpartition("@")[2].partition("?")[0]
+    return hashlib.sha256(f"{scheme.partition('+')[0]}://{place}".encode()).hexdigest()[:16]
+
+
+def _encode(entry: Entry) -> bytes:
+    """The digest of the body on the first line, the body as JSON on the second."""
+    body: dict[str, Any] = {
+        "version": VERSION,
+        "job_id": entry.job_id,
+        "attempt": entry.attempt,
+        "worker": entry.worker,
+        "database": entry.database,
+        "measurement": entry.measurement.to_dict(),
+        "samples": base64.b64encode(entry.samples).decode() if entry.samples is not None else None,
+    }
+    text = json.dumps(body, separators=(",", ":"), default=str).encode()
+    return hashlib.sha256(text).hexdigest().encode() + b"\n" + text
+
+
+def _decode(content: bytes) -> Entry:
+    digest, _, text = content.partition(b"\n")
+    if hashlib.sha256(text).hexdigest().encode() != digest:
+        raise CorruptEntry("its digest does not match")
+    try:
+        body = json.loads(text)
+        if body["version"] != VERSION:
+            raise CorruptEntry(f"version {body['version']} is not known here")
+        samples = body["samples"]
+        return Entry(
+            job_id=int(body["job_id"]),
+            attempt=int(body["attempt"]),
+            worker=str(body["worker"]),
+            database=str(body["database"]),
+            measurement=Measurement.from_dict(body["measurement"]),
+            samples=base64.b64decode(samples) if samples is not None else None,
+        )
+    except (KeyError, TypeError, ValueError, RequestError) as error:
+        raise CorruptEntry(f"{type(error).__name__}: {error}") from None
