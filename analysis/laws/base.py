@@ -1,0 +1,270 @@
+"""What every law is: a scikit-learn regressor from configurations to joules.
+
+A law is one module beside this one that defines ``LAW``, a subclass of :class:`Law`. It writes four hooks: ``_fit``,
+``_predict``, ``_state`` and ``_restore``; where it can, ``_interval``, ``predict_seconds`` and ``predict_phases`` too.
+``tests/contract/test_law_contract.py`` holds every law to what is said here.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import NotFittedError
+
+from analysis import laws
+from analysis.table import DataError, Floats, Table
+from farm.domain.errors import RequestError
+from farm.version import __version__, commit
+
+Params = dict[str, Any]  # name -> float, or name -> {category -> float} for one coefficient a category
+LeftOut = list[dict[str, Any]]  # {"what": "rows" or "column", "name", "why", "count"} and, for rows, their "numbers"
+
+
+class Law(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Energy of image generation, in joules above idle, for all prompts of a configuration together.
+
+    Attributes, once fitted:
+        params_, params_std_: coefficients and their standard errors, by name.
+        left_out_: what was not used, each with a reason: spoiled rows, constant columns.
+        n_: rows used.
+        scope: what they were: {"origin", "models", "gpus", "precisions", "cells"}; cells are "model on gpu" -> rows.
+        data_sha256_: digest of the rows used, whatever their order.
+    """
+
+    version: ClassVar[int]  # of the law's form; raised when the same rows would give other numbers
+    minimum_rows: ClassVar[int] = 1
+
+    params_: Params
+    params_std_: Params
+    left_out_: LeftOut
+    n_: int
+    scope: dict[str, Any]
+    data_sha256_: str
+
+    @property
+    def name(self) -> str:
+        """The name under which :func:`analysis.laws.get` knows it: that of its module."""
+        return type(self).__module__.rpartition(".")[2]
+
+    # --- fitting and predicting
+
+    def fit(self, X: Any, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit to measured rows.
+
+        Args:
+            X: n configurations, anything that :meth:`analysis.table.Table.of` takes. Rows that a flag spoils are left
+                out and listed in ``left_out_``.
+            y: energies in joules, (n,); by default those that X carries.
+            sample_weight: weights of rows, (n,).
+
+        Raises:
+            DataError: too few rows, an energy that is not a positive finite number, measured rows among simulated or
+                estimated ones, or what the law itself cannot fit; with the reason.
+        """
+        rows = Rows.of(X, y, sample_weight)
+        if len(rows.table) < self.minimum_rows:
+            raise DataError("rows", len(rows.table), f"law {self.name} needs at least {self.minimum_rows}")
+        self.left_out_ = list(rows.left_out)
+        self.n_ = len(rows.table)
+        self.scope = scope_of(rows.table)
+        self.data_sha256_ = rows.table.digest(rows.energy_joules)
+        self._fit(rows.table, rows.energy_joules, rows.weight)
+        return self
+
+    @overload
+    def predict(self, X: Any, level: None = None) -> Floats: ...
+    @overload
+    def predict(self, X: Any, level: float) -> tuple[Floats, Floats, Floats]: ...
+    def predict(self, X: Any, level: float | None = None) -> Floats | tuple[Floats, Floats, Floats]:
+        """Joules (n,); with ``level``, say 0.9, also the bounds that hold the energy of one run so often.
+
+        The law says in its ``_interval`` on which assumptions.
+        """
+        self._require_fit()
+        table = Table.of(X)
+        energy = self._predict(table)
+        if level is None:
+            return energy
+        if not 0 < level < 1:
+            raise DataError("level", level, "a number between 0 and 1, such as 0.9")
+        return energy, *self._interval(table, energy, level)
+
+    def predict_seconds(self, X: Any) -> Floats | None:
+        """Seconds of one pass over all prompts, (n,); None from a law that knows no time."""
+        return None
+
+    def predict_phases(self, X: Any) -> dict[str, Floats] | None:
+        """Joules of text, denoise and decode, (n,) each; None from a law that knows no phases."""
+        return None
+
+    def rests_on(self, X: Any) -> str:
+        """In words: which rows, and what where there were none, the prediction of the first configuration rests on."""
+        self._require_fit()
+        row = Table.of(X).configuration(0)
+        cell = self.scope["cells"].get(f"{row.model} on {row.gpu}", 0)
+        if cell:
+            return f"{cell} {self.scope['origin']} rows of {row.model} on {row.gpu}, {self.n_} rows in all"
+        return "; ".join([f"{self.n_} {self.scope['origin']} rows, none of {row.model} on {row.gpu}", *self._gaps(row)])
+
+    # --- what a law writes
+
+    @abstractmethod
+    def _fit(self, table: Table, energy_joules: Floats, weight: Floats | None) -> None:
+        """Set ``params_`` and ``params_std_``; append what was dropped to ``left_out_``."""
+
+    @abstractmethod
+    def _predict(self, table: Table) -> Floats:
+        """Joules, (n,)."""
+
+    @abstractmethod
+    def _interval(self, table: Table, energy_joules: Floats, level: float) -> tuple[Floats, Floats]:
+        """Low and high, (n,) each, around the prediction. The docstring gives formula, assumptions and source."""
+
+    @abstractmethod
+    def _state(self) -> dict[str, Any]:
+        """What ``_restore`` needs beside the attributes above, as plain JSON."""
+
+    @abstractmethod
+    def _restore(self, state: Mapping[str, Any]) -> None: ...
+
+    def _gaps(self, row: Any) -> list[str]:
+        """What stands in for rows that are not there, in words."""
+        gaps = []
+        if row.model not in self.scope["models"]:
+            gaps.append(f"model {row.model} was never measured: predicted from its work")
+        if row.gpu not in self.scope["gpus"]:
+            gaps.append(f"GPU {row.gpu} was never measured: predicted from its specification")
+        return gaps
+
+    # --- saved and loaded
+
+    def to_json(self) -> str:
+        """The fit as one JSON document; :meth:`from_json` gives back a law that predicts the same numbers."""
+        self._require_fit()
+        document = {
+            "law": self.name,
+            "law_version": self.version,
+            "code_version": f"{__version__}+{commit()}" if commit() else __version__,
+            "data_sha256": self.data_sha256_,
+            "settings": self.get_params(deep=False),
+            "n": self.n_,
+            "scope": self.scope,
+            "params": self.params_,
+            "params_std": self.params_std_,
+            "left_out": self.left_out_,
+            "state": self._state(),
+        }
+        return json.dumps(document, sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> Law:
+        """A fitted law of whichever kind the document names. RequestError for another version of its form."""
+        try:
+            document = json.loads(text)
+            kind = laws.get(document["law"])
+            if document["law_version"] != kind.version:
+                raise RequestError("law_version", document["law_version"], f"{kind.version}; fit the law again")
+            law = kind(**document["settings"])
+            law.n_, law.scope = document["n"], document["scope"]
+            law.params_, law.params_std_ = document["params"], document["params_std"]
+            law.left_out_, law.data_sha256_ = document["left_out"], document["data_sha256"]
+            law._restore(document["state"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RequestError("fit", text[:40], f"a document that to_json() wrote ({error!r})") from error
+        return law
+
+    # --- scikit-learn
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "n_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False  # rows are configurations, most of whose columns are names
+        tags.input_tags.string = True
+        tags.target_tags.positive_only = True
+        return tags
+
+    def _require_fit(self) -> None:
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError(f"law {self.name} is not fitted: call fit() first")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What is left to fit once the checks that all laws share are passed."""
+
+    table: Table
+    energy_joules: Floats  # (n,), positive
+    weight: Floats | None  # (n,), positive
+    left_out: LeftOut
+
+    @classmethod
+    def of(cls, X: Any, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Self:
+        table = Table.of(X)
+        energy = _column("y", table.energy_joules if y is None else y, len(table))
+        weight = None if sample_weight is None else _column("sample_weight", sample_weight, len(table))
+        # An energy that a table does not know is a row to leave out; one that the caller states must be a number.
+        unknown = np.isnan(energy) if y is None else np.zeros(len(table), dtype=np.bool_)
+        spoiled = table.spoiled | unknown
+        bad = np.flatnonzero(~spoiled & ~(np.isfinite(energy) & (energy > 0)))
+        if len(bad):
+            row = int(bad[0])
+            raise DataError(f"row {table.number[row]}, energy_joules", float(energy[row]), "a finite number above 0")
+        if weight is not None and not (np.isfinite(weight).all() and (weight > 0).all()):
+            raise DataError("sample_weight", float(weight.min()), "finite numbers above 0")
+        left_out = _left_out(table, spoiled)
+        kept = table.take(~spoiled)
+        _refuse_mixed_origin(kept)
+        return cls(kept, energy[~spoiled], None if weight is None else weight[~spoiled], left_out)
+
+
+def scope_of(table: Table) -> dict[str, Any]:
+    """What a fit rests on, for people and for ``rests_on``."""
+    pairs = zip(table.model.tolist(), table.gpu.tolist(), strict=True)
+    return {
+        "origin": table.origin[0].item() if len(table) else "measured",
+        "models": list(table.names("model")),
+        "gpus": list(table.names("gpu")),
+        "precisions": list(table.names("precision")),
+        "cells": dict(sorted(Counter(f"{model} on {gpu}" for model, gpu in pairs).items())),
+    }
+
+
+def _column(name: str, values: Any, n: int) -> Floats:
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(name, type(values).__name__, f"{n} numbers, one a row") from None
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array.ravel()
+    if array.shape != (n,):
+        raise DataError(name, f"shape {array.shape}", f"({n},), one a row")
+    return array
+
+
+def _left_out(table: Table, spoiled: NDArray[np.bool_]) -> LeftOut:
+    """Spoiled rows, counted by what spoils them."""
+    reasons: dict[str, list[int]] = {}
+    lost = table.take(spoiled)
+    for flags, bad, number in zip(lost.flags.tolist(), lost.spoiled.tolist(), lost.number.tolist(), strict=True):
+        reasons.setdefault(f"flagged {flags}" if bad else "energy not known", []).append(number)
+    return [
+        {"what": "rows", "name": why, "why": f"{why}: fits leave such rows out", "count": len(rows), "numbers": rows}
+        for why, rows in sorted(reasons.items())
+    ]
+
+
+def _refuse_mixed_origin(table: Table) -> None:
+    kinds = Counter(table.origin.tolist())
+    if len(kinds) > 1:
+        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        raise DataError("rows", counts, "rows of one origin; choose with --where origin=measured")
