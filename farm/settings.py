@@ -35,11 +35,15 @@ class Settings(BaseSettings):
     doorbell_grace_seconds: float = Field(default=60.0, gt=0)  # a doorbell unanswered for so long was lost
     refit_seconds: float = Field(default=30.0, gt=0)  # at most one refit in so long
     max_attempts: int = Field(default=3, ge=1, le=100)
+    retry_seconds: float = Field(default=5.0, ge=0)  # wait after a failed attempt, doubled with every one
     visibility_timeout_seconds: float = Field(default=14400.0, gt=0)
     on_sigterm: Literal["requeue", "drain"] = "requeue"  # what a stopping worker does with its running job
     foreign_processes: Literal["refuse", "wait", "allow"] = "refuse"
     idle_seconds: float = Field(default=20.0, gt=0)  # idle baseline on each side of a measurement, on NVML
     spool_drain_seconds: float = Field(default=5.0, gt=0)
+    tf32: Literal["default", "on", "off"] = "default"  # torch's default: convolutions use TF32, matmuls do not
+    weights_dir: Path | None = None  # folders of pretrained weights, one a model; otherwise the hub's cache
+    cpu_threads: int | None = Field(default=None, ge=1, le=1024)  # of torch; default: as many as torch takes
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @classmethod

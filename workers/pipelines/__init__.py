@@ -1,0 +1,45 @@
+"""Diffusion pipelines as the procedure measures them. One module a family, found by the catalog's ``family``; adding a
+family is adding one module with a subclass of :class:`workers.pipelines.base.Pipeline` bound to ``FAMILY``.
+
+Importing this package imports no torch; ``load`` does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING
+
+from farm import catalog
+from farm.domain import Configuration, Infeasible
+
+if TYPE_CHECKING:
+    from workers.pipelines.base import Pipeline
+
+__all__ = ["load", "supported"]
+
+
+def supported(model_name: str) -> bool:
+    """Whether a pipeline family for that catalog model is shipped. RequestError where the catalog lacks the model."""
+    return _find(catalog.model(model_name).family)
+
+
+def load(configuration: Configuration, device: str = "cuda") -> Pipeline:
+    """The pipeline of a configuration, its weights on ``device`` (``cuda``, ``cuda:0``, ``cpu``).
+
+    Keep it between jobs: :meth:`Pipeline.bind` takes it to another configuration of the same
+    ``Configuration.pipeline``; :meth:`Pipeline.close` gives its memory back.
+
+    Raises RequestError (unknown model, a size that the model cannot take), Infeasible (weights not here, no such
+    device, a model that this version of diffusers does not have) and OutOfMemory.
+    """
+    model = catalog.model(configuration.model)
+    model.check_resolution(configuration.width, configuration.height)
+    if not _find(model.family):
+        raise Infeasible(f"{model.name}: no pipeline for the family {model.family} is shipped")
+    family: type[Pipeline] = importlib.import_module(f"{__name__}.{model.family}").FAMILY
+    return family.load(model, configuration, device)
+
+
+def _find(family: str) -> bool:
+    return family.isidentifier() and importlib.util.find_spec(f"{__name__}.{family}") is not None

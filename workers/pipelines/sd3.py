@@ -1,0 +1,45 @@
+"""Stable Diffusion 3 and 3.5: an MMDiT; CFG is one forward of twice the batch, on where guidance_scale exceeds 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from workers.pipelines.base import Embeddings, Pipeline
+
+
+class StableDiffusion3(Pipeline):
+    def largest_side(self) -> int:
+        """Position embeddings are a table of fixed size."""
+        config = self.pipe.transformer.config
+        return int(config.pos_embed_max_size * config.patch_size * self.pipe.vae_scale_factor)
+
+    def encode(self, prompts: list[str]) -> Embeddings:
+        cfg = self.configuration.cfg
+        positive, negative, pooled, negative_pooled = self.pipe.encode_prompt(
+            prompts,
+            None,
+            None,
+            device=self.device,
+            do_classifier_free_guidance=cfg,
+            negative_prompt=[self.negative_prompt] * len(prompts) if cfg else None,
+        )
+        return {
+            "prompt_embeds": positive,
+            "pooled_prompt_embeds": pooled,
+            "negative_prompt_embeds": negative,
+            "negative_pooled_prompt_embeds": negative_pooled,
+        }
+
+    def guidance(self) -> dict[str, Any]:
+        return {"guidance_scale": 7.0 if self.configuration.cfg else 1.0}
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        vae = self.pipe.vae
+        latents = (latents / vae.config.scaling_factor) + vae.config.shift_factor
+        pixels: torch.Tensor = vae.decode(latents, return_dict=False)[0]
+        return pixels
+
+
+FAMILY = StableDiffusion3
