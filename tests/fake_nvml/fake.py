@@ -1,0 +1,326 @@
+"""Direct a fake GPU: describe the devices, play a power trace, inject faults, and know the exact energy.
+
+    with fake.load(tmp_path, Device(idle=60, counter_period=0.1)) as gpu:      # virtual clock, this process
+        pynvml.nvmlInit()
+        gpu.burst(start=gpu.now() + 2, seconds=0.5, watts=240)                 # watts above idle
+        gpu.clock.sleep(5)
+        gpu.dynamic(1, 4)                                                      # 120.0 J
+
+    with fake.load(tmp_path, Device(), clock="real") as gpu:                   # real time, other processes
+        subprocess.run([...], env=gpu.environment())
+
+Times are seconds on the axis of ``gpu.clock``: CLOCK_MONOTONIC in real time, from 0 on in virtual time. One process
+plays one fake at a time; children given its environment share its clock, trace and faults. Twin of libnvidia-ml.c.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import struct
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.fake_nvml.build import library, smi_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+ARCHITECTURES = {"Volta": 5, "Turing": 6, "Ampere": 7, "Ada": 8, "Hopper": 9, "Blackwell": 10}
+
+
+class Fault(IntEnum):
+    """What can go wrong; ``value`` where one is named."""
+
+    NO_COUNTER = 1  # energy counter: not supported
+    RESET = 2  # the counter starts again from 0
+    FREEZE = 3  # the counter stands still, then catches up when the fault ends
+    JUMP = 4  # the counter is off by value joules
+    LOST = 5  # every call answers "GPU is lost"
+    THROTTLE = 6  # value: mask of clock event reasons
+    PROCESS = 7  # value: a process id on the device
+    MIG = 8
+    TEMPERATURE = 9  # value: degrees Celsius
+    POWER_LIMIT = 10  # value: watts
+    SM_CLOCK = 11  # value: MHz
+    STUCK_POWER = 12  # power readings stand still
+
+
+class Throttle(IntEnum):
+    """Masks for Fault.THROTTLE."""
+
+    POWER_CAP = 0x04
+    HARDWARE = 0x08
+    THERMAL_SOFTWARE = 0x20
+    THERMAL_HARDWARE = 0x40
+    POWER_BRAKE = 0x80
+
+
+class Code(IntEnum):
+    """NVML's return codes, for ``errors``."""
+
+    NOT_SUPPORTED = 3
+    NO_PERMISSION = 4
+    DRIVER_NOT_LOADED = 9
+    FUNCTION_NOT_FOUND = 13
+    VERSION_MISMATCH = 18
+    UNKNOWN = 999
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Noise:
+    """White plus AR(1) noise, standard deviations in watts over one cell of ``noise_step`` seconds."""
+
+    white: float = 0.0
+    correlated: float = 0.0
+    correlation_seconds: float = 0.0
+    seed: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Device:
+    """One board and its sensors. Seconds, watts, joules, bytes, degrees Celsius."""
+
+    name: str = "NVIDIA A100-SXM4-80GB"
+    uuid: str = ""  # default: made from the index
+    bus_id: str = ""
+    serial: str = ""
+    hidden: bool = False  # there, but not visible here, as in a container or under Slurm
+    architecture: str = "Ampere"
+    capability: tuple[int, int] = (8, 0)
+    persistence: bool = True
+    compute_mode: int = 0
+    memory_bytes: float = 80 * 2**30
+    memory_used: float = 2**30
+    power_limit: float = 400.0
+    temperature: float = 45.0
+
+    idle: float = 60.0
+    drift: float = 0.0  # of the idle power, watts per second
+    noise: Noise = field(default_factory=Noise)  # in the true power
+    sensor_noise: Noise = field(default_factory=Noise)  # in what the sensor sees, not in the truth
+    sensor_period: float = 0.1
+    sensor_window: float = math.inf  # 0.025 of 0.1 s: the part-time sensor of A100 and H100
+    sensor_scale: float = 1.0  # gain error of the sensor: counter and power alike
+
+    counter_start: float = 123456.0
+    counter_scale: float = 1.0  # of the counter alone: disagrees with the power
+    counter_period: float = 0.1
+    counter_phase: float = 0.0
+    counter_latency: float = 0.0  # a tick can be read so long after the time it stands for
+    counter_jitter: float = 0.0  # and up to so much later
+    quantum_mj: int = 1
+    blind: float = 0.0  # the counter misses so many seconds after every look at it
+
+    field_instant: bool = True  # field 186 is supported
+    field_average: bool = True  # field 185 is supported
+    usage_is_average: bool = False  # nvmlDeviceGetPowerUsage: the average (most since Ampere) or instant (A100)
+    power_period: float = 0.02
+    power_phase: float = 0.0
+    average_window: float = 1.0
+
+    def lines(self, index: int) -> Iterable[str]:
+        """This device in the configuration file of libnvidia-ml.c."""
+        values = asdict(self)
+        values["uuid"] = self.uuid or f"GPU-{index:08x}-fa4e-4fa4-8fa4-{0xFA4E0000 + index:012x}"
+        values["bus_id"] = self.bus_id or f"00000000:{index + 1:02X}:00.0"
+        values["serial"] = self.serial or f"165022{index:07d}"
+        values["architecture"] = ARCHITECTURES[self.architecture]
+        values["capability_major"], values["capability_minor"] = values.pop("capability")
+        for kind in ("noise", "sensor_noise"):
+            values |= {f"{kind}.{key}": value for key, value in values.pop(kind).items()}
+        yield f"device {index}"
+        for key, value in values.items():
+            yield f"{key} {int(value) if isinstance(value, bool) else value}"
+
+
+class FakeClock:
+    """The time of the fake: a workers.clock.Clock."""
+
+    def __init__(self, fake: Fake) -> None:
+        self._fake = fake
+
+    def now(self) -> float:
+        return self._fake.now()
+
+    def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            self._fake.advance(seconds)
+
+
+class Fake:
+    """A fake in play in this process. Made by load() or attach()."""
+
+    def __init__(self, config: Path) -> None:
+        self.config = config
+        self.clock = FakeClock(self)
+        self._library = _library()
+        self._before = {name: os.environ.get(name) for name in ("FAKE_NVML_CONFIG",)}
+        os.environ["FAKE_NVML_CONFIG"] = str(config)
+        if self._library.fake_nvml_load() != 0:
+            raise RuntimeError(f"fake NVML cannot read {config}")
+        _, _, self.virtual, _ = _header(config)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of a child process that shall see this device, by whichever program it reads NVML."""
+        folders = {"LD_LIBRARY_PATH": library().parent, "PATH": smi_folder(), "PYTHONPATH": ROOT}
+        joined = {k: os.pathsep.join([str(v), *filter(None, [os.environ.get(k)])]) for k, v in folders.items()}
+        return {**os.environ, **joined, "FAKE_NVML_CONFIG": str(self.config), **more}
+
+    # Time
+
+    def now(self) -> float:
+        return float(self._library.fake_nvml_now())
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass: at once in virtual time, by sleeping in real time."""
+        if self.virtual:
+            self._library.fake_nvml_advance(seconds)
+        else:
+            time.sleep(seconds)
+
+    # The trace: watts above idle
+
+    def draw(self, watts: float, *, device: int = 0, at: float | None = None, slope: float = 0.0) -> None:
+        """From ``at`` (now) on the device draws so much above idle, rising by ``slope`` watts a second."""
+        if self._library.fake_nvml_point(device, self.now() if at is None else at, watts, slope):
+            raise ValueError(f"draw at {at}: the trace already goes further, or is full")
+
+    def burst(
+        self, *, start: float | None = None, seconds: float, watts: float, device: int = 0
+    ) -> tuple[float, float]:
+        """``watts`` above idle for so long, from ``start`` (now) on. The two times."""
+        start = self.now() if start is None else start
+        self.draw(watts, device=device, at=start)
+        self.draw(0.0, device=device, at=start + seconds)
+        return start, start + seconds
+
+    def script(self, points: Iterable[tuple[float, float]], *, device: int = 0) -> None:
+        """Steps: (time, watts above idle), times rising."""
+        for at, watts in points:
+            self.draw(watts, device=device, at=at)
+
+    # Faults
+
+    def fault(
+        self, kind: Fault, *, start: float = -math.inf, end: float = math.inf, value: float = 0.0, device: int = 0
+    ) -> None:
+        if self._library.fake_nvml_fault(device, int(kind), start, end, value):
+            raise ValueError("too many faults")
+
+    def clear_faults(self, device: int = 0) -> None:
+        self._library.fake_nvml_clear_faults(device)
+
+    # The truth
+
+    def truth(self, start: float, end: float, device: int = 0) -> float:
+        """Exact joules between two times, idle and the noise of the true power included."""
+        return float(self._library.fake_nvml_energy(device, start, end, 0))
+
+    def dynamic(self, start: float, end: float, device: int = 0) -> float:
+        """Exact joules above idle; the noise of the true power is part of it."""
+        return float(self._library.fake_nvml_energy(device, start, end, 1))
+
+    def watts(self, at: float, device: int = 0) -> float:
+        return float(self._library.fake_nvml_watts(device, at))
+
+    def polls(self, device: int = 0) -> int:
+        """How often the counter was read, by anyone."""
+        return int(self._library.fake_nvml_polls(device))
+
+
+def load(
+    folder: Path,
+    *devices: Device,
+    clock: str = "virtual",
+    errors: Mapping[str, int] | None = None,
+    driver: str = "580.65.06",
+    call_seconds: float = 0.0,
+    noise_step: float = 0.005,
+) -> Fake:
+    """Put devices (one A100 by default) on stage, in this process and in those that get its environment().
+
+    ``clock`` is virtual (time passes when somebody sleeps) or real. ``errors`` maps NVML functions, with or without
+    their version suffix, to the code they answer (Code). Every call takes ``call_seconds``.
+    """
+    stage, config = folder / "fake_nvml.stage", folder / "fake_nvml.conf"
+    lines = [f"stage {stage}", f"driver {driver}", f"call_seconds {call_seconds}", f"noise_step {noise_step}"]
+    lines += [f"error {function} {int(code)}" for function, code in (errors or {}).items()]
+    for index, device in enumerate(devices or (Device(),)):
+        lines += device.lines(index)
+    folder.mkdir(parents=True, exist_ok=True)
+    stage.unlink(missing_ok=True)
+    with stage.open("wb") as file:
+        file.write(HEADER.pack(0.0 if clock == "virtual" else time.monotonic(), 0.0, clock == "virtual", len(devices)))
+        file.truncate(_library().fake_nvml_stage_bytes())
+    config.write_text("\n".join(lines) + "\n")
+    return Fake(config)
+
+
+def attach() -> Fake:
+    """The fake of the parent process, in a child that was given its environment()."""
+    return Fake(Path(os.environ["FAKE_NVML_CONFIG"]))
+
+
+HEADER = struct.Struct("=ddqq")  # epoch, virtual now, is virtual, devices
+
+
+def _header(config: Path) -> tuple[float, float, bool, int]:
+    stage = config.read_text().splitlines()[0].removeprefix("stage ")
+    with Path(stage).open("rb") as file:
+        epoch, now, virtual, devices = HEADER.unpack(file.read(HEADER.size))
+    return epoch, now, bool(virtual), devices
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    """Loaded for all: a later dlopen("libnvidia-ml.so.1"), as pynvml does it, finds this one by its soname."""
+    loaded = ctypes.CDLL(str(library()), mode=ctypes.RTLD_GLOBAL)
+    number, real, integer = ctypes.c_int, ctypes.c_double, ctypes.c_longlong
+    for name, result, arguments in (
+        ("load", number, []),
+        ("stage_bytes", ctypes.c_size_t, []),
+        ("now", real, []),
+        ("advance", None, [real]),
+        ("point", number, [number, real, real, real]),
+        ("fault", number, [number, number, real, real, real]),
+        ("clear_faults", None, [number]),
+        ("polls", integer, [number]),
+        ("energy", real, [number, real, real, number]),
+        ("watts", real, [number, real]),
+    ):
+        function = getattr(loaded, f"fake_nvml_{name}")
+        function.restype, function.argtypes = result, arguments
+    return loaded
+
+
+def main(arguments: list[str]) -> int:
+    """``python -m tests.fake_nvml.fake SECONDS WATTS ...``: a command that draws power, for `farm meter` to measure."""
+    gpu = attach()
+    for seconds, watts in zip(arguments[::2], arguments[1::2], strict=True):
+        gpu.draw(float(watts))
+        gpu.advance(float(seconds))
+    gpu.draw(0.0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
