@@ -1,0 +1,23 @@
+"""Alembic migrations, from the first version on. Shipped in the wheel and run through :func:`upgrade`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+
+# Known here, so that opening an up-to-date database does not import Alembic. A test holds it against versions/.
+REVISIONS: Final = ("0001",)
+HEAD: Final = REVISIONS[-1]
+
+
+def upgrade(connection: Connection) -> None:
+    """Run what is missing, inside the caller's transaction."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

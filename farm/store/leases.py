@@ -1,0 +1,201 @@
+"""Claims, leases and how attempts end. Every function here locks the job's row before it looks, so that of several
+workers one wins: PostgreSQL by SELECT ... FOR UPDATE, SQLite because a writing transaction is alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, func, select, update
+
+from farm import tables as t
+from farm.domain import AttemptEnd, Configuration, Job, JobState
+from farm.store.clock import now
+
+RUNNING = t.job.c.state == JobState.RUNNING
+_CONFIGURATION = tuple(t.configuration.c[name] for name in Configuration.__dataclass_fields__)
+REASON_LIMIT = 2000
+
+
+def claim(
+    db: Connection, job_id: int, *, worker: str, queue: str, lease_seconds: float, max_attempts: int
+) -> Job | None:
+    """Take a job, or None. A lease of the same worker is taken anew at once: its child died and was replaced."""
+    row = lock_row(
+        db,
+        job_id,
+        (t.job.c.not_before <= now()).label("ripe"),
+        (t.job.c.lease_until < now()).label("expired"),
+    )
+    if row is None or row.queue != queue or row.held:
+        return None
+    if row.state == JobState.RUNNING:
+        if row.expired:
+            end_attempt(db, job_id, row.attempt, AttemptEnd.LEASE_EXPIRED, "the worker went silent")
+        elif row.worker == worker:
+            end_attempt(db, job_id, row.attempt, AttemptEnd.ERROR, "the worker's process ended without a result")
+        else:
+            return None
+    elif row.state != JobState.QUEUED or not row.ripe:
+        return None
+    if row.tries >= max_attempts:
+        _close(db, job_id, JobState.FAILED, reasons(db, job_id))
+        return None
+    token = row.attempt + 1
+    db.execute(
+        update(t.job)
+        .where(t.job.c.id == job_id)
+        .values(
+            state=JobState.RUNNING,
+            attempt=token,
+            tries=t.job.c.tries + 1,
+            worker=worker,
+            lease_until=now() + lease_seconds,
+        )
+    )
+    db.execute(t.attempt.insert().values(job_id=job_id, number=token, worker=worker, started_at=now(), detail={}))
+    return load(db, job_id)
+
+
+def load(db: Connection, job_id: int) -> Job | None:
+    """The job as it stands, None where there is none of that id."""
+    job = t.job.c
+    found = db.execute(
+        select(
+            job.id, job.sweep_id, job.queue, job.replicate, job.attempt, job.prompts_sha256, job.code_version,
+            job.catalog_version, *_CONFIGURATION,
+        )
+        .join(t.configuration, t.configuration.c.id == job.configuration_id)
+        .where(job.id == job_id)
+    ).mappings().first()  # fmt: skip
+    if found is None:
+        return None
+    names = Configuration.__dataclass_fields__
+    configuration = Configuration(**{name: found[name] for name in names})
+    return Job(configuration=configuration, **{k: v for k, v in found.items() if k not in names})
+
+
+def heartbeat(db: Connection, job_id: int, attempt: int, *, lease_seconds: float) -> bool:
+    """Extend the lease; False where the attempt does not hold it any more."""
+    done = db.execute(
+        update(t.job)
+        .where(t.job.c.id == job_id, t.job.c.attempt == attempt, RUNNING)
+        .values(lease_until=now() + lease_seconds)
+    )
+    return done.rowcount == 1
+
+
+def fail(
+    db: Connection,
+    job_id: int,
+    attempt: int,
+    end: AttemptEnd,
+    message: str,
+    *,
+    detail: Mapping[str, Any],
+    retry: bool,
+    max_attempts: int,
+    back_off: float,
+) -> None:
+    """An attempt found nothing: its job waits ``back_off`` seconds doubled with every try, or has failed. A fenced
+    attempt only leaves its reason."""
+    row = lock_row(db, job_id)
+    end_attempt(db, job_id, attempt, end, message, detail)
+    if row is None or row.state != JobState.RUNNING or row.attempt != attempt:
+        return
+    if retry and row.tries < max_attempts:
+        requeue(db, t.job.c.id == job_id, not_before=now() + back_off * 2 ** (row.tries - 1))
+    else:
+        _close(db, job_id, JobState.FAILED, reasons(db, job_id))
+
+
+def release(db: Connection, job_id: int, attempt: int, message: str) -> None:
+    """A stopping worker hands its job back; the try is not counted."""
+    row = lock_row(db, job_id)
+    end_attempt(db, job_id, attempt, AttemptEnd.RELEASED, message)
+    if row is not None and row.state == JobState.RUNNING and row.attempt == attempt:
+        requeue(db, t.job.c.id == job_id, tries=t.job.c.tries - 1)
+
+
+def reap(db: Connection, *, max_attempts: int) -> int:
+    """Take back every job whose lease expired."""
+    expired = db.execute(
+        select(t.job.c.id, t.job.c.attempt, t.job.c.tries, t.job.c.worker)
+        .where(RUNNING, t.job.c.lease_until < now())
+        .with_for_update(skip_locked=True)
+    ).all()
+    for row in expired:
+        end_attempt(db, row.id, row.attempt, AttemptEnd.LEASE_EXPIRED, f"{row.worker} went silent")
+        if row.tries < max_attempts:
+            requeue(db, t.job.c.id == row.id)
+        else:
+            _close(db, row.id, JobState.FAILED, reasons(db, row.id))
+    return len(expired)
+
+
+def count_load(db: Connection, job_id: int) -> None:
+    db.execute(update(t.job).where(t.job.c.id == job_id).values(loads=t.job.c.loads + 1))
+
+
+def end_attempt(
+    db: Connection,
+    job_id: int,
+    number: int,
+    end: AttemptEnd,
+    message: str = "",
+    detail: Mapping[str, Any] | None = None,
+    *,
+    anew: bool = False,
+) -> None:
+    """Write why an attempt ended. The first reason stays, unless ``anew``: what it measured is the better one."""
+    attempt = t.attempt.c
+    where = [attempt.job_id == job_id, attempt.number == number]
+    db.execute(
+        update(t.attempt)
+        .where(*where, *([] if anew else [attempt.end.is_(None)]))
+        .values(
+            end=end,
+            message=message[:REASON_LIMIT],
+            detail=dict(detail or {}),
+            ended_at=func.coalesce(attempt.ended_at, now()),
+        )
+    )
+
+
+def requeue(db: Connection, where: ColumnElement[bool], **values: Any) -> int:
+    """Back to the queue: its doorbell is to be sent again."""
+    done = db.execute(
+        update(t.job)
+        .where(where)
+        .values(
+            {"state": JobState.QUEUED, "worker": None, "lease_until": None, "sent_at": None, "finished_at": None}
+            | values
+        )
+    )
+    return done.rowcount
+
+
+def reasons(db: Connection, job_id: int) -> str:
+    """Why each attempt of a job ended, in one line."""
+    attempt = t.attempt.c
+    rows = db.execute(
+        select(attempt.number, attempt.end, attempt.message)
+        .where(attempt.job_id == job_id, attempt.end != AttemptEnd.RELEASED)
+        .order_by(attempt.number)
+    )
+    return "; ".join(f"attempt {r.number}: {r.end}: {r.message}" for r in rows)[:REASON_LIMIT]
+
+
+def _close(db: Connection, job_id: int, state: JobState, reason: str) -> None:
+    db.execute(
+        update(t.job)
+        .where(t.job.c.id == job_id)
+        .values(state=state, reason=reason, worker=None, lease_until=None, finished_at=now())
+    )
+
+
+def lock_row(db: Connection, job_id: int, *more: ColumnElement[Any]) -> Any:
+    """The row, which nobody else can change before the transaction ends; None where there is none."""
+    job = t.job.c
+    columns = (job.state, job.queue, job.held, job.attempt, job.tries, job.worker, job.configuration_id)
+    return db.execute(select(*columns, *more).where(job.id == job_id).with_for_update()).first()

@@ -1,0 +1,37 @@
+"""A sweep's deadline and joule budget."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, or_, select
+
+from farm import tables as t
+from farm.store import sweeps
+from farm.store.clock import now
+
+
+def enforce(db: Connection) -> int:
+    """Cancel what is queued of every sweep past its deadline or budget; how many jobs. What runs, runs to its end."""
+    sweep = t.sweep.c
+    limited = db.execute(
+        select(sweep.id, sweep.budget_joules, (sweep.deadline < now()).label("late")).where(
+            # Cancelled ones again: a job that ran when the limit was reached may have come back to the queue.
+            or_(sweep.deadline.is_not(None), sweep.budget_joules.is_not(None))
+        )
+    ).all()
+    cancelled = 0
+    for row in limited:
+        reason = None
+        if row.late:
+            reason = "the sweep's deadline has passed"
+        elif row.budget_joules is not None and (spent := _spent(db, row.id)) >= row.budget_joules:
+            reason = f"the sweep's budget of {row.budget_joules:g} J is spent ({spent:g} J)"
+        if reason is not None:
+            cancelled += sweeps.cancel(db, row.id, reason, running=False)
+    return cancelled
+
+
+def _spent(db: Connection, sweep_id: int) -> float:
+    """Joules above idle of the sweep's measurements; what is not known cannot be counted."""
+    joined = t.sweep_job.join(t.measurement, t.measurement.c.job_id == t.sweep_job.c.job_id)
+    query = select(func.coalesce(func.sum(t.measurement.c.energy_joules), 0.0)).select_from(joined)
+    return float(db.execute(query.where(t.sweep_job.c.sweep_id == sweep_id)).scalar_one())

@@ -1,0 +1,128 @@
+"""Sweeps as a whole: how far they are; pause, resume, cancel, retry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, select, update
+
+from farm import tables as t
+from farm.domain import AttemptEnd, JobState
+from farm.store import leases
+from farm.store.clock import now
+
+OPEN = t.job.c.state.in_((JobState.QUEUED, JobState.RUNNING))
+RECENT = 50  # attempts of a GPU type from which its speed is taken
+
+
+def find(db: Connection, name_or_id: str) -> dict[str, Any] | None:
+    """A sweep by its id, or the newest of that name."""
+    by_id = name_or_id.isdecimal() and len(name_or_id) < 10
+    where = t.sweep.c.id == int(name_or_id) if by_id else t.sweep.c.name == name_or_id
+    row = db.execute(select(t.sweep).where(where).order_by(t.sweep.c.id.desc()).limit(1)).mappings().first()
+    return None if row is None else dict(row)
+
+
+def sweeps(db: Connection) -> list[dict[str, Any]]:
+    """All sweeps, the newest first."""
+    return [dict(row) for row in db.execute(select(t.sweep).order_by(t.sweep.c.id.desc())).mappings()]
+
+
+def counts(db: Connection, sweep_id: int | None) -> list[tuple[str, str, int, int]]:
+    """(GPU type, state, jobs, pipeline loads) of one sweep, or of all."""
+    query = (
+        select(t.configuration.c.gpu, t.job.c.state, func.count(), func.sum(t.job.c.loads))
+        .join(t.configuration, t.configuration.c.id == t.job.c.configuration_id)
+        .group_by(t.configuration.c.gpu, t.job.c.state)
+        .order_by(t.configuration.c.gpu)
+    )
+    return [(gpu, state, n, loads) for gpu, state, n, loads in db.execute(_of(query, sweep_id))]
+
+
+def speed(db: Connection, gpu: str, sweep_id: int | None) -> float | None:
+    """Jobs per second that a GPU type has done of late, all its workers together; None where none was done."""
+    query = (
+        select(t.attempt.c.started_at, t.attempt.c.ended_at)
+        .join(t.job, t.job.c.id == t.attempt.c.job_id)
+        .join(t.configuration, t.configuration.c.id == t.job.c.configuration_id)
+        .where(t.configuration.c.gpu == gpu, t.attempt.c.end == AttemptEnd.ACCEPTED)
+        .order_by(t.attempt.c.ended_at.desc())
+        .limit(RECENT)
+    )
+    times = db.execute(_of(query, sweep_id)).all()
+    if not times:
+        return None
+    span = max(row.ended_at for row in times) - min(row.started_at for row in times)
+    return len(times) / span if span > 0 else None
+
+
+def pause(db: Connection, sweep_id: int) -> int:
+    """Hold the sweep's open jobs, less those that another sweep wants now. What runs, runs to its end."""
+    db.execute(update(t.sweep).where(t.sweep.c.id == sweep_id).values(paused=True))
+    where = and_(OPEN, _in(sweep_id), ~_wanted_elsewhere(sweep_id), ~t.job.c.held)
+    return db.execute(update(t.job).where(where).values(held=True)).rowcount
+
+
+def resume(db: Connection, sweep_id: int) -> int:
+    """Let them go again; their doorbells are sent anew, for workers dropped those that rang meanwhile."""
+    db.execute(update(t.sweep).where(t.sweep.c.id == sweep_id).values(paused=False))
+    where = and_(_in(sweep_id), t.job.c.held)
+    return db.execute(update(t.job).where(where).values(held=False, sent_at=None)).rowcount
+
+
+def cancel(db: Connection, sweep_id: int, reason: str, *, running: bool = True) -> int:
+    """End the sweep: its open jobs (only the queued ones without ``running``) that no other sweep wants."""
+    db.execute(update(t.sweep).where(t.sweep.c.id == sweep_id).values(cancelled=True, cancel_reason=reason))
+    states = (JobState.QUEUED, JobState.RUNNING) if running else (JobState.QUEUED,)
+    where = and_(t.job.c.state.in_(states), _in(sweep_id), ~_wanted_elsewhere(sweep_id))
+    if running:
+        busy = db.execute(select(t.job.c.id, t.job.c.attempt).where(where, leases.RUNNING).with_for_update())
+        for row in busy.all():
+            leases.end_attempt(db, row.id, row.attempt, AttemptEnd.CANCELLED, reason)
+    done = db.execute(
+        update(t.job)
+        .where(where)
+        .values(
+            state=JobState.CANCELLED,
+            reason=reason,
+            held=False,
+            worker=None,
+            lease_until=None,
+            finished_at=now(),
+        )
+    )
+    return done.rowcount
+
+
+def retry(db: Connection, sweep_id: int) -> int:
+    """Queue what failed once more, with a fresh count of attempts, unless the configuration is open already."""
+    other = t.job.alias()
+    open_twin = exists().where(
+        other.c.configuration_id == t.job.c.configuration_id,
+        other.c.replicate == t.job.c.replicate,
+        other.c.state.in_((JobState.QUEUED, JobState.RUNNING)),
+    )
+    where = and_(t.job.c.state == JobState.FAILED, _in(sweep_id), ~open_twin)
+    return leases.requeue(db, where, tries=0, not_before=0.0, reason=None, held=False)
+
+
+def _in(sweep_id: int) -> ColumnElement[bool]:
+    return t.job.c.id.in_(select(t.sweep_job.c.job_id).where(t.sweep_job.c.sweep_id == sweep_id))
+
+
+def _wanted_elsewhere(sweep_id: int) -> ColumnElement[bool]:
+    """Another sweep, neither paused nor cancelled, wants the job."""
+    link, sweep = t.sweep_job.alias(), t.sweep.alias()
+    return exists().where(
+        link.c.job_id == t.job.c.id,
+        link.c.sweep_id == sweep.c.id,
+        sweep.c.id != sweep_id,
+        ~sweep.c.paused,
+        ~sweep.c.cancelled,
+    )
+
+
+def _of(query: Select[Any], sweep_id: int | None) -> Select[Any]:
+    if sweep_id is None:
+        return query
+    return query.join(t.sweep_job, t.sweep_job.c.job_id == t.job.c.id).where(t.sweep_job.c.sweep_id == sweep_id)
