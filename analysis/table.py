@@ -311,10 +311,15 @@ class Table:
             mask &= self._equals(name, options)
         return self.take(mask)
 
+    def labels(self, column: str) -> Labels:
+        """A column of texts as its distinct names and the place of each row's among them."""
+        return self._labels[column]
+
     def names(self, column: str) -> tuple[str, ...]:
         """The distinct texts of a column of labels that rows really have, sorted: ``table.names("gpu")``."""
         label = self._labels[column]
-        return tuple(sorted(label.names[code] for code in np.unique(label.codes)))
+        counts = np.bincount(label.codes, minlength=len(label.names))
+        return tuple(sorted({name for name, count in zip(label.names, counts.tolist(), strict=True) if count}))
 
     def groups(self, *columns: str) -> tuple[Integers, Integers]:
         """Rows that agree in some columns: (first row of each group (g,), group of each row (n,)).

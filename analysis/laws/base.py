@@ -71,7 +71,7 @@ class Law(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """
         rows = Rows.of(X, y, sample_weight)
         if len(rows.table) < self.minimum_rows:
-            raise DataError("rows", len(rows.table), f"law {self.name} needs at least {self.minimum_rows}")
+            raise DataError("rows", len(rows.table), f"at least {self.minimum_rows} for law {self.name}")
         self.left_out_ = list(rows.left_out)
         self.n_ = len(rows.table)
         self.scope = scope_of(rows.table)
@@ -162,7 +162,7 @@ class Law(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             "left_out": self.left_out_,
             "state": self._state(),
         }
-        return json.dumps(document, sort_keys=True)
+        return json.dumps(document)
 
     @staticmethod
     def from_json(text: str) -> Law:
@@ -184,7 +184,7 @@ class Law(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     # --- scikit-learn
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "n_")
+        return hasattr(self, "params_")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -223,7 +223,7 @@ class Rows:
             raise DataError("sample_weight", float(weight.min()), "finite numbers above 0")
         left_out = _left_out(table, spoiled)
         kept = table.take(~spoiled)
-        _refuse_mixed_origin(kept)
+        refuse_mixed_origin(Counter(kept.origin.tolist()))
         return cls(kept, energy[~spoiled], None if weight is None else weight[~spoiled], left_out)
 
 
@@ -237,6 +237,20 @@ def scope_of(table: Table) -> dict[str, Any]:
         "precisions": list(table.names("precision")),
         "cells": dict(sorted(Counter(f"{model} on {gpu}" for model, gpu in pairs).items())),
     }
+
+
+def merged_scope(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """The scope of a fit to the rows of both."""
+    cells = Counter(one["cells"]) + Counter(other["cells"])
+    names = {key: sorted({*one[key], *other[key]}) for key in ("models", "gpus", "precisions")}
+    return {"origin": one["origin"], **names, "cells": dict(sorted(cells.items()))}
+
+
+def refuse_mixed_origin(counts: Mapping[str, int]) -> None:
+    """Measured, estimated and simulated rows are fitted among their own kind only."""
+    if len(counts) > 1:
+        found = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+        raise DataError("rows", found, "rows of one origin; choose with --where origin=measured")
 
 
 def _column(name: str, values: Any, n: int) -> Floats:
@@ -261,10 +275,3 @@ def _left_out(table: Table, spoiled: NDArray[np.bool_]) -> LeftOut:
         {"what": "rows", "name": why, "why": f"{why}: fits leave such rows out", "count": len(rows), "numbers": rows}
         for why, rows in sorted(reasons.items())
     ]
-
-
-def _refuse_mixed_origin(table: Table) -> None:
-    kinds = Counter(table.origin.tolist())
-    if len(kinds) > 1:
-        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-        raise DataError("rows", counts, "rows of one origin; choose with --where origin=measured")

@@ -1,0 +1,145 @@
+"""The experiments of the paper's Sections 4.2 and 5.1 to 5.6: how a law does on rows that it was not fitted to.
+
+- :func:`within`: folds of the rows of one model (and GPU).
+- :func:`held_out`: fitted to some models or GPUs, tested on others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.model_selection import KFold
+
+from analysis.laws.base import Law, Rows
+from analysis.metrics import interval_metrics, metrics
+from analysis.table import DataError, Floats, Table
+
+LEVEL: Final = 0.9
+# The splits of the paper's Figure 4: trained on, tested on.
+HELD_OUT_MODELS: Final = (
+    (("qwen", "sd35"), ("flux",)),
+    (("flux", "sd35"), ("qwen",)),
+    (("flux", "qwen"), ("sd35",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Predictions for rows that were not fitted, and the rows."""
+
+    law: str
+    train: tuple[str, ...]  # names of models, or of GPUs where those were held out
+    test: tuple[str, ...]
+    n_train: int  # rows of a fit; of the smallest fold's, where there are folds
+    table: Table  # the test rows
+    measured_joules: Floats
+    predicted_joules: Floats
+    low_joules: Floats
+    high_joules: Floats
+    level: float
+
+    def summary(self) -> dict[str, Any]:
+        """What `farm law validate --json` prints."""
+        return {
+            "law": self.law,
+            "train": list(self.train),
+            "test": list(self.test),
+            "n_train": self.n_train,
+            "n_test": len(self.table),
+            "metrics": metrics(self.measured_joules, self.predicted_joules),
+            "interval": interval_metrics(self.measured_joules, self.low_joules, self.high_joules, self.level),
+        }
+
+
+def within(law: Law, X: Any, folds: int = 2, *, level: float = LEVEL, seed: int = 0) -> Validation:
+    """Each row predicted by a fit to the other folds. Rows are shuffled with the seed; ``folds`` equal to the number of
+    rows leaves one out.
+
+    Raises:
+        DataError: fewer rows than folds, or too few of them to fit.
+    """
+    rows = Rows.of(X, None, None)
+    n = len(rows.table)
+    if not 2 <= folds <= n:
+        raise DataError("folds", folds, f"from 2 to the number of rows ({n})")
+    splits = KFold(folds, shuffle=True, random_state=seed).split(np.arange(n))
+    names = rows.table.names("model")
+    return _assembled(law, rows, splits, (names, names), level)
+
+
+def held_out(
+    law: Law,
+    X: Any,
+    *,
+    train: Sequence[str] = (),
+    test: Sequence[str] = (),
+    train_gpu: Sequence[str] = (),
+    test_gpu: Sequence[str] = (),
+    level: float = LEVEL,
+) -> Validation:
+    """Fitted to the models (and GPUs) of ``train``, tested on those of ``test``; an empty choice is all of them.
+
+    Raises:
+        DataError: a choice that no row has, or rows that would be both fitted and tested.
+    """
+    rows = Rows.of(X, None, None)
+    fitted = _chosen(rows.table, "train", model=train) & _chosen(rows.table, "train-gpu", gpu=train_gpu)
+    tested = _chosen(rows.table, "test", model=test) & _chosen(rows.table, "test-gpu", gpu=test_gpu)
+    if (fitted & tested).any():
+        raise DataError(
+            "test",
+            ", ".join([*test, *test_gpu]) or "all rows",
+            "other rows than those of train; never fit what you test on",
+        )
+    for name, mask in (("train", fitted), ("test", tested)):
+        if not mask.any():
+            raise DataError(name, "no rows", "models and GPUs that the data have together")
+    split = (np.flatnonzero(fitted), np.flatnonzero(tested))
+    by_gpu = bool(train_gpu or test_gpu) and not (train or test)
+    names = [rows.table.take(part).names("gpu" if by_gpu else "model") for part in split]
+    return _assembled(law, rows, iter([split]), (names[0], names[1]), level)
+
+
+def _assembled(
+    law: Law,
+    rows: Rows,
+    splits: Iterator[tuple[NDArray[Any], NDArray[Any]]],
+    names: tuple[tuple[str, ...], tuple[str, ...]],
+    level: float,
+) -> Validation:
+    parts = []
+    n_train = len(rows.table)
+    for fitted, tested in splits:
+        fresh = clone(law).fit(rows.table.take(fitted), rows.energy_joules[fitted])
+        parts.append((tested, *fresh.predict(rows.table.take(tested), level=level)))
+        n_train = min(n_train, len(fitted))
+    order = np.concatenate([part[0] for part in parts])
+    energy, low, high = (np.concatenate([part[place] for part in parts]) for place in (1, 2, 3))
+    return Validation(
+        law=law.name,
+        train=names[0],
+        test=names[1],
+        n_train=n_train,
+        table=rows.table.take(order),
+        measured_joules=rows.energy_joules[order],
+        predicted_joules=energy,
+        low_joules=low,
+        high_joules=high,
+        level=level,
+    )
+
+
+def _chosen(table: Table, option: str, **column: Sequence[str]) -> NDArray[np.bool_]:
+    (name, values), *_ = column.items()
+    if not values:
+        return np.ones(len(table), dtype=np.bool_)
+    known = table.names(name)
+    for value in values:
+        if value not in known:
+            raise DataError(option, value, f"one of {', '.join(known) or 'nothing: there are no rows'}")
+    return np.isin(getattr(table, name), list(values))
