@@ -30,6 +30,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.fake_nvml.build import library, smi_folder
+from workers.clock import Clock, SystemClock, VirtualClock
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCHITECTURES = {"Volta": 5, "Turing": 6, "Ampere": 7, "Ada": 8, "Hopper": 9, "Blackwell": 10}
@@ -140,18 +141,18 @@ class Device:
             yield f"{key} {int(value) if isinstance(value, bool) else value}"
 
 
-class FakeClock:
-    """The time of the fake: a workers.clock.Clock."""
+class FakeClock(VirtualClock):
+    """The time that libnvidia-ml.c keeps, shared by all processes; passes when somebody sleeps."""
 
     def __init__(self, fake: Fake) -> None:
+        super().__init__()
         self._fake = fake
 
     def now(self) -> float:
         return self._fake.now()
 
-    def sleep(self, seconds: float) -> None:
-        if seconds > 0:
-            self._fake.advance(seconds)
+    def _advance(self, seconds: float) -> None:
+        self._fake.advance(seconds)
 
 
 class Fake:
@@ -159,13 +160,13 @@ class Fake:
 
     def __init__(self, config: Path) -> None:
         self.config = config
-        self.clock = FakeClock(self)
         self._library = _library()
-        self._before = {name: os.environ.get(name) for name in ("FAKE_NVML_CONFIG",)}
+        self._before = os.environ.get("FAKE_NVML_CONFIG")
         os.environ["FAKE_NVML_CONFIG"] = str(config)
         if self._library.fake_nvml_load() != 0:
             raise RuntimeError(f"fake NVML cannot read {config}")
-        _, _, self.virtual, _ = _header(config)
+        self.virtual = _is_virtual(config)
+        self.clock: Clock = FakeClock(self) if self.virtual else SystemClock()
 
     def __enter__(self) -> Self:
         return self
@@ -173,11 +174,10 @@ class Fake:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for name, value in self._before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        if self._before is None:
+            os.environ.pop("FAKE_NVML_CONFIG", None)
+        else:
+            os.environ["FAKE_NVML_CONFIG"] = self._before
 
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of a child process that shall see this device, by whichever program it reads NVML."""
@@ -283,11 +283,10 @@ def attach() -> Fake:
 HEADER = struct.Struct("=ddqq")  # epoch, virtual now, is virtual, devices
 
 
-def _header(config: Path) -> tuple[float, float, bool, int]:
+def _is_virtual(config: Path) -> bool:
     stage = config.read_text().splitlines()[0].removeprefix("stage ")
     with Path(stage).open("rb") as file:
-        epoch, now, virtual, devices = HEADER.unpack(file.read(HEADER.size))
-    return epoch, now, bool(virtual), devices
+        return bool(HEADER.unpack(file.read(HEADER.size))[2])
 
 
 @cache
