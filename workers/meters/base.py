@@ -1,17 +1,26 @@
 """What a meter is: the interface that every way of reading energy implements.
 
-A meter logs; it does not judge. The procedure says which span of time was what (idle, text, denoise, decode), and
-pure functions turn the log and the spans into joules with their uncertainty. So the raw log of every accepted
-attempt can be kept, and a better method applied to it later.
+A meter logs; it does not judge. The procedure says which span of time was what, and pure functions turn the log and
+the spans into joules with their uncertainty. So the raw log of every accepted attempt can be kept, and a better method
+applied to it later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from farm.domain import AttemptError
 from workers.clock import Clock
+
+IDLE: Final = "idle"  # the baseline: nothing asked of the device
+PAD: Final = "pad"  # a short rest beside work: no dynamic energy, but not yet (or no longer) the baseline
+OTHER: Final = "other"  # work that is not part of the job; so is all time between the first and last span with no span
+
+
+class MeterError(AttemptError):
+    """The meter cannot read (at all, or any longer): names what is missing and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,22 +35,22 @@ class Device:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Span:
-    """A stretch of time with one label; its edges are synchronised with the device. Labels: idle, a phase, other."""
+    """A stretch of time with one label (idle, pad, other, or anything that is to be attributed energy)."""
 
     label: str
-    start: float  # seconds on the meter's clock
+    start: float  # seconds on the meter's clock, both edges synchronised with the device
     end: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """Everything a meter logged between start and stop. Times are seconds on the meter's clock."""
+    """Everything a meter logged since start. Times are seconds on the meter's clock."""
 
-    counter: Sequence[tuple[float, float]]  # (time, joules): cumulative energy, where there is a counter
-    power: Sequence[tuple[float, float]]  # (time, watts): instantaneous power, where it can be read
+    counter: Sequence[tuple[float, float, float]] = ()  # (asked, answered, joules): cumulative energy
+    power: Sequence[tuple[float, float]] = ()  # (time, watts): instantaneous or averaged, as the probe says
     telemetry: Sequence[Mapping[str, Any]] = ()  # temperature, clocks, throttle reasons, processes
     probe: Mapping[str, Any] = field(default_factory=dict)  # abilities: tick, latency, sensor duty, poll-rate effect
-    events: Sequence[Mapping[str, Any]] = ()  # what went wrong while logging: lost, reset, frozen, ...
+    events: Sequence[Mapping[str, Any]] = ()  # what went wrong while logging: lost, reset, ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,37 +59,45 @@ class Energy:
 
     dynamic_joules: Mapping[str, float | None]  # by label, above idle
     std_joules: Mapping[str, float | None]  # standard uncertainty by label
-    total_joules: float | None  # all labels but idle, above idle
+    span_joules: Sequence[float | None]  # dynamic energy of each span, in the order given
+    total_joules: float | None  # all attributed labels together, above idle
     total_std_joules: float | None
-    gross_joules: float | None  # idle included
+    gross_joules: float | None  # the same, idle included
     idle_watts: float | None
     idle_watts_std: float | None
-    power_joules: float | None  # the dynamic energy once more, from the power log alone
-    systematic_percent: float | None
+    power_joules: float | None = None  # the dynamic energy once more, from the power log alone
+    systematic_percent: float | None = None  # gain error of the sensor: does not average out
     flags: tuple[str, ...] = ()
-    complete: bool = True  # False: lost on the way, what is there is a part
+    complete: bool = True  # False: the device was lost on the way, what is there is a part
+    notes: Mapping[str, Any] = field(default_factory=dict)  # how it was found: tick, latency, method, error budget
 
 
 class Meter(Protocol):
-    """Reads one device. Start it, mark spans by its clock, ask for the recording as often as you like, close it."""
+    """Reads one device. Open it, ``start`` a log, mark spans with ``edge``, ask for their ``energy``, close it."""
 
     name: str  # nvml, codecarbon, simulated
     flags: tuple[str, ...]  # carried by everything it reads: estimated, simulated
     clock: Clock
     device: Device
-    shortest_seconds: float  # windows below it cannot be resolved and are refused
+    shortest_seconds: float  # a window below it cannot be resolved: its energy is null, flagged window_too_short
 
     def start(self) -> None:
-        """Begin to log."""
+        """Begin a new log; what was logged before is forgotten."""
+
+    def stop(self) -> None:
+        """Stop logging, keep the log. May be called twice."""
 
     def edge(self) -> float:
         """The time now, at the edge of a span. Meters that read only when asked read here."""
+
+    def steady(self) -> bool:
+        """Whether temperature and power have stopped drifting, as far as the meter can tell."""
 
     def recording(self) -> Recording:
         """Everything logged so far."""
 
     def energy(self, spans: Sequence[Span]) -> Energy:
-        """What the spans of the log cost. Raises WindowTooShort where it cannot be resolved."""
+        """What the spans of the log cost. At least one span must be idle. Spans must not overlap."""
 
     def environment(self) -> Mapping[str, Any]:
         """Driver, power limit, clocks, temperature, throttle reasons, foreign processes, MIG, identity."""

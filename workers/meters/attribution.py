@@ -1,0 +1,237 @@
+"""From cumulative energy and labelled spans to joules above idle, with their uncertainty. Pure numpy functions.
+
+1. Idle: the mean power of every idle span; between spans the baseline is interpolated, so a linear drift costs nothing.
+2. Each interval between two readings holds a known energy. What is above idle belongs to the work in that interval. An
+   interval with work of one span gives it all to that span, however little of the interval it fills, as idle has no
+   dynamic energy: a burst shorter than a tick loses nothing at its edges.
+3. An interval with work of several labels is shared in proportion to their mean powers, found by least squares over all
+   intervals. So the spans sum to the whole.
+
+The standard uncertainty adds, in squares: the idle baseline times the duration, idle noise that goes on under the
+work, the time of a reading at each end of the whole, the split of shared intervals, and what a part-time sensor may
+miss where the power changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from workers.meters.base import IDLE, OTHER, PAD, Span
+from workers.meters.idle import Floats, IdleLevel, idle_level
+
+# How far power inside an interval may be from constant: standard uncertainty of a split, as part of its smaller side.
+SPLIT_UNCERTAINTY = 0.3
+# A label's power enters the split with at least this part of the highest one, so that noise never makes it negative.
+SMALLEST_SHARE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Cumulative energy, in order of time: what a counter said, and when that was true."""
+
+    times: Floats  # seconds
+    joules: Floats
+    time_std: Floats  # standard uncertainty of the times, seconds
+    tick: float = 0.0  # seconds between updates of the source; 0: read exactly when asked
+    duty: float = 1.0  # part of each tick that the power sensor sees
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Energies above idle. Arrays are by span, in the order given; idle and pad spans have 0."""
+
+    joules: Floats
+    std: Floats
+    total: float
+    total_std: float
+    idle: tuple[IdleLevel, ...]
+    idle_watts: float  # under the work
+    idle_std: float
+    gross: float
+    budget: dict[str, float]  # standard uncertainty of the total by cause, joules
+
+
+def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
+    """Energy of every span above idle; None where the log does not reach around the work or holds no idle."""
+    work = [s for s in spans if s.label not in (IDLE, PAD)]
+    idle = idle_levels(levels, spans)
+    if not work or not idle:
+        return None
+    first, last = min(s.start for s in work), max(s.end for s in work)
+    low = int(np.searchsorted(levels.times, first, side="right")) - 1
+    high = int(np.searchsorted(levels.times, last, side="left"))
+    if low < 0 or high >= len(levels.times) or high <= low:
+        return None
+    baseline = Baseline(idle)
+    times, joules = levels.times[low : high + 1], levels.joules[low : high + 1]
+    dynamic = np.diff(joules) - baseline.energy(times[:-1], times[1:])
+
+    pieces = _cut(times, spans, first, last)
+    powers = _powers(pieces, dynamic, times)
+    weight = powers[pieces.label] * pieces.seconds * pieces.works
+    interval_weight = _sums(pieces.interval, weight, len(dynamic))
+    share = np.divide(weight, interval_weight[pieces.interval], out=np.zeros_like(weight), where=weight > 0)
+    energy = share * dynamic[pieces.interval]
+
+    n = len(spans)
+    owned = pieces.span >= 0
+    span_joules = _sums(pieces.span[owned], energy[owned], n)
+    seconds = np.array([s.end - s.start for s in spans])
+    working = np.array([s.label not in (IDLE, PAD) for s in spans])
+    counted = np.array([s.label not in (IDLE, PAD, OTHER) for s in spans])
+    span_joules[~working] = 0.0
+    total = float(span_joules[counted].sum())
+    duration = float(seconds[counted].sum())
+    middle = float((seconds * np.array([(s.start + s.end) / 2 for s in spans]))[counted].sum()) / max(duration, 1e-12)
+
+    idle_watts, idle_std = baseline.at(middle)
+    jumps = _jumps(pieces, powers)
+    split = SPLIT_UNCERTAINTY * np.minimum(np.abs(energy), np.abs(dynamic[pieces.interval] - energy))
+    missed = levels.tick * (1 - levels.duty) / math.sqrt(6)
+    edge_time = baseline.at(first)[0] * levels.time_std[low], baseline.at(last)[0] * levels.time_std[high]
+    variance = _sums(pieces.span[owned], split[owned] ** 2, n) + (missed**2) * _by_span(pieces, jumps, n)
+    variance += (idle_std * seconds) ** 2 + baseline.noise * seconds
+    for span, joule_std in zip(_edge_spans(pieces), edge_time, strict=True):
+        variance[span] += joule_std**2
+    outside = _beside_other(pieces, split)
+    budget = {
+        "idle": idle_std * duration,
+        "idle_noise": math.sqrt(baseline.noise * duration),
+        "tick": math.hypot(*edge_time),
+        "sensor_duty": missed * math.sqrt(float(jumps @ jumps)),
+        "split": math.sqrt(outside),
+    }
+    return Attribution(
+        joules=span_joules,
+        std=np.sqrt(variance) * working,
+        total=total,
+        total_std=math.sqrt(sum(v * v for v in budget.values())),
+        idle=idle,
+        idle_watts=idle_watts,
+        idle_std=idle_std,
+        gross=total + idle_watts * duration,
+        budget=budget,
+    )
+
+
+def idle_levels(levels: Levels, spans: Sequence[Span]) -> tuple[IdleLevel, ...]:
+    """One level for each idle span that holds two readings or more, in order of time."""
+    found = []
+    for span in sorted((s for s in spans if s.label == IDLE), key=lambda s: s.start):
+        inside = (levels.times >= span.start - 1e-9) & (levels.times <= span.end + 1e-9)
+        if inside.sum() >= 2:
+            found.append(idle_level(levels.times[inside], levels.joules[inside]))
+    return tuple(found)
+
+
+class Baseline:
+    """Idle power over time: level before the first idle span's middle and after the last one's, straight in between."""
+
+    def __init__(self, idle: Sequence[IdleLevel]) -> None:
+        self._middle = np.array([i.middle for i in idle])
+        self._watts = np.array([i.watts for i in idle])
+        self._std = np.array([i.std for i in idle])
+        seconds = sum(i.seconds for i in idle)
+        self.noise = sum(i.noise * i.seconds for i in idle) / seconds  # W^2 s
+
+    def at(self, time: float) -> tuple[float, float]:
+        """Watts and their standard error; straight between two means, the errors of both in proportion."""
+        right = int(np.searchsorted(self._middle, time))
+        if right == 0 or right == len(self._middle):
+            side = min(right, len(self._middle) - 1)
+            return float(self._watts[side]), float(self._std[side])
+        part = float((time - self._middle[right - 1]) / (self._middle[right] - self._middle[right - 1]))
+        watts = (1 - part) * self._watts[right - 1] + part * self._watts[right]
+        return float(watts), math.hypot((1 - part) * self._std[right - 1], part * self._std[right])
+
+    def energy(self, start: Floats, end: Floats) -> Floats:
+        """Joules between two times, by the trapezium over what is straight (intervals are short)."""
+        watts = np.interp(np.concatenate([start, end]), self._middle, self._watts)
+        return np.asarray((watts[: len(start)] + watts[len(start) :]) / 2 * (end - start))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """The time between the readings around the work, cut at every reading and every edge of a span."""
+
+    start: Floats
+    seconds: Floats
+    interval: np.ndarray  # index of the interval between readings
+    span: np.ndarray  # index of the span, -1 for a gap
+    label: np.ndarray  # index of the label
+    works: np.ndarray  # False where idle or pad: no dynamic energy
+    labels: tuple[str, ...]
+
+
+def _cut(times: Floats, spans: Sequence[Span], first: float, last: float) -> _Pieces:
+    edges = np.array([e for s in spans for e in (s.start, s.end)])
+    cuts = np.unique(np.concatenate([times, edges[(edges > times[0]) & (edges < times[-1])]]))
+    middle = (cuts[:-1] + cuts[1:]) / 2
+    order = np.argsort([s.start for s in spans], kind="stable")
+    starts = np.array([spans[i].start for i in order])
+    ends = np.array([spans[i].end for i in order])
+    at = np.searchsorted(starts, middle, side="right") - 1
+    inside = (at >= 0) & (middle < ends[np.maximum(at, 0)])
+    span = np.where(inside, order[np.maximum(at, 0)], -1)
+    labels = tuple(dict.fromkeys([OTHER, *(s.label for s in spans)]))
+    number = np.array([labels.index(s.label) for s in spans])
+    label = np.where(span >= 0, number[np.maximum(span, 0)], 0)
+    rests = np.array([name in (IDLE, PAD) for name in labels])
+    return _Pieces(
+        start=cuts[:-1],
+        seconds=np.diff(cuts),
+        interval=np.clip(np.searchsorted(times, middle, side="right") - 1, 0, len(times) - 2),
+        span=span,
+        label=label,
+        works=~rests[label] & (middle > first) & (middle < last),
+        labels=labels,
+    )
+
+
+def _powers(pieces: _Pieces, dynamic: Floats, times: Floats) -> Floats:
+    """Mean power above idle of each label, by least squares over the intervals; positive, since it is for sharing."""
+    overlap = np.zeros((len(dynamic), len(pieces.labels)))
+    np.add.at(overlap, (pieces.interval, pieces.label), pieces.seconds * pieces.works)
+    seen = overlap.sum(axis=0) > 0
+    powers = np.ones(len(pieces.labels))
+    if seen.any():
+        # Intervals differ in length; an interval's error grows with the root of it.
+        scale = 1 / np.sqrt(np.maximum(np.diff(times), 1e-9))
+        powers[seen] = np.linalg.lstsq(overlap[:, seen] * scale[:, None], dynamic * scale, rcond=None)[0]
+        highest = float(np.max(np.abs(powers[seen])))
+        powers = np.maximum(powers, max(SMALLEST_SHARE * highest, 1e-9))
+    return powers
+
+
+def _jumps(pieces: _Pieces, powers: Floats) -> Floats:
+    """Change of power at the start of each piece, and at the end of the last one."""
+    level = np.concatenate([[0.0], powers[pieces.label] * pieces.works, [0.0]])
+    return np.diff(level)
+
+
+def _by_span(pieces: _Pieces, jumps: Floats, n: int) -> Floats:
+    """Sum of squared power changes at the edges of each span."""
+    both = jumps[:-1] ** 2 + jumps[1:] ** 2
+    owned = pieces.span >= 0
+    return _sums(pieces.span[owned], both[owned], n)
+
+
+def _sums(groups: np.ndarray, values: Floats, n: int) -> Floats:
+    return np.bincount(groups, values, n).astype(np.float64)
+
+
+def _edge_spans(pieces: _Pieces) -> tuple[int, int]:
+    """The spans of the first and last work."""
+    owners = pieces.span[(pieces.span >= 0) & pieces.works]
+    return int(owners[0]), int(owners[-1])
+
+
+def _beside_other(pieces: _Pieces, split: Floats) -> float:
+    """Variance of the total from intervals shared with work that does not belong to it."""
+    other = pieces.label == 0
+    shared = np.isin(pieces.interval, pieces.interval[other & pieces.works])
+    return float((split[shared & other] ** 2).sum())

@@ -1,0 +1,153 @@
+"""CodeCarbon as a meter: the paper's way of reading a GPU, and an estimate for hosts that have none.
+
+Offline: no network, no files. Energy is all that is read, so the country is a formality; it is still set, as CodeCarbon
+takes Quebec where it finds none. Its pitfalls end in a MeterError here: where it cannot read it says 0 J.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, Final
+
+import numpy as np
+
+from farm.domain.units import JOULES_PER_KWH
+from workers.clock import Clock, SystemClock
+from workers.meters.attribution import Levels, attribute
+from workers.meters.base import Device, Energy, MeterError, Recording, Span
+from workers.meters.energies import energy_of, unknown
+
+COUNTRY: Final = "FRA"  # stated, not looked up
+SAMPLE_SECONDS: Final = 1.0  # as in the paper
+SMALLEST_STEP_SECONDS: Final = 0.2  # edges closer than this share a reading: CPU time comes in steps of 10 ms
+
+
+class _Tracker:
+    """An offline CodeCarbon tracker, read as a cumulative energy. One task after another, since tasks cannot nest."""
+
+    def __init__(self, field: str, **arguments: Any) -> None:
+        from codecarbon import OfflineEmissionsTracker
+
+        logging.getLogger("codecarbon").setLevel(logging.ERROR)
+        self._field = field
+        self._joules = 0.0
+        self._running = False
+        self._tracker = OfflineEmissionsTracker(
+            country_iso_code=COUNTRY,
+            save_to_file=False,
+            log_level="error",
+            measure_power_secs=SAMPLE_SECONDS,
+            allow_multiple_runs=True,
+            **arguments,
+        )
+        self._tracker.start()
+
+    def read(self) -> float:
+        """Joules since the first reading."""
+        if self._running:
+            self._joules += float(getattr(self._tracker.stop_task(), self._field)) * JOULES_PER_KWH
+        self._tracker.start_task()
+        self._running = True
+        return self._joules
+
+    def detected(self) -> Mapping[str, Any]:
+        """What CodeCarbon says it found."""
+        return dict(self._tracker.get_detected_hardware())
+
+    def close(self) -> None:
+        if self._running:
+            self._tracker.stop_task()
+            self._running = False
+        self._tracker.stop()
+
+
+class _CodeCarbonMeter:
+    """What both have in common: readings at the edges of spans, attributed like any other cumulative energy."""
+
+    name = "codecarbon"
+    flags: tuple[str, ...] = ()
+    shortest_seconds = 2.0  # below it the steps of what CodeCarbon reads are a visible part
+
+    def __init__(self, device: Device, tracker: _Tracker) -> None:
+        self.clock: Clock = SystemClock()
+        self.device = device
+        self._tracker: _Tracker | None = tracker
+        self._readings: list[tuple[float, float, float]] = []
+
+    def start(self) -> None:
+        self._readings = []
+        self._read()
+
+    def stop(self) -> None:
+        if self._readings:
+            self._read()
+
+    def edge(self) -> float:
+        now = self.clock.now()
+        if not self._readings or now - self._readings[-1][1] >= SMALLEST_STEP_SECONDS:
+            self._read()
+            now = self.clock.now()
+        return now
+
+    def steady(self) -> bool:
+        return True
+
+    def recording(self) -> Recording:
+        return Recording(counter=tuple(self._readings), probe={"counter": "codecarbon", "codecarbon": _version()})
+
+    def energy(self, spans: Sequence[Span]) -> Energy:
+        readings = np.array(self._readings)
+        if len(readings) < 2:
+            return unknown(spans, flags=self.flags)
+        asked, answered = readings[:, 0], readings[:, 1]
+        levels = Levels(times=(asked + answered) / 2, joules=readings[:, 2], time_std=(answered - asked) / 12**0.5)
+        found = attribute(levels, spans)
+        work = sum(s.end - s.start for s in spans if s.label not in ("idle", "pad", "other"))
+        if found is not None and work < self.shortest_seconds:
+            return unknown(
+                spans,
+                flags=(*self.flags, "window_too_short"),
+                notes={"shortest_seconds": self.shortest_seconds},
+                idle_watts=found.idle_watts,
+                idle_watts_std=found.idle_std,
+            )
+        return energy_of(found, spans, flags=self.flags)
+
+    def environment(self) -> Mapping[str, Any]:
+        return {"device_name": self.device.name, "device_uuid": self.device.uuid, "codecarbon": _version()}
+
+    def close(self) -> None:
+        tracker, self._tracker = self._tracker, None
+        if tracker is not None:
+            tracker.close()
+
+    def _read(self) -> None:
+        if self._tracker is None:
+            raise MeterError("the CodeCarbon meter is closed: open another")
+        asked = self.clock.now()
+        joules = self._tracker.read()
+        self._readings.append((asked, self.clock.now(), joules))
+
+
+class CodeCarbonCpuMeter(_CodeCarbonMeter):
+    """An estimate of this process's CPU energy: the processor's design power times the part of it that is used.
+
+    Nothing is measured; everything is flagged ``estimated``. Of this process and its children alone, so that what else
+    runs on the host does not matter; the idle power is what the process itself draws at rest.
+    """
+
+    flags = ("estimated",)
+
+    def __init__(self) -> None:
+        tracker = _Tracker("cpu_energy", tracking_mode="process", force_mode_cpu_load=True, gpu_ids=[])
+        hardware = tracker.detected()
+        model = str(hardware.get("cpu_model") or "CPU")
+        super().__init__(Device(index=None, name=model, uuid=None), tracker)
+
+
+def _version() -> str:
+    return version("codecarbon")

@@ -1,0 +1,77 @@
+"""From an attribution by span to the energies by label that a meter reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workers.meters.attribution import Attribution
+from workers.meters.base import IDLE, OTHER, PAD, Energy, Span
+
+
+def energy_of(
+    found: Attribution | None,
+    spans: Sequence[Span],
+    *,
+    flags: Sequence[str] = (),
+    systematic_percent: float | None = None,
+    power_joules: float | None = None,
+    complete: bool = True,
+    notes: Mapping[str, Any] | None = None,
+) -> Energy:
+    """By label; all null where the attribution found nothing (None)."""
+    labels = dict.fromkeys(s.label for s in spans if s.label not in (IDLE, PAD, OTHER))
+    if found is None:
+        return unknown(spans, flags=flags, complete=complete, notes=notes)
+    joules: dict[str, float | None] = {}
+    std: dict[str, float | None] = {}
+    for label in labels:
+        mine = [i for i, s in enumerate(spans) if s.label == label]
+        seconds = sum(spans[i].end - spans[i].start for i in mine)
+        # The baseline's error is common to all spans of a label: it adds up straight, the rest in squares.
+        common = found.idle_std * seconds
+        own = sum(max(0.0, found.std[i] ** 2 - (found.idle_std * (spans[i].end - spans[i].start)) ** 2) for i in mine)
+        joules[label] = float(found.joules[mine].sum())
+        std[label] = math.sqrt(common**2 + own)
+    return Energy(
+        dynamic_joules=joules,
+        std_joules=std,
+        span_joules=tuple(float(j) for j in found.joules),
+        total_joules=found.total,
+        total_std_joules=found.total_std,
+        gross_joules=found.gross,
+        idle_watts=found.idle_watts,
+        idle_watts_std=found.idle_std,
+        power_joules=power_joules,
+        systematic_percent=systematic_percent,
+        flags=tuple(flags),
+        complete=complete,
+        notes={**(notes or {}), "budget_joules": found.budget},
+    )
+
+
+def unknown(
+    spans: Sequence[Span],
+    *,
+    flags: Sequence[str] = (),
+    complete: bool = True,
+    notes: Mapping[str, Any] | None = None,
+    idle_watts: float | None = None,
+    idle_watts_std: float | None = None,
+) -> Energy:
+    """Nothing is known of the work: null, never zero."""
+    labels = dict.fromkeys(s.label for s in spans if s.label not in (IDLE, PAD, OTHER))
+    return Energy(
+        dynamic_joules=dict.fromkeys(labels),
+        std_joules=dict.fromkeys(labels),
+        span_joules=(None,) * len(spans),
+        total_joules=None,
+        total_std_joules=None,
+        gross_joules=None,
+        idle_watts=idle_watts,
+        idle_watts_std=idle_watts_std,
+        flags=tuple(flags),
+        complete=complete,
+        notes=notes or {},
+    )
