@@ -55,9 +55,11 @@ class Pipeline(ABC):
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Pixels, shape (batch, 3, height, width), about -1 to 1, from the latents that the call returns."""
 
-    def largest_side(self) -> int | None:
-        """Most pixels that width and height may have; None where nothing limits them."""
-        return None
+    def check(self, configuration: Configuration) -> None:
+        """Raise RequestError where this pipeline cannot take a configuration. Families add what only they know."""
+        self.model.check_resolution(configuration.width, configuration.height)
+        if configuration.cfg and self.model.cfg == "none":
+            raise RequestError("cfg", True, f"{self.model.name} has no classifier-free guidance")
 
     # What all families share
 
@@ -91,14 +93,7 @@ class Pipeline(ABC):
         """Take the loaded weights to another configuration of the same ``Configuration.pipeline``."""
         if configuration.pipeline != self.configuration.pipeline:
             raise ValueError(f"{configuration.pipeline} needs a load of its own, {self.configuration.pipeline} is here")
-        self.model.check_resolution(configuration.width, configuration.height)
-        if configuration.cfg and self.model.cfg == "none":
-            raise RequestError("cfg", True, f"{self.model.name} has no classifier-free guidance")
-        largest = self.largest_side()
-        for axis in ("width", "height"):
-            value = getattr(configuration, axis)
-            if largest is not None and value > largest:
-                raise RequestError(axis, value, f"at most {largest} with {self.model.name} {configuration.size}")
+        self.check(configuration)
         self.configuration = configuration
         return self
 

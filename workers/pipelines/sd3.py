@@ -6,14 +6,18 @@ from typing import Any
 
 import torch
 
+from farm.domain import Configuration, RequestError
 from workers.pipelines.base import Embeddings, Pipeline
 
 
 class StableDiffusion3(Pipeline):
-    def largest_side(self) -> int:
-        """Position embeddings are a table of fixed size."""
+    def check(self, configuration: Configuration) -> None:
+        super().check(configuration)
         config = self.pipe.transformer.config
-        return int(config.pos_embed_max_size * config.patch_size * self.pipe.vae_scale_factor)
+        largest = config.pos_embed_max_size * config.patch_size * self.pipe.vae_scale_factor  # a table of fixed size
+        for axis, pixels in (("width", configuration.width), ("height", configuration.height)):
+            if pixels > largest:
+                raise RequestError(axis, pixels, f"at most {largest} with {self.model.name}")
 
     def encode(self, prompts: list[str]) -> Embeddings:
         cfg = self.configuration.cfg
