@@ -7,8 +7,7 @@ takes Quebec where it finds none. Its pitfalls end in a MeterError here: where i
 from __future__ import annotations
 
 import logging
-import os
-import time
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Final
@@ -36,15 +35,29 @@ class _Tracker:
         self._field = field
         self._joules = 0.0
         self._running = False
-        self._tracker = OfflineEmissionsTracker(
-            country_iso_code=COUNTRY,
-            save_to_file=False,
-            log_level="error",
-            measure_power_secs=SAMPLE_SECONDS,
-            allow_multiple_runs=True,
-            **arguments,
-        )
-        self._tracker.start()
+        with warnings.catch_warnings():
+            # Named one by one, as a configuration file of the user could switch any of them on; deprecated in favour of
+            # a list that older versions do not know.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._tracker = OfflineEmissionsTracker(
+                country_iso_code=COUNTRY,
+                save_to_file=False,
+                save_to_api=False,
+                save_to_logger=False,
+                save_to_prometheus=False,
+                save_to_logfire=False,
+                log_level="error",
+                measure_power_secs=SAMPLE_SECONDS,
+                allow_multiple_runs=True,
+                **arguments,
+            )
+        try:  # its constructor and start() log what goes wrong and go on; only here does it come to light
+            self.detected: Mapping[str, Any] = dict(self._tracker.get_detected_hardware())
+            self._tracker.start()
+        except Exception as error:
+            raise MeterError(
+                f"CodeCarbon {_version()} did not start ({error}): run it with log_level='debug'"
+            ) from error
 
     def read(self) -> float:
         """Joules since the first reading."""
@@ -53,10 +66,6 @@ class _Tracker:
         self._tracker.start_task()
         self._running = True
         return self._joules
-
-    def detected(self) -> Mapping[str, Any]:
-        """What CodeCarbon says it found."""
-        return dict(self._tracker.get_detected_hardware())
 
     def close(self) -> None:
         if self._running:
@@ -144,8 +153,7 @@ class CodeCarbonCpuMeter(_CodeCarbonMeter):
 
     def __init__(self) -> None:
         tracker = _Tracker("cpu_energy", tracking_mode="process", force_mode_cpu_load=True, gpu_ids=[])
-        hardware = tracker.detected()
-        model = str(hardware.get("cpu_model") or "CPU")
+        model = str(tracker.detected.get("cpu_model") or "CPU")
         super().__init__(Device(index=None, name=model, uuid=None), tracker)
 
 
