@@ -1,0 +1,229 @@
+"""Which device is ours: found among those visible here, identified, checked against the catalog, free to measure on.
+
+Nothing in this module touches NVML or CUDA in the calling process: the facts come from a short-lived child.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from farm import catalog
+from farm.domain import OperationError, RequestError
+
+logger = logging.getLogger(__name__)
+
+INSPECTION_SECONDS: Final = 60.0  # a driver without persistence mode may take many seconds to wake up
+WAIT_SECONDS: Final = 5.0  # between two looks at a device that is in use
+UNSEEN_MEMORY_BYTES: Final = 2 * 2**30  # more than any driver reserves: somebody is there, though no process shows
+INITIAL_PID_NAMESPACE: Final = 0xEFFFFFFC  # its inode number, fixed in the kernel
+
+ForeignPolicy = Literal["refuse", "wait", "allow"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceFacts:
+    """What NVML says of one device; None where it does not say."""
+
+    index: int  # NVML's
+    name: str
+    uuid: str
+    pci_bus_id: str | None
+    architecture: str | None
+    memory_bytes: int | None
+    memory_used_bytes: int | None
+    power_limit_watts: float | None
+    mig: bool | None
+    persistence: bool | None
+    processes: tuple[int, ...] | None  # ids of compute processes
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Names of the catalog's GPU types that this device is one of."""
+        return tuple(sorted(name for name, gpu in catalog.gpus().items() if gpu.matches(self.name)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Host:
+    """One verified device of this host."""
+
+    device: DeviceFacts
+    number: int  # among the devices visible here: what --device says
+    driver: str
+    notes: tuple[str, ...]  # what could not be verified, for people
+
+    @property
+    def uuid(self) -> str:
+        return self.device.uuid
+
+    @property
+    def name(self) -> str:
+        return self.device.name
+
+    def pinned(self) -> dict[str, str]:
+        """Environment variables that show a child this device alone; to be set before it imports torch."""
+        return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": self.uuid}
+
+
+def inspect() -> tuple[str, tuple[DeviceFacts, ...]]:
+    """Driver version and all devices that NVML shows, read in a short-lived child. OperationError where it cannot."""
+    try:
+        child = subprocess.run(
+            [sys.executable, "-m", "workers.nvml_facts"],
+            capture_output=True,
+            text=True,
+            timeout=INSPECTION_SECONDS,
+            check=True,
+        )
+        facts: dict[str, Any] = json.loads(child.stdout)
+    except subprocess.TimeoutExpired:
+        raise OperationError(
+            f"NVML did not answer within {INSPECTION_SECONDS:.0f} s: the driver hangs; try nvidia-smi, or reboot"
+        ) from None
+    except (subprocess.CalledProcessError, ValueError) as error:
+        raise OperationError(f"NVML could not be asked: {error}") from None
+    if "error" in facts:
+        raise OperationError(facts["error"])
+    devices = []
+    for entry in facts["devices"]:
+        if "error" in entry:
+            logger.warning("device %d does not answer: %s", entry["index"], entry["error"])
+            continue
+        processes = entry.pop("processes")
+        devices.append(DeviceFacts(**entry, processes=None if processes is None else tuple(processes)))
+    return facts["driver"], tuple(devices)
+
+
+def visible(devices: tuple[DeviceFacts, ...], environment: Mapping[str, str] = os.environ) -> tuple[DeviceFacts, ...]:
+    """Those that CUDA_VISIBLE_DEVICES leaves, in its order: as CUDA reads it, the first bad entry ends the list.
+
+    Slurm and container runtimes set it, or hide devices from NVML altogether; both may hold. Numbers count in the
+    order of the bus (NVML's), which is CUDA's as well among boards of one type.
+    """
+    wanted = environment.get("CUDA_VISIBLE_DEVICES")
+    if wanted is None:
+        return devices
+    chosen: list[DeviceFacts] = []
+    for entry in wanted.split(","):
+        found = _named(devices, entry.strip())
+        if len(found) != 1 or found[0] in chosen:
+            break
+        chosen.append(found[0])
+    return tuple(chosen)
+
+
+def select(device: int | str, devices: tuple[DeviceFacts, ...]) -> tuple[int, DeviceFacts]:
+    """The device meant by a number among those visible, a UUID or the start of one. RequestError for none."""
+    shown = "; ".join(f"{i} is {d.name} {d.uuid}" for i, d in enumerate(devices)) or "none is visible"
+    restricted = " under CUDA_VISIBLE_DEVICES" if "CUDA_VISIBLE_DEVICES" in os.environ else ""
+    if str(device).upper().startswith("MIG-"):
+        raise RequestError("device", str(device), "a whole GPU; MIG instances have no energy counter of their own")
+    found = _named(devices, str(device))
+    if len(found) != 1:
+        problem = "more than one device begins so; here" if found else "one of the devices here"
+        raise RequestError("device", str(device), f"{problem}{restricted}: {shown}")
+    return devices.index(found[0]), found[0]
+
+
+def identify(device: int | str) -> Host:
+    """The visible device of that number or UUID, whatever its type. RequestError, OperationError."""
+    driver, devices = inspect()
+    number, chosen = select(device, visible(devices))
+    return Host(device=chosen, number=number, driver=driver, notes=_notes(chosen))
+
+
+def verify(gpu: str, device: int | str, *, foreign: ForeignPolicy = "refuse") -> Host:
+    """Make sure that a device is of the catalog's type and free. Returns it with what could not be made sure of.
+
+    RequestError: no such device, or it is of another type (naming both). OperationError: no NVML, MIG is on, or
+    somebody else computes on it and ``foreign`` says refuse; with ``wait``, returns when they are gone.
+    """
+    entry = catalog.gpu(gpu)
+    told = False
+    while True:
+        host = identify(device)
+        facts = host.device
+        if not entry.matches(facts.name):
+            known = " or ".join(facts.types) or "not in the catalog (add a file under FARM_HOME/catalog/gpus)"
+            raise RequestError("gpu", gpu, f"device {device} is a {facts.name}, by NVML, which is {known}")
+        if facts.mig:
+            raise OperationError(
+                f"device {device} ({facts.name}) has MIG enabled, so its energy cannot be told apart by instance: "
+                f"nvidia-smi -i {facts.index} -mig 0"
+            )
+        occupant = "" if foreign == "allow" else occupied(facts)
+        if not occupant:
+            return host
+        if foreign == "refuse":
+            raise OperationError(
+                f"device {device} ({facts.name}) is in use: {occupant}; end it, or set FARM_FOREIGN_PROCESSES to wait"
+            )
+        if not told:
+            logger.warning("device %s is in use: %s; waiting", device, occupant)
+            told = True
+        time.sleep(WAIT_SECONDS)
+
+
+def occupied(facts: DeviceFacts) -> str:
+    """Who else computes on the device, in words; empty where nobody shows."""
+    strangers = [pid for pid in facts.processes or () if pid != os.getpid()]
+    if strangers:
+        return f"process {', '.join(map(str, strangers))}"
+    if in_pid_namespace() and (facts.memory_used_bytes or 0) > UNSEEN_MEMORY_BYTES:
+        held = (facts.memory_used_bytes or 0) / 2**30
+        return f"{held:.1f} GiB of its memory are held by a process that is not visible from this container"
+    return ""
+
+
+def in_pid_namespace() -> bool:
+    """Whether this is a container with process ids of its own, from where others' cannot be seen."""
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino != INITIAL_PID_NAMESPACE
+    except OSError:
+        return False
+
+
+def environment(host: Host) -> dict[str, Any]:
+    """Circumstances of the host, for the record of a measurement; the meter adds those of the device."""
+    return {
+        "host": platform.node(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "driver": host.driver,
+        "device_name": host.name,
+        "device_uuid": host.uuid,
+        "pci_bus_id": host.device.pci_bus_id,
+        "architecture": host.device.architecture,
+        "power_limit_watts": host.device.power_limit_watts,
+        "persistence": host.device.persistence,
+        "container": in_pid_namespace(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        "notes": list(host.notes),
+    }
+
+
+def _named(devices: tuple[DeviceFacts, ...], name: str) -> list[DeviceFacts]:
+    """Those meant by a number, or by a UUID or the start of one."""
+    if name.isdecimal():
+        return list(devices[int(name) : int(name) + 1])
+    if not name.upper().startswith("GPU-"):
+        return []
+    return [d for d in devices if d.uuid.lower().startswith(name.lower())]
+
+
+def _notes(facts: DeviceFacts) -> tuple[str, ...]:
+    notes = []
+    if facts.processes is None:
+        notes.append("NVML does not list the device's processes here: that nobody else uses it cannot be verified")
+    elif in_pid_namespace():
+        notes.append("in a container: processes outside it are not visible, only the memory they hold")
+    return tuple(notes)
