@@ -109,28 +109,37 @@ def fail(
         _close(db, job_id, JobState.FAILED, reasons(db, job_id))
 
 
-def release(db: Connection, job_id: int, attempt: int, message: str) -> None:
-    """A stopping worker hands its job back; the try is not counted."""
+def release(db: Connection, job_id: int, attempt: int, message: str, *, delay_seconds: float = 0.0) -> None:
+    """A worker hands its job back unmeasured; the try is not counted."""
     row = lock_row(db, job_id)
     end_attempt(db, job_id, attempt, AttemptEnd.RELEASED, message)
     if row is not None and row.state == JobState.RUNNING and row.attempt == attempt:
-        requeue(db, t.job.c.id == job_id, tries=t.job.c.tries - 1)
+        requeue(db, t.job.c.id == job_id, tries=t.job.c.tries - 1, not_before=now() + delay_seconds)
 
 
 def reap(db: Connection, *, max_attempts: int) -> int:
     """Take back every job whose lease expired."""
-    expired = db.execute(
+    return _take_back(db, t.job.c.lease_until < now(), "went silent", max_attempts)
+
+
+def take_back(db: Connection, worker: str, *, max_attempts: int) -> int:
+    """Take back every job that a worker holds, its lease expired or not."""
+    return _take_back(db, t.job.c.worker == worker, "was started anew", max_attempts)
+
+
+def _take_back(db: Connection, where: ColumnElement[bool], why: str, max_attempts: int) -> int:
+    found = db.execute(
         select(t.job.c.id, t.job.c.attempt, t.job.c.tries, t.job.c.worker)
-        .where(RUNNING, t.job.c.lease_until < now())
+        .where(RUNNING, where)
         .with_for_update(skip_locked=True)
     ).all()
-    for row in expired:
-        end_attempt(db, row.id, row.attempt, AttemptEnd.LEASE_EXPIRED, f"{row.worker} went silent")
+    for row in found:
+        end_attempt(db, row.id, row.attempt, AttemptEnd.LEASE_EXPIRED, f"{row.worker} {why}")
         if row.tries < max_attempts:
             requeue(db, t.job.c.id == row.id)
         else:
             _close(db, row.id, JobState.FAILED, reasons(db, row.id))
-    return len(expired)
+    return len(found)
 
 
 def count_load(db: Connection, job_id: int) -> None:

@@ -74,7 +74,7 @@ def cancel(db: Connection, sweep_id: int, reason: str, *, running: bool = True) 
     """End the sweep: its open jobs (only the queued ones without ``running``) that no other sweep wants."""
     db.execute(update(t.sweep).where(t.sweep.c.id == sweep_id).values(cancelled=True, cancel_reason=reason))
     states = (JobState.QUEUED, JobState.RUNNING) if running else (JobState.QUEUED,)
-    where = and_(t.job.c.state.in_(states), _in(sweep_id), ~_wanted_elsewhere(sweep_id))
+    where = and_(t.job.c.state.in_(states), _in(sweep_id), ~_wanted_elsewhere(sweep_id, even_paused=True))
     if running:
         busy = db.execute(select(t.job.c.id, t.job.c.attempt).where(where, leases.RUNNING).with_for_update())
         for row in busy.all():
@@ -91,6 +91,8 @@ def cancel(db: Connection, sweep_id: int, reason: str, *, running: bool = True) 
             finished_at=now(),
         )
     )
+    only_paused = and_(OPEN, _in(sweep_id), ~_wanted_elsewhere(sweep_id))  # what is left is another sweep's
+    db.execute(update(t.job).where(only_paused).values(held=True))
     return done.rowcount
 
 
@@ -110,15 +112,15 @@ def _in(sweep_id: int) -> ColumnElement[bool]:
     return t.job.c.id.in_(select(t.sweep_job.c.job_id).where(t.sweep_job.c.sweep_id == sweep_id))
 
 
-def _wanted_elsewhere(sweep_id: int) -> ColumnElement[bool]:
-    """Another sweep, neither paused nor cancelled, wants the job."""
+def _wanted_elsewhere(sweep_id: int, *, even_paused: bool = False) -> ColumnElement[bool]:
+    """Another sweep, neither cancelled nor (unless ``even_paused``) paused, wants the job."""
     link, sweep = t.sweep_job.alias(), t.sweep.alias()
     return exists().where(
         link.c.job_id == t.job.c.id,
         link.c.sweep_id == sweep.c.id,
         sweep.c.id != sweep_id,
-        ~sweep.c.paused,
         ~sweep.c.cancelled,
+        *([] if even_paused else [~sweep.c.paused]),
     )
 
 

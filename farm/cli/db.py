@@ -1,0 +1,28 @@
+"""``farm db``: bring the database to this version."""
+
+from __future__ import annotations
+
+import click
+
+from farm import migrations, settings
+from farm.cli.options import db_option, emit_json, json_option
+from farm.store import Store
+
+
+@click.group()
+def db() -> None:
+    """Bring the database to this version."""
+
+
+@db.command()
+@db_option
+@json_option
+def upgrade(db: str | None, as_json: bool) -> None:
+    """Make the tables, or bring older ones up. Harmless when there is nothing to do."""
+    store = Store.open(settings.load(), db)
+    name = store.name
+    store.close()
+    if as_json:
+        emit_json({"database": name, "schema": migrations.HEAD})
+    else:
+        click.echo(f"{name}: schema {migrations.HEAD}")

@@ -1,0 +1,109 @@
+"""How far a sweep is: bars on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from farm.domain import JobState
+
+Status = dict[str, Any]
+LINE_SECONDS = 10.0  # at most one line in so long, where there is no terminal
+
+
+def print_status(status: Status) -> None:
+    """One row a GPU type, on stdout."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("gpu")
+    for state in JobState:
+        table.add_column(state.value, justify="right")
+    table.add_column("left", justify="right")
+    rows = [(gpu, counts, status["eta_seconds_by_gpu"][gpu]) for gpu, counts in status["by_gpu"].items()]
+    for gpu, counts, eta in [*rows, ("all", status["jobs"], status["eta_seconds"])]:
+        table.add_row(gpu, *(str(counts[state]) for state in JobState), _left(eta, counts))
+    Console(highlight=False).print(table)
+    click.echo(f"pipeline loads: {status['pipeline_loads']}")
+
+
+def follow(look: Callable[[], Status], interval: float, *, err: bool = False) -> Status:
+    """Show until nothing is open, on stdout unless ``err``; the last status. Ctrl-C ends the watching, not the farm."""
+    console = Console(stderr=err, highlight=False)
+    try:
+        return _bars(look, interval, console) if console.is_terminal else _lines(look, interval, err)
+    except KeyboardInterrupt:
+        click.echo("stopped watching; the farm goes on", err=True)
+        return look()
+
+
+def _bars(look: Callable[[], Status], interval: float, console: Console) -> Status:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        tasks: dict[str, TaskID] = {}
+        while True:
+            status = look()
+            for gpu, counts in status["by_gpu"].items():
+                if gpu not in tasks:
+                    tasks[gpu] = progress.add_task(gpu, note="")
+                progress.update(
+                    tasks[gpu],
+                    total=sum(counts.values()),
+                    completed=sum(counts.values()) - _open(counts),
+                    note=_note(counts, status["eta_seconds_by_gpu"][gpu]),
+                )
+            if not _open(status["jobs"]):
+                return status
+            time.sleep(interval)
+
+
+def _lines(look: Callable[[], Status], interval: float, err: bool) -> Status:
+    """A line a GPU type when something changed, not more often than every LINE_SECONDS; and at the end."""
+    shown: Status = {}
+    due = 0.0
+    while True:
+        status = look()
+        over = not _open(status["jobs"])
+        if over or (status["by_gpu"] != shown and time.monotonic() >= due):
+            for gpu, counts in status["by_gpu"].items():
+                total = sum(counts.values())
+                note = _note(counts, status["eta_seconds_by_gpu"][gpu])
+                click.echo(f"{gpu}: {total - _open(counts)}/{total} {note}".rstrip(), err=err)
+            shown, due = status["by_gpu"], time.monotonic() + LINE_SECONDS
+        if over:
+            return status
+        time.sleep(interval)
+
+
+def _open(counts: dict[str, int]) -> int:
+    return counts[JobState.QUEUED] + counts[JobState.RUNNING]
+
+
+def _note(counts: dict[str, int], eta: float | None) -> str:
+    parts = [
+        f"{counts[state]} {state.value}"
+        for state in (JobState.RUNNING, JobState.FAILED, JobState.CANCELLED)
+        if counts[state]
+    ]
+    left = _left(eta, counts)
+    return ", ".join(parts + ([f"{left} left"] if left else []))
+
+
+def _left(eta: float | None, counts: dict[str, int]) -> str:
+    """``1h05m``, ``3m20s``; nothing where nothing is open, ``?`` where nothing tells."""
+    if not _open(counts):
+        return ""
+    if eta is None:
+        return "?"
+    minutes, seconds = divmod(round(eta), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{seconds:02d}s"

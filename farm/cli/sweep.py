@@ -1,0 +1,119 @@
+"""``farm sweep``: submit a grid, see how far it is, hold it, end it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from farm import settings, sweeps
+from farm.cli.options import db_option, emit_json, json_option
+from farm.spec import read_spec
+from farm.store import Store
+
+
+@click.group()
+def sweep() -> None:
+    """Submit and watch sweeps."""
+
+
+@sweep.command()
+@click.argument("spec", metavar="SPEC.yaml", type=click.Path())
+@click.option("--dry-run", is_flag=True, help="Check and count; write nothing.")
+@db_option
+@json_option
+def submit(spec: str, dry_run: bool, db: str | None, as_json: bool) -> None:
+    """Queue every configuration of SPEC.yaml that is not measured yet."""
+    checked = read_spec(spec)
+    with _opened(db, create=not dry_run) as store:
+        result = sweeps.submit(store, checked, dry_run=dry_run)
+    if as_json:
+        emit_json(result.to_dict())
+        return
+    head = "dry run" if result.sweep is None else f"sweep {result.sweep}"
+    click.echo(f"{head} ({result.name}): {result.configurations} configurations")
+    for count, what in (
+        (result.new, f"new, {result.jobs} jobs"),
+        (result.already_measured, "already measured"),
+        (result.already_queued, "already queued by another sweep, shared with it"),
+        (result.failed_before, "failed before: `farm sweep retry` tries them again"),
+    ):
+        if count:
+            click.echo(f"  {count:6d} {what}")
+    for row in result.infeasible:
+        click.echo(f"  {row['count']:6d} infeasible: {row['model']} {row['precision']} on {row['gpu']}: {row['why']}")
+
+
+@sweep.command()
+@click.argument("sweep_id", metavar="[ID]", required=False)
+@db_option
+@json_option
+def status(sweep_id: str | None, db: str | None, as_json: bool) -> None:
+    """How far a sweep is (id or name), or all sweeps together."""
+    with _opened(db, create=False) as store:
+        document = _status(store, sweep_id)
+        if as_json:
+            emit_json(document)
+            return
+        from farm.cli.progress import print_status
+
+        print_status(document)
+
+
+@sweep.command()
+@click.argument("sweep_id", metavar="[ID]", required=False)
+@click.option("--interval", default=1.0, show_default=True, type=click.FloatRange(min=0.1), help="Seconds.")
+@db_option
+@json_option
+def watch(sweep_id: str | None, interval: float, db: str | None, as_json: bool) -> None:
+    """Follow a sweep, or all, until nothing is open. Ctrl-C leaves the farm running."""
+    from farm.cli.progress import follow
+
+    with _opened(db, create=False) as store:
+        _status(store, sweep_id)  # an unknown sweep is refused before any bar is drawn
+        document = follow(lambda: _status(store, sweep_id), interval, err=as_json)
+    if as_json:
+        emit_json(document)
+
+
+def _change(name: str, action: Callable[[Store, int], int], said: str, help_text: str) -> None:
+    """A subcommand that does one thing to a sweep, or to each of them."""
+
+    @sweep.command(name, help=help_text)
+    @click.argument("sweep_id", metavar="[ID]", required=False)
+    @db_option
+    @json_option
+    def command(sweep_id: str | None, db: str | None, as_json: bool) -> None:
+        with _opened(db) as store:
+            row = None if sweep_id is None else sweeps.resolve(store, sweep_id)
+            rows = sweeps.listing(store) if row is None else [row]
+            jobs = sum(action(store, each["id"]) for each in rows)
+        if as_json:
+            emit_json({"sweep": row and row["id"], "name": row and row["name"], "jobs": jobs})
+        else:
+            who = f"sweep {row['id']}" if row else "all sweeps"
+            click.echo(f"{who}: {jobs} jobs {said}")
+
+
+_change("pause", sweeps.pause, "held", "Hold what has not begun; what runs, runs to its end. All sweeps without ID.")
+_change("resume", sweeps.resume, "released", "Let go what was held. All sweeps without ID.")
+_change("cancel", sweeps.cancel, "cancelled", "End every open job that no other sweep wants. All sweeps without ID.")
+_change("retry", sweeps.retry, "queued again", "Try again what failed. All sweeps without ID.")
+
+
+@contextmanager
+def _opened(db: str | None, *, create: bool = True) -> Iterator[Store]:
+    store = Store.open(settings.load(), db, create=create)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _status(store: Store, sweep_id: str | None) -> dict[str, Any]:
+    row = None if sweep_id is None else sweeps.resolve(store, sweep_id)
+    document = sweeps.status(store, row["id"] if row else None)
+    extra = {"name": row["name"], "paused": row["paused"], "cancelled": row["cancelled"]} if row else {}
+    return {**document, **extra}

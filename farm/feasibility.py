@@ -1,0 +1,69 @@
+"""Does a configuration fit the memory of its GPU type? Estimated from the catalog before anything is queued.
+
+    weights of all parts + 1.1 x largest activation + 0.6 GB of context
+
+with every part resident, since moving parts between host and device while measuring would add the energy of the
+transfers. The decoder's last block, at full resolution, is the largest activation of every model here.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from farm import catalog
+from farm.catalog import Model
+from farm.domain import Configuration
+
+BYTES: Final = {"fp16": 2, "bf16": 2, "fp32": 4}
+CONTEXT_BYTES: Final = 0.6e9  # CUDA context, cuBLAS and cuDNN workspaces
+ALLOCATOR: Final = 1.1  # the caching allocator's rounding and fragmentation
+MEMORY: Final = "too little device memory"
+DEFAULT_ELEMENTS: Final = 1728  # per pixel, for a decoder whose configuration says neither; the larger of the two
+
+
+def estimate_bytes(configuration: Configuration) -> float:
+    """Device memory that a run needs at its peak, in bytes."""
+    return _estimate(
+        configuration.model, configuration.precision, configuration.pixels * configuration.batch, configuration.size
+    )
+
+
+def objection(configuration: Configuration) -> str | None:
+    """Why the configuration cannot be run, None where it can. Gives no number of this one configuration, so that
+    many can be reported as one group."""
+    model = catalog.model(configuration.model)
+    if configuration.cfg and model.cfg == "none":
+        return f"{model.name} has no classifier-free guidance"
+    if configuration.batch > configuration.prompts:
+        return "a batch of more images than prompts"
+    if estimate_bytes(configuration) > catalog.gpu(configuration.gpu).memory_bytes:
+        return MEMORY
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _estimate(model: str, precision: str, pixels: int, size: str) -> float:
+    if size == "nano":
+        return 0.0  # megabytes
+    entry = catalog.model(model)
+    elements = sum(entry.parameters.values()) + ALLOCATOR * _decoder_elements(entry) * pixels
+    return elements * BYTES[precision] + CONTEXT_BYTES
+
+
+def _decoder_elements(model: Model) -> float:
+    """Live elements per output pixel at the decoder's peak.
+
+    An image decoder holds three tensors of its second-widest level at full resolution (its input, the upsampled copy
+    and the convolution's result); a video decoder the same for three frames at once, its padding of time. Traced with
+    diffusers on the meta device: 768 for the AutoencoderKL of sd2, sd35 and flux, 1731 for Qwen-Image's.
+    """
+    for part in model.components.values():
+        if part.phase != "decode":
+            continue
+        channels = part.config.get("block_out_channels")
+        if channels:
+            return 3.0 * float(channels[min(1, len(channels) - 1)])
+        if "base_dim" in part.config:
+            return 9.0 * float(part.config["base_dim"] * part.config.get("dim_mult", [1, 2])[1])
+    return float(DEFAULT_ELEMENTS)

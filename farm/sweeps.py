@@ -1,0 +1,203 @@
+"""Submitting sweeps, and what can be asked of them and done to them afterwards."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any, Final
+
+from farm import catalog, feasibility
+from farm.domain import Configuration, JobState, RequestError
+from farm.prompts import read_prompts
+from farm.spec import SweepSpec
+from farm.store import Store, prompts, submission, sweeps
+from farm.store.submission import Tally, Wanted
+from farm.version import __version__
+
+BATCH: Final = 2000  # jobs that are looked up and written at once; what a submission holds in memory
+STATES: Final = tuple(state.value for state in JobState)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """What became of a sweep. Counts are of configurations, less ``jobs``, which counts replicates too."""
+
+    sweep: int | None  # None: a dry run
+    name: str
+    configurations: int
+    new: int
+    already_measured: int
+    already_queued: int
+    failed_before: int
+    infeasible: tuple[dict[str, Any], ...]
+    jobs: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "infeasible": list(self.infeasible)}
+
+
+def submit(store: Store, spec: SweepSpec, *, dry_run: bool = False) -> Submission:
+    """Queue what is neither measured nor queued nor infeasible, in one transaction. Done when SQL has it.
+
+    Raises RequestError where the sweep is empty or its prompts cannot be read; nothing is written then.
+    """
+    listed = read_prompts(spec.prompts_file, max(max(grid["prompts"]) for grid in (spec.axes, *spec.include)))
+    screen = _Screen()
+    tally = Tally()
+    with store.read() if dry_run else store.write() as db:
+        sweep_id = None
+        shared_columns: dict[str, Any] = {}
+        if not dry_run:
+            created_at = submission.begin(db)
+            prompts.put(db, listed.sha256, listed.prompts)
+            sweep_id = submission.add_sweep(db, _sweep_row(spec, created_at))
+            shared_columns = {
+                "sweep_id": sweep_id,
+                "prompts_sha256": listed.sha256,
+                "code_version": __version__,
+                "catalog_version": catalog.version(),
+                "created_at": created_at,
+            }
+        for batch in _batches(screen.feasible(spec.jobs())):
+            new, shared = submission.look(db, batch, tally)
+            if sweep_id is not None:
+                submission.add_jobs(db, new, shared_columns)
+                submission.share(db, sweep_id, shared)
+        if not screen.configurations:
+            raise RequestError("exclude", f"{len(spec.exclude)} rows", "rows that leave at least one configuration")
+        if sweep_id is not None:
+            submission.link_new(db, sweep_id)
+            counts = {"configurations": screen.configurations, "already_measured": tally.already_measured}
+            submission.finish(db, sweep_id, {**counts, "infeasible": screen.infeasible()})
+    return Submission(
+        sweep=sweep_id,
+        name=spec.name,
+        configurations=screen.configurations,
+        infeasible=tuple(screen.infeasible()),
+        **asdict(tally),
+    )
+
+
+class _Screen:
+    """Counts configurations as they pass, and groups those that cannot be run."""
+
+    def __init__(self) -> None:
+        self.configurations = 0
+        self._groups: dict[tuple[str, str, str, str], list[float]] = {}  # -> bytes needed, one a configuration
+
+    def feasible(self, jobs: Iterable[tuple[Configuration, int]]) -> Iterator[Wanted]:
+        queues = {name: gpu.queue for name, gpu in catalog.gpus().items()}
+        for configuration, replicate in jobs:
+            self.configurations += replicate == 0
+            why = feasibility.objection(configuration)
+            if why is None:
+                yield Wanted(configuration, replicate, queues[configuration.gpu])
+            elif replicate == 0:
+                group = (configuration.model, configuration.gpu, configuration.precision, why)
+                self._groups.setdefault(group, []).append(feasibility.estimate_bytes(configuration))
+
+    def infeasible(self) -> list[dict[str, Any]]:
+        rows = []
+        for (model, gpu, precision, why), needs in sorted(self._groups.items()):
+            if why == feasibility.MEMORY:
+                low, high = min(needs) / 1e9, max(needs) / 1e9
+                amount = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
+                has = catalog.gpu(gpu).memory_bytes / 1e9
+                why = f"needs an estimated {amount} GB with every part on the device, {gpu} has {has:.1f} GB"
+            rows.append({"model": model, "gpu": gpu, "precision": precision, "count": len(needs), "why": why})
+        return rows
+
+
+def resolve(store: Store, name_or_id: str) -> dict[str, Any]:
+    """The sweep of that id, or the newest of that name. RequestError naming those there are."""
+    with store.read() as db:
+        found = sweeps.find(db, name_or_id)
+        if found is not None:
+            return found
+        known = sweeps.sweeps(db)
+    near = difflib.get_close_matches(name_or_id, [row["name"] for row in known], n=1)
+    shown = ", ".join(f"{row['id']} ({row['name']})" for row in known[:5])
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise RequestError("sweep", name_or_id, hint + (f"known: {shown}" if known else "nothing was submitted yet"))
+
+
+def listing(store: Store) -> list[dict[str, Any]]:
+    """All sweeps, the newest first."""
+    with store.read() as db:
+        return sweeps.sweeps(db)
+
+
+def status(store: Store, sweep_id: int | None) -> dict[str, Any]:
+    """Counts by state and GPU type, pipeline loads, seconds until the end (None where nothing tells)."""
+    with store.read() as db:
+        rows = sweeps.counts(db, sweep_id)
+        by_gpu: dict[str, dict[str, int]] = {}
+        for gpu, state, count, _ in rows:
+            by_gpu.setdefault(gpu, dict.fromkeys(STATES, 0))[state] = count
+        eta = {
+            gpu: _eta(counts, sweeps.speed(db, gpu, sweep_id) if _open(counts) else None)
+            for gpu, counts in by_gpu.items()
+        }
+    known = [seconds for seconds in eta.values() if seconds is not None]
+    return {
+        "sweep": sweep_id,
+        "jobs": {state: sum(counts[state] for counts in by_gpu.values()) for state in STATES},
+        "by_gpu": by_gpu,
+        "pipeline_loads": sum(loads for *_, loads in rows),
+        "eta_seconds": max(known, default=0.0) if len(known) == len(eta) else None,
+        "eta_seconds_by_gpu": eta,
+    }
+
+
+def pause(store: Store, sweep_id: int) -> int:
+    """Hold what has not begun; how many jobs."""
+    with store.write() as db:
+        return sweeps.pause(db, sweep_id)
+
+
+def resume(store: Store, sweep_id: int) -> int:
+    """Let go what was held; how many jobs."""
+    with store.write() as db:
+        return sweeps.resume(db, sweep_id)
+
+
+def cancel(store: Store, sweep_id: int, reason: str = "cancelled by hand") -> int:
+    """End every open job that no other sweep wants; how many."""
+    with store.write() as db:
+        return sweeps.cancel(db, sweep_id, reason)
+
+
+def retry(store: Store, sweep_id: int) -> int:
+    """Queue what failed once more; how many jobs."""
+    with store.write() as db:
+        return sweeps.retry(db, sweep_id)
+
+
+def _sweep_row(spec: SweepSpec, created_at: float) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "spec": spec.to_dict(),
+        "configurations": 0,
+        "already_measured": 0,
+        "infeasible": [],
+        "deadline": spec.deadline.timestamp() if spec.deadline else None,
+        "budget_joules": spec.budget_joules,
+        "created_at": created_at,
+    }
+
+
+def _batches(wanted: Iterator[Wanted]) -> Iterator[list[Wanted]]:
+    while batch := list(islice(wanted, BATCH)):
+        yield batch
+
+
+def _open(counts: dict[str, int]) -> int:
+    return counts[JobState.QUEUED] + counts[JobState.RUNNING]
+
+
+def _eta(counts: dict[str, int], jobs_per_second: float | None) -> float | None:
+    if not _open(counts):
+        return 0.0
+    return _open(counts) / jobs_per_second if jobs_per_second else None

@@ -1,0 +1,78 @@
+"""YAML from strangers: small, plain, finite. No tags, no references to itself, no text that unfolds to gigabytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from farm.domain import RequestError
+
+MAX_BYTES: Final = 1_000_000
+MAX_VALUES: Final = 200_000  # references counted as often as they are used
+MAX_DEPTH: Final = 50
+
+
+def read_yaml(path: str | Path) -> Any:
+    """The document of a file. RequestError for one that is missing, too large, binary, no YAML, or unfolds for ever."""
+    name = str(path)
+    try:
+        with Path(path).open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise RequestError("file", name, f"a YAML file that can be read ({error.strerror})") from None
+    if len(raw) > MAX_BYTES:
+        raise RequestError("file", name, f"a YAML file of at most {MAX_BYTES:,} bytes")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise RequestError("file", name, "a YAML file: this one is not UTF-8 text") from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is None:
+            return None
+        _measure(node, name)
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        what = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be parsed"
+        raise RequestError("file", name, f"valid YAML{where}: {what}") from None
+    except RecursionError:
+        raise RequestError("file", name, f"YAML nested at most {MAX_DEPTH} deep") from None
+    except ValueError as error:  # a date such as 2030-02-31, which the parser takes for one
+        raise RequestError("file", name, f"valid YAML: {error}") from None
+
+
+def _measure(node: Node, name: str) -> None:
+    """Walk the document as it would be unfolded, and stop as soon as it is too much."""
+    count = 0
+    above: set[int] = set()
+
+    def walk(node: Node, depth: int) -> None:
+        nonlocal count
+        count += 1
+        if id(node) in above:
+            raise RequestError("file", name, "YAML without a reference to itself")
+        if count > MAX_VALUES:
+            raise RequestError("file", name, f"YAML of at most {MAX_VALUES:,} values, references unfolded")
+        if depth > MAX_DEPTH:
+            raise RequestError("file", name, f"YAML nested at most {MAX_DEPTH} deep")
+        if isinstance(node, ScalarNode):
+            return
+        above.add(id(node))
+        for child in _children(node):
+            walk(child, depth + 1)
+        above.remove(id(node))
+
+    walk(node, 0)
+
+
+def _children(node: Node) -> list[Node]:
+    if isinstance(node, SequenceNode):
+        return list(node.value)
+    if isinstance(node, MappingNode):
+        return [part for pair in node.value for part in pair]
+    return []
