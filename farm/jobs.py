@@ -95,10 +95,12 @@ class Jobs:
                 back_off=self.settings.retry_seconds,
             )
 
-    def release(self, job_id: int, attempt: int, worker: str) -> None:
-        """A stopping worker hands its job back; that costs no attempt."""
+    def release(
+        self, job_id: int, attempt: int, worker: str, *, reason: str = "it stops", delay_seconds: float = 0.0
+    ) -> None:
+        """A worker hands its job back, unmeasured; that costs no attempt. It is not offered again before the delay."""
         with self.store.write() as db:
-            leases.release(db, job_id, attempt, f"handed back by {worker}, which stops")
+            leases.release(db, job_id, attempt, f"handed back by {worker}: {reason}", delay_seconds=delay_seconds)
 
     def count_load(self, job_id: int) -> None:
         """A pipeline was loaded for this job."""
@@ -131,6 +133,11 @@ class Jobs:
             del values[name]
         with self.store.write() as db:
             hosts.register(db, values)
+
+    def take_back(self, worker: str) -> int:
+        """A worker starts that had jobs: the process that held them is gone, nobody need wait for their leases."""
+        with self.store.write() as db:
+            return leases.take_back(db, worker, max_attempts=self.settings.max_attempts)
 
     def seen(self, name: str, **values: Any) -> bool:
         """A worker lives; ``state``, ``job_id``, ``spool_waiting`` as they are now. False: it must register again."""

@@ -69,7 +69,7 @@ class Spool:
             raise OperationError(f"spool {self.folder}: {error.strerror or error}") from None
         return path
 
-    def drain(self, database: str, accept: Callable[[Entry], None]) -> int:
+    def drain(self, database: str, accept: Callable[[Entry], object]) -> int:
         """Offer every waiting result of that database to ``accept``, oldest job first; returns how many it took.
 
         A file is deleted when ``accept`` returned. A corrupt file, or one that ``accept`` refuses with a RequestError,

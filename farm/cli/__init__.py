@@ -32,7 +32,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "sweep": ("farm.cli.sweep:sweep", "Submit and watch sweeps."),
     "up": ("farm.cli.up:up", "Run a whole farm on this machine."),
     "weights": ("workers.cli:weights", "Fetch pretrained weights beforehand."),
-    "worker": ("workers.cli:worker", "One long-running worker, pinned to one device."),
+    "worker": ("workers.cli_worker:worker", "One long-running worker, pinned to one device."),
     "workers": ("farm.cli.workers:workers", "List and drain workers."),
 }
 

@@ -1,0 +1,59 @@
+"""``farm coordinator``: the loop that sends jobs to the queues and takes back lost ones."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+
+import click
+
+from farm.cli.options import broker_option, db_option
+from farm.settings import load
+
+logger = logging.getLogger(__name__)
+
+
+@click.command()
+@db_option
+@broker_option
+def coordinator(db: str | None, broker: str | None) -> None:
+    """Send jobs to the queues, take back lost ones, refit when results came. Safe to run twice."""
+    settings = load(database_url=db, broker_url=broker)
+    settings.prepare_home()
+    from farm import logs, refitting
+    from farm.broker import Broker
+    from farm.dispatcher import Dispatcher
+    from farm.embedded import EmbeddedBroker
+    from farm.jobs import Jobs
+    from farm.store import Store
+
+    logs.configure(settings)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    store = Store.open(settings)
+    embedded = EmbeddedBroker(settings) if settings.broker() is None else None
+    started_here = embedded is not None and not embedded.running
+    if embedded is not None:
+        embedded.start()
+    try:
+        bell = Broker(settings)
+        bell.ping()
+        refit = refitting.RefitTicker(settings) if refitting.available() else None
+        if refit is None:
+            logger.warning("no refits here: they need joulefarm[analysis]")
+        name = f"{socket.gethostname()}-{os.getpid()}"
+        dispatcher = Dispatcher(Jobs(store, settings), bell, settings, name=name, refit=refit)
+        logger.info("coordinator %s: ready", name)
+        try:
+            dispatcher.run(stop)
+        finally:
+            dispatcher.close()
+    finally:
+        if embedded is not None and started_here:
+            embedded.stop()
+        store.close()
+    logger.info("coordinator: ended")

@@ -1,0 +1,76 @@
+"""``farm up`` and ``farm down``: a whole farm on this machine."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from typing import Final
+
+import click
+
+from farm import catalog
+from farm.cli.options import broker_option, db_option
+from farm.domain.errors import RequestError
+from farm.settings import load
+
+logger = logging.getLogger(__name__)
+
+START_SECONDS: Final = 60.0  # until a detached farm must be ready
+STOP_SECONDS: Final = 30.0  # for a worker to hand its job back
+
+
+@click.command()
+@click.option("--simulate", metavar="TYPES", help="Simulated devices instead of those found: a100,a4000,a6000.")
+@click.option(
+    "--speed", type=click.FloatRange(min=0, min_open=True), help="Simulated seconds a second (default: unlimited)."
+)
+@click.option("--web", is_flag=True, help="Serve the live page too.")
+@click.option("--detach", is_flag=True, help="Return when the farm runs; end it with `farm down`.")
+@db_option
+@broker_option
+def up(simulate: str | None, speed: float | None, web: bool, detach: bool, db: str | None, broker: str | None) -> None:
+    """Run a whole farm on this machine: broker, coordinator, and a worker for every device."""
+    if speed is not None and simulate is None:
+        raise RequestError("--speed", speed, "goes with --simulate")
+    types = _types(simulate) if simulate is not None else None
+    settings = load(database_url=db, broker_url=broker)
+    settings.prepare_home()
+    from farm import embedded_farm, logs
+
+    logs.configure(settings)
+    if web and not embedded_farm.can_serve():
+        raise RequestError("--web", "on", "this installation has no `farm serve` (pip install 'joulefarm[web]')")
+    if detach:
+        arguments = [*(["--simulate", simulate] if simulate is not None else [])]
+        arguments += [*(["--speed", str(speed)] if speed is not None else []), *(["--web"] if web else [])]
+        click.echo(embedded_farm.detach(settings, arguments, timeout_seconds=START_SECONDS), err=True)
+        return
+    plan = embedded_farm.Plan(simulate=types, speed=speed, web=web)
+    stop = threading.Event()
+    again = threading.Event()  # a second signal: at once
+
+    def on_signal(*_: object) -> None:
+        (again if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    grace = STOP_SECONDS if settings.on_sigterm == "requeue" else None
+    embedded_farm.run(settings, plan, stop=stop, hurry=again, grace_seconds=grace)
+
+
+@click.command()
+def down() -> None:
+    """Stop the embedded farm of this FARM_HOME."""
+    settings = load()
+    from farm import embedded_farm
+
+    seconds = STOP_SECONDS + 15.0 if settings.on_sigterm == "requeue" else None
+    click.echo("stopped" if embedded_farm.end(settings, seconds) else f"no farm runs in {settings.home}", err=True)
+
+
+def _types(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        catalog.gpu(name)
+    return names

@@ -1,0 +1,60 @@
+"""``farm worker``: one long-running worker, pinned to one device."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from farm import catalog
+from farm.cli.options import broker_option, db_option
+from farm.domain import RequestError
+from farm.settings import load
+
+
+@click.command()
+@click.option("--gpu", required=True, metavar="TYPE", help="GPU type, a name of the catalog; `cpu` needs no device.")
+@click.option("--device", type=click.IntRange(0, 1023), metavar="N", help="Index of the device, as nvidia-smi counts.")
+@click.option("--simulate", is_flag=True, help="A simulated device of that type; its rows are flagged.")
+@click.option(
+    "--speed", type=click.FloatRange(min=0, min_open=True), help="Simulated seconds a second (default: unlimited)."
+)
+@db_option
+@broker_option
+def worker(
+    gpu: str, device: int | None, simulate: bool, speed: float | None, db: str | None, broker: str | None
+) -> None:
+    """Measure the jobs of one GPU type on one device until SIGTERM."""
+    catalog.gpu(gpu)
+    if speed is not None and not simulate:
+        raise RequestError("--speed", speed, "goes with --simulate")
+    if gpu == "cpu" and device is not None and not simulate:
+        raise RequestError("--device", device, "--gpu cpu has no device number")
+    if device is None and gpu != "cpu":
+        raise RequestError("--device", None, f"the index of the {gpu} to measure on, as nvidia-smi counts")
+    settings = load(database_url=db, broker_url=broker)
+    settings.prepare_home()
+    from farm import logs
+    from farm.broker import resolve_url
+    from farm.store import Store
+    from workers.identity import WorkerIdentity
+    from workers.locks import DeviceLock
+
+    logs.configure(settings)
+    url = resolve_url(settings)
+    Store.open(settings).close()  # refuses a database of another version here, in words, before anything runs
+    if simulate or gpu == "cpu":
+        identity = WorkerIdentity.plain(gpu, device, settings.home, simulate=simulate, speed=speed)
+        lock = DeviceLock(identity.device_uuid, settings.run / "locks")
+    else:
+        from workers import host
+
+        found = host.verify(gpu, device or 0, foreign=settings.foreign_processes)
+        identity = WorkerIdentity.verified(gpu, found, host.environment(found))
+        lock = DeviceLock(identity.device_uuid)
+        os.environ.update(found.pinned())  # inherited by the child, which imports torch after the fork
+    with lock:
+        from workers.tasks import Listener
+
+        status = Listener(url, settings, identity).run()
+    raise click.exceptions.Exit(status)
