@@ -1,0 +1,31 @@
+"""Makes the work tables that ship with the catalog: ``python -m analysis.work.make_tables [MODEL ...]``."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from analysis.work.tables import SHIPPED
+from farm import catalog
+
+
+def main(names: list[str]) -> None:
+    from analysis.work.trace.compact import tabulate
+    from analysis.work.trace.pipeline import from_catalog
+
+    SHIPPED.mkdir(exist_ok=True)
+    for name in names or sorted(catalog.models()):
+        table = tabulate(from_catalog(catalog.model(name)))
+        path = SHIPPED / f"{name}.json"
+        path.write_text(dumps(table))
+        sys.stderr.write(f"{path} {path.stat().st_size} bytes\n")
+
+
+def dumps(table: dict[str, object]) -> str:
+    """JSON with one group of operations a line, so that a change of a table can be read."""
+    text = json.dumps(table, separators=(",", ":"))
+    return text.replace('{"kind"', '\n{"kind"') + "\n"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,91 @@
+"""Instantiates the components of a pipeline on the meta device, from their configurations alone."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import torch
+
+from farm.catalog import Component
+from farm.domain.errors import RequestError
+
+DTYPES: Final = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def build(component: Component, precision: str) -> torch.nn.Module:
+    """The component's module on the meta device.
+
+    What ``from_pretrained`` keeps in fp32 under fp16 (T5's ``wo``) is kept here too. RequestError where the library has
+    no such class or the class does not take the configuration.
+    """
+    cls = _find(component)
+    try:
+        with _quiet(), _target("meta", DTYPES[precision]):
+            module: torch.nn.Module = _instantiate(cls, component)
+    except Exception as error:
+        raise RequestError(
+            f"{component.name} config", component.cls, f"a configuration that the class takes ({error})"
+        ) from error
+    _cast_stored_buffers(module, DTYPES[precision])
+    if precision == "fp16":
+        _keep_in_fp32(module, getattr(cls, "_keep_in_fp32_modules", None) or ())
+    return module.eval()  # weights keep requires_grad, as from_pretrained leaves them: matmul chooses its kernel by it
+
+
+def parameters(module: torch.nn.Module) -> int:
+    """Number of parameters; shared ones once, buffers not."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def _find(component: Component) -> Any:
+    if component.library not in ("diffusers", "transformers"):
+        raise RequestError(component.name, component.library, "a class of diffusers or transformers")
+    cls = getattr(importlib.import_module(component.library), component.cls, None)
+    if not isinstance(cls, type) or not issubclass(cls, torch.nn.Module):
+        raise RequestError(component.name, component.cls, f"a model class of {component.library}")
+    return cls
+
+
+def _instantiate(cls: Any, component: Component) -> Any:
+    config = {k: v for k, v in component.config.items() if not k.startswith("_")}
+    return cls(cls.config_class(**config)) if component.library == "transformers" else cls.from_config(config)
+
+
+def _cast_stored_buffers(module: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Buffers that a checkpoint holds (SD3's position embedding) come in its type; the others stay as made."""
+    stored = module.state_dict().keys()
+    for name, buffer in list(module.named_buffers()):
+        if name in stored and buffer.dtype.is_floating_point:
+            owner, _, attribute = name.rpartition(".")
+            setattr(module.get_submodule(owner), attribute, buffer.to(dtype))
+
+
+def _keep_in_fp32(module: torch.nn.Module, names: tuple[str, ...]) -> None:
+    pattern = re.compile("|".join(rf"(^|\.){re.escape(n)}(\.|$)" for n in names) or r"(?!)")
+    for name, part in module.named_modules():
+        if pattern.search(name):
+            part.to(torch.float32)
+
+
+@contextmanager
+def _target(device: str, dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Configuration classes warn of unknown keys and missing extras; none of it changes what is counted."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

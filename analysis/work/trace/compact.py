@@ -1,0 +1,197 @@
+"""Turns traces at a few sizes and batches into the compact table that analysis.work.tables evaluates.
+
+Every operation is followed through the traces (their order does not depend on the size) and each of its quantities is
+interpolated exactly, in fractions. Operations with equal dimensions are then merged; those without (elementwise,
+layout, gather) are merged when they move the same bytes within a factor of two at both reference sizes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+import torch
+
+from analysis.work.tables import FORMAT, PHASES, QUANTITIES, TERMS
+from analysis.work.trace.phases import Tracer
+from analysis.work.trace.pipeline import Pipeline
+from analysis.work.trace.recorder import Op
+from farm.domain.errors import OperationError
+
+Size = tuple[int, int]  # width, height in pixels
+History = tuple[Op, ...]  # one operation through all traces
+Terms = tuple[Fraction, ...]  # u0, u1, v0, v1, v2 of analysis.work.tables
+
+BASE: Final[tuple[Size, ...]] = ((256, 256), (512, 768), (1024, 1024))  # what the polynomials pass through
+PRECISIONS: Final = ("fp16", "bf16", "fp32")
+_LEVELS: Final = 5  # scales tried: the pipeline's multiple and its doublings
+
+
+def tabulate(pipeline: Pipeline) -> dict[str, Any]:
+    """The table of a pipeline as a JSON document."""
+    phases: dict[str, dict[str, Any]] = {phase: {} for phase in PHASES}
+    for precision in PRECISIONS:
+        tracer = Tracer(pipeline, precision)
+        for phase in PHASES:
+            rows = {"one": _single(tracer, phase), "many": _several(tracer, phase)}
+            same = next((p for p, known in phases[phase].items() if known == rows), None)
+            phases[phase][precision] = same or rows
+    return {
+        "format": FORMAT,
+        "model": pipeline.name,
+        "cfg": pipeline.convention.cfg,
+        "multiple": pipeline.convention.multiple,
+        "digest": pipeline.digest,
+        "torch": torch.__version__,
+        "phases": phases,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """One operation whose quantities are known as polynomials."""
+
+    kind: str
+    wide: bool  # fp32 in a model of a narrower type
+    scale: int
+    terms: dict[str, Terms]
+
+
+def _single(tracer: Tracer, phase: str) -> list[dict[str, Any]]:
+    """Rows for one sample a forward: everything in v."""
+    sizes, odd = _sizes(tracer.pipeline, phase)
+
+    def fit(ops: History) -> _Fitted:
+        scale = _scale(tracer.pipeline, ops, sizes, odd)
+        terms = {}
+        for name in QUANTITIES:
+            v = _interpolate(_areas(sizes, scale), [_value(op, name) for op in ops[: len(sizes)]])
+            terms[name] = (Fraction(0), Fraction(0), *v)
+        return _Fitted(ops[0].kind, ops[0].precision == "fp32", scale, terms)
+
+    return _merge(_aligned([tracer.phase(phase, *size) for size in (*sizes, *odd)]), fit, 1)
+
+
+def _several(tracer: Tracer, phase: str) -> list[dict[str, Any]]:
+    """Rows for two samples or more: traced at two, and at three on the smallest and largest size to tell u from v."""
+    sizes, odd = _sizes(tracer.pipeline, phase)
+    ends = (sizes[0], sizes[-1]) if len(sizes) > 1 else sizes
+    traces = [tracer.phase(phase, *size, 2) for size in (*sizes, *odd)]
+    traces += [tracer.phase(phase, *size, 3) for size in ends]
+
+    def fit(ops: History) -> _Fitted:
+        two, three = ops[: len(sizes) + len(odd)], ops[len(sizes) + len(odd) :]
+        scale = _scale(tracer.pipeline, two, sizes, odd)
+        terms = {}
+        for name in QUANTITIES:
+            at_two = [_value(op, name) for op in two[: len(sizes)]]
+            at_ends = [at_two[0], at_two[-1]][: len(ends)]
+            constant = [3 * a - 2 * _value(b, name) for a, b in zip(at_ends, three, strict=True)]
+            u = _interpolate(_areas(ends, scale), constant)[:2]
+            both = _interpolate(_areas(sizes, scale), at_two)
+            v = [(c - (u[i] if i < len(u) else 0)) / 2 for i, c in enumerate(both)]
+            terms[name] = (*u, *v)
+        return _Fitted(ops[0].kind, ops[0].precision == "fp32", scale, terms)
+
+    return _merge(_aligned(traces), fit, 2)
+
+
+def _sizes(pipeline: Pipeline, phase: str) -> tuple[tuple[Size, ...], tuple[Size, ...]]:
+    """Sizes to interpolate, and one that is an odd multiple on both axes, to tell the levels of a U-Net apart."""
+    if phase == "text":
+        return BASE[:1], ()
+    m = pipeline.convention.multiple
+    odd = (m * (512 // m | 1), m * (640 // m | 1))
+    return BASE, (odd,)
+
+
+def _aligned(traces: Sequence[Sequence[Op]]) -> Iterable[History]:
+    names = {tuple((op.name, op.precision) for op in trace) for trace in traces}
+    if len(names) != 1:
+        raise OperationError("the operations of this pipeline depend on the image size: no table, trace it on demand")
+    return zip(*traces, strict=True)
+
+
+def _scale(pipeline: Pipeline, ops: Sequence[Op], sizes: Sequence[Size], odd: Sequence[Size]) -> int:
+    """The scale whose polynomial is nearest at the odd size; the finest of equals."""
+    if not odd:
+        return pipeline.convention.multiple
+
+    def error(scale: int) -> Fraction:
+        total = Fraction(0)
+        for name in QUANTITIES:
+            c = _interpolate(_areas(sizes, scale), [_value(op, name) for op in ops[: len(sizes)]])
+            (area,), seen = _areas(odd, scale), _value(ops[len(sizes)], name)
+            total += abs(c[0] + area * (c[1] + area * c[2]) - seen) / (seen or 1)
+        return total
+
+    return min((pipeline.convention.multiple << level for level in range(_LEVELS)), key=error)
+
+
+def _areas(sizes: Sequence[Size], scale: int) -> list[int]:
+    return [math.ceil(w / scale) * math.ceil(h / scale) for w, h in sizes]
+
+
+def _interpolate(x: Sequence[int], y: Sequence[int]) -> list[Fraction]:
+    """Coefficients c0, c1, c2 of the polynomial through one, two or three points."""
+    c = [Fraction(0)] * 3
+    for i, (xi, yi) in enumerate(zip(x, y, strict=True)):
+        basis = [Fraction(yi)]
+        for xj in [*x[:i], *x[i + 1 :]]:
+            basis = [
+                (a - b * xj) / (xi - xj) for a, b in zip([Fraction(0), *basis], [*basis, Fraction(0)], strict=True)
+            ]
+        for power, value in enumerate(basis):
+            c[power] += value
+    return c
+
+
+def _value(op: Op, name: str) -> int:
+    return int(getattr(op.dims if name in op.dims._fields else op, name))
+
+
+def _merge(histories: Iterable[History], fit: Callable[[History], _Fitted], samples: int) -> list[dict[str, Any]]:
+    groups: dict[Any, list[tuple[_Fitted, int]]] = {}
+    for history, count in Counter(histories).items():
+        op = fit(history)
+        groups.setdefault(_key(op, samples), []).append((op, count))
+    return [_row(members) for members in groups.values()]
+
+
+def _key(op: _Fitted, samples: int) -> Any:
+    if op.kind == "view":
+        return op.kind
+    if any(op.terms["m"]):
+        return (op.kind, op.wide, op.scale, *(op.terms[name] for name in ("b", "m", "n", "k")))
+    octaves = []
+    for size in (BASE[0], BASE[-1]):
+        (area,) = _areas([size], op.scale)
+        moved = 0.0
+        for name in ("read_bytes", "write_bytes", "weight_bytes"):
+            u0, u1, v0, v1, v2 = map(float, op.terms[name])
+            moved += u0 + u1 * area + samples * (v0 + v1 * area + v2 * area**2)
+        octaves.append(round(math.log2(max(moved, 2.0**16))))  # below 64 kB only the launch counts
+    return (op.kind, op.wide, op.scale, *octaves)
+
+
+def _row(members: Sequence[tuple[_Fitted, int]]) -> dict[str, Any]:
+    first = members[0][0]
+    row: dict[str, Any] = {"kind": first.kind, "count": sum(n for _, n in members), "scale": first.scale}
+    if first.wide:
+        row["fp32"] = True
+    for name in QUANTITIES:
+        if name in ("b", "m", "n", "k"):
+            terms = first.terms[name] if any(first.terms["m"]) else ()
+        else:
+            terms = tuple(sum((n * op.terms[name][i] for op, n in members), Fraction(0)) for i in range(TERMS))
+        if any(terms):
+            row[name] = [_number(t) for t in terms]
+    return row
+
+
+def _number(value: Fraction) -> int | float:
+    return value.numerator if value.denominator == 1 else float(value)

@@ -1,0 +1,55 @@
+"""What a pipeline class does with its components that no config.json says: text lengths, CFG, upcasting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """How one text encoder is called: tokens of a prompt, and whether an attention mask goes with them."""
+
+    tokens: int
+    mask: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Convention:
+    """A pipeline class as diffusers runs it with its default arguments."""
+
+    cfg: str  # batch, two_pass or none, as in farm.catalog.Model
+    multiple: int  # width and height are multiples of it
+    text: Mapping[str, Text] = field(default_factory=dict)  # by component name
+    context: int = 0  # text tokens that the denoiser attends to
+    upcast_decode: bool = False  # a fp16 decoder with force_upcast runs in fp32
+
+
+PROMPT_TOKENS: Final = 12  # a typical caption of COCO 2017, where the pipeline does not pad
+QWEN_TEMPLATE_TOKENS: Final = 34  # QwenImagePipeline.prompt_template_encode_start_idx; cut off after encoding
+QWEN_SUFFIX_TOKENS: Final = 5  # <|im_end|>, newline, <|im_start|>, assistant, newline
+
+_CLIP: Final = Text(77)
+_SD: Final = Convention("batch", 8, {"text_encoder": _CLIP}, context=77)
+_SDXL: Final = Convention("batch", 8, {"text_encoder": _CLIP, "text_encoder_2": _CLIP}, context=77, upcast_decode=True)
+
+CONVENTIONS: Final[Mapping[str, Convention]] = {
+    "StableDiffusionPipeline": _SD,
+    "StableDiffusionXLPipeline": _SDXL,
+    "StableDiffusion3Pipeline": Convention(
+        "batch", 16, {"text_encoder": _CLIP, "text_encoder_2": _CLIP, "text_encoder_3": Text(256)}, context=77 + 256
+    ),
+    "FluxPipeline": Convention("two_pass", 16, {"text_encoder": _CLIP, "text_encoder_2": Text(512)}, context=512),
+    "QwenImagePipeline": Convention(
+        "two_pass",
+        16,
+        {"text_encoder": Text(QWEN_TEMPLATE_TOKENS + PROMPT_TOKENS + QWEN_SUFFIX_TOKENS)},
+        context=PROMPT_TOKENS + QWEN_SUFFIX_TOKENS,
+    ),
+    "PixArtAlphaPipeline": Convention("batch", 16, {"text_encoder": Text(120, mask=True)}, context=120),
+    "PixArtSigmaPipeline": Convention("batch", 16, {"text_encoder": Text(300, mask=True)}, context=300),
+    "HunyuanDiTPipeline": Convention(
+        "batch", 16, {"text_encoder": Text(77, mask=True), "text_encoder_2": Text(256, mask=True)}, context=77 + 256
+    ),
+}

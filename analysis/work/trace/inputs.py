@@ -1,0 +1,142 @@
+"""What each denoiser class takes: tensors of the right shape on the meta device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+
+from analysis.work.trace.conventions import Convention
+from farm.domain.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One forward pass. ``batch`` counts samples of the forward, so batched CFG doubles it."""
+
+    width: int
+    height: int
+    batch: int
+    dtype: torch.dtype
+    convention: Convention
+    down: int  # pixels a latent cell is wide
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Rows and columns of the latent."""
+        return self.height // self.down, self.width // self.down
+
+    def new(self, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+        return torch.empty(self.batch, *shape, dtype=dtype or self.dtype, device="meta")
+
+    def latent(self, channels: int) -> torch.Tensor:
+        return self.new(channels, *self.cells)
+
+
+Inputs = Callable[[torch.nn.Module, Request], dict[str, Any]]
+
+
+def denoiser_inputs(denoiser: torch.nn.Module, request: Request) -> dict[str, Any]:
+    """Keyword arguments of one forward. RequestError for a class that is not known here."""
+    name = type(denoiser).__name__
+    if name not in DENOISERS:
+        raise RequestError("denoiser", name, f"one of {', '.join(sorted(DENOISERS))}")
+    return DENOISERS[name](denoiser, request)
+
+
+def _unet(m: Any, r: Request) -> dict[str, Any]:
+    c = m.config
+    inputs: dict[str, Any] = {"sample": r.latent(c.in_channels), "timestep": r.new(dtype=torch.int64)}
+    if c.encoder_hid_dim_type == "image_proj":  # Kandinsky 2.2: an image embedding stands for the text
+        embeds = {"image_embeds": r.new(c.encoder_hid_dim)}
+        return inputs | {"encoder_hidden_states": None, "added_cond_kwargs": embeds}
+    inputs["encoder_hidden_states"] = r.new(r.convention.context, c.encoder_hid_dim or c.cross_attention_dim)
+    if c.addition_embed_type == "text_time":  # SDXL: pooled text and six numbers on sizes
+        sizes = 6
+        pooled = c.projection_class_embeddings_input_dim - sizes * c.addition_time_embed_dim
+        inputs["added_cond_kwargs"] = {"text_embeds": r.new(pooled), "time_ids": r.new(sizes)}
+    return inputs
+
+
+def _sd3(m: Any, r: Request) -> dict[str, Any]:
+    return {
+        "hidden_states": r.latent(m.config.in_channels),
+        "encoder_hidden_states": r.new(r.convention.context, m.config.joint_attention_dim),
+        "pooled_projections": r.new(m.config.pooled_projection_dim),
+        "timestep": r.new(),
+    }
+
+
+def _flux(m: Any, r: Request) -> dict[str, Any]:
+    rows, columns = (x // 2 for x in r.cells)
+    text = r.convention.context
+    return {
+        "hidden_states": r.new(rows * columns, m.config.in_channels),
+        "encoder_hidden_states": r.new(text, m.config.joint_attention_dim),
+        "pooled_projections": r.new(m.config.pooled_projection_dim),
+        "timestep": r.new(),
+        "img_ids": torch.empty(rows * columns, 3, dtype=r.dtype, device="meta"),
+        "txt_ids": torch.empty(text, 3, dtype=r.dtype, device="meta"),
+        "guidance": r.new(dtype=torch.float32) if m.config.guidance_embeds else None,
+    }
+
+
+def _qwen(m: Any, r: Request) -> dict[str, Any]:
+    rows, columns = (x // m.config.patch_size for x in r.cells)
+    return {
+        "hidden_states": r.new(rows * columns, m.config.in_channels),
+        "encoder_hidden_states": r.new(r.convention.context, m.config.joint_attention_dim),
+        "timestep": r.new(),
+        "img_shapes": [[(1, rows, columns)]] * r.batch,
+    }
+
+
+def _pixart(m: Any, r: Request) -> dict[str, Any]:
+    sized = m.config.sample_size == 128 and m.config.use_additional_conditions is not False
+    return {
+        "hidden_states": r.latent(m.config.in_channels),
+        "encoder_hidden_states": r.new(r.convention.context, m.config.caption_channels),
+        "encoder_attention_mask": r.new(r.convention.context, dtype=torch.int64),
+        "timestep": r.new(),
+        "added_cond_kwargs": {
+            "resolution": r.new(2) if sized and m.use_additional_conditions else None,
+            "aspect_ratio": r.new(1) if sized and m.use_additional_conditions else None,
+        },
+    }
+
+
+DENOISERS: Final[Mapping[str, Inputs]] = {
+    "UNet2DConditionModel": _unet,
+    "SD3Transformer2DModel": _sd3,
+    "FluxTransformer2DModel": _flux,
+    "QwenImageTransformer2DModel": _qwen,
+    "PixArtTransformer2DModel": _pixart,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """How a decoder class is called."""
+
+    argument: str  # of decode
+    channels: str  # configuration key of the latent's channels
+    cell: Callable[[Any], int]  # configuration -> pixels a latent cell is wide
+    frames: bool = False  # a video decoder: the image is its only frame
+
+
+DECODERS: Final[Mapping[str, Decoder]] = {
+    "AutoencoderKL": Decoder("z", "latent_channels", lambda c: 2 ** (len(c.block_out_channels) - 1)),
+    "AutoencoderKLQwenImage": Decoder("z", "z_dim", lambda c: 2 ** len(c.temperal_downsample), frames=True),
+    "AutoencoderDC": Decoder("z", "latent_channels", lambda c: 2 ** (len(c.decoder_block_out_channels) - 1)),
+    "VQModel": Decoder("h", "latent_channels", lambda c: 2 ** (len(c.block_out_channels) - 1)),
+}
+
+
+def decoder_of(module: torch.nn.Module) -> Decoder:
+    """RequestError for a class that is not known here."""
+    name = type(module).__name__
+    if name not in DECODERS:
+        raise RequestError("decoder", name, f"one of {', '.join(sorted(DECODERS))}")
+    return DECODERS[name]

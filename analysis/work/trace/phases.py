@@ -1,0 +1,76 @@
+"""Traces the three phases of a pipeline: text, one denoising step's forward, decode."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final
+
+import torch
+
+from analysis.work.trace.build import DTYPES, build
+from analysis.work.trace.inputs import Request, decoder_of, denoiser_inputs
+from analysis.work.trace.pipeline import Pipeline
+from analysis.work.trace.recorder import FusedAttention, Op, Recorder
+from farm.domain.errors import RequestError
+
+PHASES: Final = ("text", "denoise", "decode")
+
+
+class Tracer:
+    """The components of one pipeline on the meta device at one precision; each phase can be traced many times."""
+
+    def __init__(self, pipeline: Pipeline, precision: str) -> None:
+        self.pipeline = pipeline
+        self.precision = precision
+        self._build = lru_cache(maxsize=None)(self._build_component)
+
+    def phase(self, name: str, width: int, height: int, batch: int = 1) -> list[Op]:
+        """Operations of one phase in order of execution, views included.
+
+        ``text``: all encoders over ``batch`` prompts, one pass. ``denoise``: one forward of ``batch`` samples.
+        ``decode``: latents of ``batch`` images to pixels.
+        """
+        return {"text": self._text, "denoise": self._denoise, "decode": self._decode}[name](width, height, batch)
+
+    def _text(self, width: int, height: int, batch: int) -> list[Op]:
+        ops: list[Op] = []
+        for name, text in self.pipeline.convention.text.items():
+            if name in self.pipeline.components:
+                inputs = {"input_ids": torch.empty(batch, text.tokens, dtype=torch.int64, device="meta")}
+                if text.mask:
+                    inputs["attention_mask"] = torch.empty_like(inputs["input_ids"])
+                ops += self._record(self._build(name), inputs)
+        return ops
+
+    def _denoise(self, width: int, height: int, batch: int) -> list[Op]:
+        denoiser, decoder = self._build(self.pipeline.denoiser), self._build(self.pipeline.decoder)
+        cell = decoder_of(decoder).cell(decoder.config)
+        request = Request(width, height, batch, DTYPES[self.precision], self.pipeline.convention, cell)
+        return self._record(denoiser, denoiser_inputs(denoiser, request))
+
+    def _decode(self, width: int, height: int, batch: int) -> list[Op]:
+        decoder = self._build(self.pipeline.decoder)
+        how = decoder_of(decoder)
+        cell, channels = how.cell(decoder.config), decoder.config[how.channels]
+        shape = (batch, channels, *((1,) if how.frames else ()), height // cell, width // cell)
+        latent = torch.empty(shape, dtype=next(decoder.parameters()).dtype, device="meta")
+        return self._record(decoder, {how.argument: latent}, method="decode")
+
+    def _build_component(self, name: str) -> torch.nn.Module:
+        precision = self.precision
+        component = self.pipeline.components[name]
+        if name == self.pipeline.decoder and self.pipeline.decodes_in_fp32 and precision == "fp16":
+            precision = "fp32"
+        return build(component, precision)
+
+    def _record(self, module: torch.nn.Module, inputs: dict[str, Any], method: str = "__call__") -> list[Op]:
+        weights = [*module.parameters(), *module.buffers()]
+        with torch.no_grad(), FusedAttention(), Recorder(DTYPES[self.precision], weights) as recorder:
+            try:
+                getattr(module, method)(**inputs)
+            except Exception as error:
+                raise RequestError(
+                    type(module).__name__, self.pipeline.name, f"a configuration that runs ({error})"
+                ) from error
+        ops: list[Op] = recorder.ops
+        return ops

@@ -1,0 +1,110 @@
+"""What is traced: the components of a pipeline, of the catalog or of a folder in diffusers layout. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from analysis.work.trace.conventions import CONVENTIONS, Convention
+from farm.catalog import Component, Model
+from farm.domain.errors import RequestError
+
+_DENOISERS: Final = ("transformer", "unet")
+_DECODERS: Final = ("vae", "movq")
+_MAX_JSON_BYTES: Final = 4_000_000  # a config.json has a few kilobytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The components that do work in one image, and how the pipeline class uses them."""
+
+    name: str
+    cls: str
+    components: Mapping[str, Component]
+    denoiser: str
+    decoder: str
+    convention: Convention
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything that the work depends on."""
+        parts = {name: [c.library, c.cls, dict(c.config)] for name, c in self.components.items()}
+        text = json.dumps([self.cls, parts, repr(self.convention)], sort_keys=True, default=list)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def decodes_in_fp32(self) -> bool:
+        """Under fp16, as pipelines do whose decoder overflows there; AutoencoderKL's own default is to ask for it."""
+        return self.convention.upcast_decode and bool(self.components[self.decoder].config.get("force_upcast", True))
+
+    def check_resolution(self, width: int, height: int) -> None:
+        for axis, value in (("width", width), ("height", height)):
+            if value % self.convention.multiple:
+                raise RequestError(axis, value, f"{self.name} takes multiples of {self.convention.multiple}")
+
+
+def from_catalog(model: Model) -> Pipeline:
+    """The pipeline of a catalog model; its own cfg and multiple win over those of the pipeline class."""
+    convention = replace(_convention(model.pipeline), cfg=model.cfg, multiple=model.multiple)
+    return _assemble(model.name, model.pipeline, model.components, convention)
+
+
+def from_folder(path: Path) -> Pipeline:
+    """A folder with model_index.json and a config.json a component. RequestError, naming the file, otherwise."""
+    if not path.is_dir():
+        raise RequestError("model", str(path), "a catalog name or a folder in diffusers layout")
+    index = _read_object(path / "model_index.json", "a folder that holds model_index.json")
+    cls = index.get("_class_name")
+    if not isinstance(cls, str):
+        raise RequestError("model_index.json", cls, "_class_name, the pipeline class")
+    convention = _convention(cls)
+    wanted = {*convention.text, *_DENOISERS, *_DECODERS}
+    components = {}
+    for name, entry in index.items():
+        if name in wanted and entry not in (None, [None, None]):
+            components[name] = _component(path, name, entry, convention)
+    return _assemble(path.name or str(path), cls, components, convention)
+
+
+def _component(path: Path, name: str, entry: Any, convention: Convention) -> Component:
+    if not (isinstance(entry, list) and len(entry) == 2 and all(isinstance(x, str) for x in entry)):
+        raise RequestError(f"model_index.json {name}", entry, "[library, class]")
+    config = _read_object(path / name / "config.json", f"a folder that holds {name}/config.json")
+    phase = "text" if name in convention.text else "denoise" if name in _DENOISERS else "decode"
+    return Component(name, entry[0], entry[1], phase, config, {})
+
+
+def _assemble(name: str, cls: str, components: Mapping[str, Component], convention: Convention) -> Pipeline:
+    def one_of(names: tuple[str, ...], role: str) -> str:
+        found = [n for n in names if n in components]
+        if not found:
+            raise RequestError("model_index.json", cls, f"a {role} ({' or '.join(names)})")
+        return found[0]
+
+    denoiser, decoder = one_of(_DENOISERS, "denoiser"), one_of(_DECODERS, "decoder")
+    kept = {n: c for n, c in components.items() if n in convention.text or n in (denoiser, decoder)}
+    return Pipeline(name, cls, kept, denoiser, decoder, convention)
+
+
+def _convention(cls: str) -> Convention:
+    if cls not in CONVENTIONS:
+        raise RequestError("pipeline class", cls, f"one of {', '.join(sorted(CONVENTIONS))}")
+    return CONVENTIONS[cls]
+
+
+def _read_object(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise RequestError("config", str(path), f"at most {_MAX_JSON_BYTES} bytes")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RequestError("model", str(path.parent), remedy) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RequestError("config", str(path), f"readable JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise RequestError("config", str(path), "a JSON object")
+    return data

@@ -1,0 +1,208 @@
+"""Writes down every operation that a forward pass dispatches: class, FLOPs, bytes, dimensions, precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+aten = torch.ops.aten
+
+
+class Dims(NamedTuple):
+    """A product of b matrices m x k and k x n.
+
+    Convolution: m output positions of the whole batch, n output channels of a group, k taps x input channels, b groups.
+    Attention: b = batch x heads, m query tokens, n key tokens, k head width. Other classes: zeros.
+    """
+
+    b: int = 0
+    m: int = 0
+    n: int = 0
+    k: int = 0
+
+
+_NO_DIMS: Final = Dims()
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One dispatched operation, or ``count`` equal ones. FLOPs: 2 a multiply-add, zero outside of matrix products."""
+
+    name: str  # aten packet, such as addmm
+    kind: str  # matmul, attention, convolution, elementwise, layout, gather or view
+    precision: str  # low (the model's own 16- or 32-bit type) or fp32 where the code insists on it
+    flops: int = 0
+    read_bytes: int = 0  # activations
+    weight_bytes: int = 0
+    write_bytes: int = 0
+    dims: Dims = _NO_DIMS
+    count: int = 1
+
+
+_ATTENTION: Final = (aten._scaled_dot_product_flash_attention, aten._scaled_dot_product_efficient_attention)
+_MATMUL: Final = (aten.mm, aten.addmm, aten.bmm, aten.baddbmm)
+_GATHER: Final = (aten.embedding, aten.index_select, aten.index, aten.gather)
+_LAYOUT: Final = (
+    aten.clone,
+    aten.copy_,
+    aten._to_copy,
+    aten.cat,
+    aten.stack,
+    aten.repeat,
+    aten.constant_pad_nd,
+    aten.upsample_nearest2d,
+    aten._upsample_nearest_exact2d,
+    aten.pixel_shuffle,
+    aten.pixel_unshuffle,
+)
+_WITHOUT_KERNEL: Final = (
+    aten.empty,
+    aten.empty_like,
+    aten.empty_strided,
+    aten.new_empty,
+    aten.detach,
+    aten.lift_fresh,
+    aten._unsafe_view,
+    aten._reshape_alias,
+)
+
+
+class FusedAttention(TorchFunctionMode):  # type: ignore[misc]
+    """Sends scaled dot product attention to the fused operations, as CUDA does.
+
+    The meta device would decompose it into bmm, softmax and bmm: the same FLOPs, but a tokens x tokens matrix in memory
+    that no fused kernel writes.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            return self._fused(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    @staticmethod
+    def _fused(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attn_mask: torch.Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> torch.Tensor:
+        if enable_gqa and key.size(-3) != query.size(-3):
+            groups = query.size(-3) // key.size(-3)
+            with _disable_current_modes():  # the CUDA kernels read grouped heads as they are
+                key, value = (x.repeat_interleave(groups, -3) for x in (key, value))
+        if attn_mask is None and query.size(-1) <= 256:
+            out = aten._scaled_dot_product_flash_attention(query, key, value, dropout_p, is_causal, scale=scale)
+        else:
+            out = aten._scaled_dot_product_efficient_attention(
+                query, key, value, attn_mask, False, dropout_p, is_causal, scale=scale
+            )
+        return out[0]
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[misc]
+    """Appends an Op for everything dispatched inside. ``low``: the model's own type; weights are told by storage.
+
+    Bytes are those of every operation's inputs and outputs, nothing fused and nothing cached: what eager execution asks
+    of the memory. Expanded dimensions are read once, a gather moves only what it takes.
+    """
+
+    def __init__(self, low: torch.dtype, weights: Iterable[torch.Tensor]) -> None:
+        super().__init__()
+        self.ops: list[Op] = []
+        self._low = low
+        self._weights = {w.untyped_storage()._cdata for w in weights}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if func.namespace != "prim":
+            self.ops.append(self._describe(func, args, kwargs, out))
+        return out
+
+    def _describe(self, func: Any, args: Any, kwargs: Any, out: Any) -> Op:
+        packet = func.overloadpacket
+        name = packet.__name__
+        if packet in _WITHOUT_KERNEL or _is_view(func):
+            return Op(name, "view", "low")
+        inputs = {id(x): x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}.values()
+        outputs = [x for x in tree_leaves(out) if isinstance(x, torch.Tensor)]
+        if packet in _ATTENTION:
+            outputs = outputs[:1]  # the others are kept for a backward pass
+        written = sum(map(_bytes, outputs))
+        if packet in _GATHER:
+            return Op(name, "gather", self._precision(outputs), read_bytes=written, write_bytes=written)
+        weights = [x for x in inputs if x.untyped_storage()._cdata in self._weights]
+        weight_bytes = sum(map(_bytes, weights))
+        formula = flop_registry.get(packet)
+        return Op(
+            name,
+            _kind(packet),
+            self._precision(outputs),
+            flops=int(formula(*args, **kwargs, out_val=out)) if formula else 0,
+            read_bytes=sum(map(_bytes, inputs)) - weight_bytes,
+            weight_bytes=weight_bytes,
+            write_bytes=written,
+            dims=_dims(packet, args, out),
+        )
+
+    def _precision(self, outputs: list[torch.Tensor]) -> str:
+        """fp32 where the result is wider than the model's own type, else low."""
+        floating = [x.dtype for x in outputs if x.dtype.is_floating_point]
+        return "fp32" if floating and floating[0].itemsize > self._low.itemsize else "low"
+
+
+def merged(ops: Iterable[Op]) -> list[Op]:
+    """Equal operations counted together, in the order of first appearance."""
+    counts: dict[Op, int] = {}
+    for op in ops:
+        single = replace(op, count=1)
+        counts[single] = counts.get(single, 0) + op.count
+    return [replace(op, count=n) for op, n in counts.items()]
+
+
+def _kind(packet: Any) -> str:
+    if packet in _ATTENTION:
+        return "attention"
+    if packet in _MATMUL:
+        return "matmul"
+    if packet is aten.convolution:
+        return "convolution"
+    return "layout" if packet in _LAYOUT else "elementwise"
+
+
+def _dims(packet: Any, args: Any, out: Any) -> Dims:
+    if packet in _ATTENTION:
+        query, key = args[0].shape, args[1].shape
+        return Dims(query[0] * query[1], query[2], key[2], query[3])
+    if packet in _MATMUL:
+        left, right = args[-2:] if packet in (aten.mm, aten.bmm) else args[1:3]
+        batch = left.shape[0] if left.dim() == 3 else 1
+        return Dims(batch, left.shape[-2], right.shape[-1], left.shape[-1])
+    if packet is aten.convolution:
+        weight, groups = args[1], args[8]
+        positions = out.numel() // out.shape[1]
+        return Dims(groups, positions, weight.shape[0] // groups, weight[0].numel())
+    return _NO_DIMS
+
+
+def _is_view(func: Any) -> bool:
+    returned = func._schema.returns
+    return bool(returned) and any(r.alias_info is not None and not r.alias_info.is_write for r in returned)
+
+
+def _bytes(x: torch.Tensor) -> int:
+    elements = 1
+    for size, stride in zip(x.shape, x.stride(), strict=True):
+        elements *= size if stride else 1
+    return elements * int(x.element_size())
