@@ -1,0 +1,190 @@
+"""``farm meter``: the GPU energy of any command, as `perf stat` is for cycles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from farm.cli.options import emit_json, json_option
+from farm.domain import RequestError
+
+if TYPE_CHECKING:
+    from workers.command import Command
+    from workers.host import Host
+    from workers.meters.base import Energy, Meter, Span
+
+COMMAND: Final = "command"  # the label of its window
+NORMAL_95: Final = 1.96
+REST_STEP_SECONDS: Final = 0.5  # a meter that reads when asked is asked so often, to see the scatter of idle
+LONGEST_TAIL_SECONDS: Final = 1.0  # after the command a device needs a moment until it draws its idle power
+
+
+def _idle_seconds(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
+    if not math.isfinite(value) or not 0.2 <= value <= 3600:
+        raise RequestError("--idle-seconds", value, "seconds of idle on each side of the command, from 0.2 to 3600")
+    return value
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--device", default="0", metavar="N", show_default=True, help="Number among visible devices, or a UUID.")
+@click.option(
+    "--idle-seconds",
+    type=float,
+    default=5.0,
+    metavar="S",
+    show_default=True,
+    callback=_idle_seconds,
+    help="Idle measured before and after the command; longer idle, smaller uncertainty.",
+)
+@click.option("--meter", "kind", type=click.Choice(["auto", "nvml", "codecarbon"]), default="auto", show_default=True)
+@json_option
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- CMD ...")
+def meter(device: str, idle_seconds: float, kind: str, as_json: bool, command: tuple[str, ...]) -> None:
+    """The GPU energy of a command: what it drew above idle, with a 95 % interval.
+
+    Idle is measured before and after. The command's exit code is returned (128 and the signal's number where a signal
+    ended it); 1 where the meter failed. Without --json the report goes to stderr, as the command's own output may be
+    piped; with --json the command's stdout goes there.
+    """
+    from workers.command import Command, Interrupted, check, interruptible
+    from workers.host import identify
+    from workers.locks import DeviceLock
+
+    check(command)
+    try:
+        with interruptible(), Command(command, stdout=2 if as_json else 1) as prepared:
+            host = identify(device)
+            with DeviceLock(host.uuid), closing(_open(kind, host)) as reading:
+                report, status = _measure(prepared, reading, host, idle_seconds)
+    except Interrupted as stop:
+        click.echo("farm: interrupted before the command ran: nothing was measured", err=True)
+        raise click.exceptions.Exit(stop.code) from None
+    if as_json:
+        emit_json(report)
+    else:
+        click.echo(_text(report, command), err=True)
+    raise click.exceptions.Exit(status)
+
+
+def _open(kind: str, host: Host) -> Meter:
+    """The meter asked for. ``auto`` is the most exact one that can read a GPU."""
+    from farm import catalog
+
+    if kind == "codecarbon":
+        from workers.meters.codecarbon import CodeCarbonGpuMeter
+
+        return CodeCarbonGpuMeter(host.uuid)
+    from workers.meters.nvml import NvmlMeter
+
+    known = [catalog.gpu(name) for name in host.device.types]
+    return NvmlMeter(host.uuid, gpu=known[0] if known else None)
+
+
+def _measure(command: Command, meter: Meter, host: Host, idle_seconds: float) -> tuple[dict[str, Any], int]:
+    """Idle, the command, idle. Interrupted in the middle: what there is by then, and the code to exit with."""
+    from workers.command import Interrupted
+    from workers.meters.base import IDLE, PAD
+
+    tail = min(LONGEST_TAIL_SECONDS, idle_seconds / 4)
+    spans: list[Span] = []
+    stopped: Interrupted | None = None
+    meter.start()
+    spans.append(_rest(meter, IDLE, idle_seconds))
+    start = meter.edge()
+    try:
+        command.start()
+        code = command.wait()
+    except Interrupted as stop:
+        stopped, code = stop, command.end(stop.number)
+    end = meter.edge()
+    spans.append(_span(COMMAND, start, end))
+    try:
+        spans.append(_rest(meter, PAD, tail))
+        spans.append(_rest(meter, IDLE, idle_seconds if stopped is None else tail))
+    except Interrupted as stop:
+        stopped = stop
+        meter.edge()
+    meter.stop()
+    energy = meter.energy(spans)
+    complete = energy.complete and stopped is None
+    report = _report(meter, host, energy, code=code, seconds=end - start, complete=complete)
+    if stopped is not None:
+        return report, stopped.code
+    if not energy.complete:
+        click.echo("farm: the device was lost on the way: the energy is that until then", err=True)
+        return report, 1
+    return report, code
+
+
+def _rest(meter: Meter, label: str, seconds: float) -> Span:
+    start = now = meter.edge()
+    while (left := start + seconds - now) > 0.01:
+        meter.clock.sleep(min(left, REST_STEP_SECONDS))
+        now = meter.edge()
+    return _span(label, start, now)
+
+
+def _span(label: str, start: float, end: float) -> Span:
+    from workers.meters.base import Span
+
+    return Span(label=label, start=start, end=end)
+
+
+def _report(meter: Meter, host: Host, energy: Energy, *, code: int, seconds: float, complete: bool) -> dict[str, Any]:
+    """The document of `farm meter --json`. What is not known is null."""
+    joules, std = energy.total_joules, energy.total_std_joules
+    interval = None
+    if joules is not None and std is not None:
+        interval = [joules - NORMAL_95 * std, joules + NORMAL_95 * std]
+    return {
+        "meter": meter.name,
+        "device": {"index": host.number, "name": host.name, "uuid": host.uuid},
+        "exit_code": code,
+        "seconds": seconds,
+        "energy_joules": energy.gross_joules,
+        "idle_watts": energy.idle_watts,
+        "idle_watts_std": energy.idle_watts_std,
+        "dynamic_joules": joules,
+        "dynamic_joules_std": std,
+        "interval_joules": interval,
+        "power_joules": energy.power_joules,
+        "systematic_percent": energy.systematic_percent,
+        "flags": sorted(energy.flags),
+        "complete": complete,
+        "shortest_seconds": meter.shortest_seconds,
+    }
+
+
+def _text(report: Mapping[str, Any], command: Sequence[str]) -> str:
+    """The same for people."""
+    device = report["device"]
+    lines = [
+        "",
+        f" {' '.join(command)}",
+        f" on {device['name']} (device {device['index']}), by {report['meter']}, exit code {report['exit_code']}",
+        "",
+        f"   {_joules(report['dynamic_joules'], report['interval_joules'])}   above idle",
+        f"   {_joules(report['energy_joules'])}   in all",
+        f"   {_number(report['idle_watts'])} W   idle",
+        f"   {report['seconds']:.3f} s",
+    ]
+    if report["flags"]:
+        lines.append(f"   flags: {', '.join(report['flags'])}")
+    if "window_too_short" in report["flags"]:
+        lines.append(f"   the device resolves windows from {report['shortest_seconds']:.2g} s on: let it run longer")
+    if not report["complete"]:
+        lines.append("   not complete: this is a part")
+    return "\n".join([*lines, ""])
+
+
+def _joules(value: float | None, interval: Sequence[float] | None = None) -> str:
+    text = f"{_number(value)} J"
+    return text if interval is None else f"{text} (95 %: {_number(interval[0])} to {_number(interval[1])})"
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4g}"
