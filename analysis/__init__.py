@@ -1,0 +1,51 @@
+"""The law of the energy of image generation, for a notebook: numpy and scikit-learn are all it needs.
+
+    import analysis
+    analysis.predict(model="flux", gpu="a100", resolution=1024, steps=28, precision="fp16").energy_joules
+    table = analysis.Table.read("measurements.csv")
+    law = analysis.law("work").fit(table)
+    law.predict(table, level=0.9)
+    analysis.held_out(analysis.law("paper"), table, train=["flux", "qwen"], test=["sd35"]).summary()
+
+Everything is imported when it is first asked for, so that ``import analysis`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from analysis.prediction import Prediction, law, paper_rows, predict
+    from analysis.table import DataError, Table
+    from analysis.validation import Validation, held_out, within
+
+__all__ = [
+    "DataError",
+    "Prediction",
+    "Table",
+    "Validation",
+    "held_out",
+    "law",
+    "paper_rows",
+    "predict",
+    "within",
+]
+
+_HOMES: Final = {
+    "DataError": "analysis.table",
+    "Table": "analysis.table",
+    "Prediction": "analysis.prediction",
+    "law": "analysis.prediction",
+    "paper_rows": "analysis.prediction",
+    "predict": "analysis.prediction",
+    "Validation": "analysis.validation",
+    "held_out": "analysis.validation",
+    "within": "analysis.validation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

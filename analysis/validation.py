@@ -56,6 +56,14 @@ class Validation:
         }
 
 
+def in_sample(law: Law, X: Any, *, level: float = LEVEL) -> Validation:
+    """The rows that are fitted, predicted: how well the form follows them, not how well it predicts."""
+    rows = Rows.of(X, None, None)
+    everything = np.arange(len(rows.table))
+    names = rows.table.names("model")
+    return _assembled(law, rows, iter([(everything, everything)]), (names, names), level)
+
+
 def within(law: Law, X: Any, folds: int = 2, *, level: float = LEVEL, seed: int = 0) -> Validation:
     """Each row predicted by a fit to the other folds. Rows are shuffled with the seed; ``folds`` equal to the number of
     rows leaves one out.

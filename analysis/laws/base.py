@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.exceptions import NotFittedError
 
 from analysis import laws
@@ -78,6 +78,11 @@ class Law(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.data_sha256_ = rows.table.digest(rows.energy_joules)
         self._fit(rows.table, rows.energy_joules, rows.weight)
         return self
+
+    def updated(self, X: Any) -> Law:
+        """A fit to all these rows that may begin from this one, which was fitted to some of them."""
+        fresh: Law = clone(self)
+        return fresh.fit(X)
 
     @overload
     def predict(self, X: Any, level: None = None) -> Floats: ...

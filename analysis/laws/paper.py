@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
@@ -22,8 +23,9 @@ from analysis.laws.base import Law, LeftOut, Params, Rows, merged_scope, refuse_
 from analysis.laws.leastsquares import INTERCEPT, Design, Factor, Solution, solve
 from analysis.table import Floats, Table
 from analysis.work import paper as printed
+from analysis.work import tables
 from farm.domain import Configuration
-from farm.domain.units import JOULES_PER_KWH
+from farm.domain.units import GIGA, JOULES_PER_KWH
 
 BASELINE_GPU: Final = "a100"
 PARAMETERS: Final = {INTERCEPT: "ln_a", "ln_flops": "alpha", "fp32": "beta_fp32", "ln_pixels": "beta_res"}
@@ -64,6 +66,17 @@ class PaperLaw(Law):
         total = int(self.data_sha256_, 16) + int(rows.table.digest(rows.energy_joules), 16)
         self.data_sha256_ = f"{total % 2**256:064x}"
         return self
+
+    def updated(self, X: Any) -> Law:
+        """Where the rows of this fit come first, only those after them are taken."""
+        rows = Rows.of(X, None, None)
+        head = slice(0, self.n_)
+        if rows.table.take(head).digest(rows.energy_joules[head]) != self.data_sha256_:
+            return super().updated(X)
+        fitted: PaperLaw = deepcopy(self)
+        fitted.partial_fit(rows.table.take(slice(self.n_, None)))
+        fitted.left_out_ = rows.left_out + fitted._dropped()
+        return fitted
 
     def _fit(self, table: Table, energy_joules: Floats, weight: Floats | None) -> None:
         self._settle(_absorbed({}, table, energy_joules, weight))
@@ -144,8 +157,16 @@ class PaperLaw(Law):
 def gflops(table: Table) -> Floats:
     """N T FLOPs_denoise in GFLOPs, one pass, (n,): by the paper's formulas, or exact for a model it does not have."""
     first, group = table.groups("model", "width", "height")
-    of_step = np.array([denoise_gflops(row.model, row.width, row.height) for row in table.take(first).configurations()])
-    return np.asarray((of_step if len(first) else np.zeros(0))[group] * table.steps * table.prompts)
+    cells = table.take(first).configurations()
+    of_step = np.array([denoise_flops(cell.model, cell.width, cell.height) for cell in cells], dtype=np.float64) / GIGA
+    return np.asarray(of_step[group] * table.steps * table.prompts)
+
+
+def denoise_flops(model: str, width: int, height: int) -> float:
+    """One step, one pass, one image: as printed, or exact for a model that the paper does not have."""
+    if model in printed.MODELS:
+        return printed.denoise_flops(model, width, height)
+    return tables.load(model).totals("denoise", width, height).flops
 
 
 def _design(table: Table) -> Design:

@@ -1,0 +1,70 @@
+"""A fitted law for a command: the farm's stored fit where it covers exactly the rows there are, else fitted now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from analysis.cli.rows import known_rows, opened
+
+if TYPE_CHECKING:
+    from analysis.laws.base import Law
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    law: Law
+    source: str  # of the rows, in words
+    fit_id: int | None
+
+
+def fitted_law(name: str, data: str | None, where: Sequence[str], db: str | None) -> Fitted:
+    """A law fitted to the rows of the options; measured rows only, unless ``--where origin=...`` says otherwise."""
+    from analysis import laws
+
+    kind = laws.get(name)
+    known = known_rows(data, where, db)
+    table = known.table
+    if data is None and not any(pair.startswith("origin") for pair in where):
+        table = table.where(origin="measured")
+        if not len(table):
+            from analysis.prediction import SHIPPED_WORDS, paper_rows
+
+            return Fitted(kind().fit(paper_rows()), SHIPPED_WORDS, None)
+    if known.stored:
+        from analysis.laws.base import Rows
+
+        rows = Rows.of(table, None, None)
+        stored = find_fit(db, name, rows.table.digest(rows.energy_joules))
+        if stored is not None:
+            return Fitted(stored[1], known.source, stored[0])
+    return Fitted(kind().fit(table), known.source, None)
+
+
+def find_fit(db: str | None, name: str, data_sha256: str) -> tuple[int, Law] | None:
+    """The newest stored fit of a law to exactly these rows, by their digest, and of this version of the law."""
+    from analysis import laws
+    from analysis.laws.base import Law
+
+    for row in stored_fits(db, law=name):
+        if row["data_hash"] == data_sha256 and row["document"]["law_version"] == laws.get(name).version:
+            return int(row["id"]), Law.from_json(json.dumps(row["document"]))
+    return None
+
+
+def stored_fits(db: str | None, *, law: str | None = None) -> list[dict[str, Any]]:
+    """The fits of the farm's database, the newest first. Writes nothing."""
+    from farm.store import refits
+
+    with opened(db) as store, store.read() as connection:
+        return refits.fits(connection, law=law)
+
+
+def store_fit(db: str | None, fit: dict[str, Any]) -> int:
+    """Keep a fit, the columns of farm.tables.Fit; its id."""
+    from farm.store import refits
+
+    with opened(db, create=True) as store, store.write() as connection:
+        return refits.add_fit(connection, fit)

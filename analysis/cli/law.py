@@ -1,0 +1,227 @@
+"""``farm law``: fit, validate, show, list, plot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from analysis.cli.options import data_options, law_option, parse_names
+from farm.cli.options import db_option, emit_json, json_option
+from farm.domain.errors import RequestError
+
+if TYPE_CHECKING:
+    from analysis.table import Table
+    from analysis.validation import Validation
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def split_options(function: F) -> F:
+    """Which rows are fitted and which are tested, passed on as a keyword each."""
+    for option in (
+        click.option("--level", default=0.9, show_default=True, help="Of the intervals."),
+        click.option("--folds", default="2", show_default=True, help="Folds of --within; loo leaves one row out."),
+        click.option("--within", metavar="MODEL", help="Folds of the rows of one model."),
+        click.option("--test-gpu", metavar="A,B", help="Test on these GPUs."),
+        click.option("--train-gpu", metavar="A,B", help="Fit to these GPUs."),
+        click.option("--test", metavar="A,B", help="Test on these models."),
+        click.option("--train", metavar="A,B", help="Fit to these models."),
+    ):
+        function = option(function)
+    return function
+
+
+@click.group()
+def law() -> None:
+    """Fit, validate, show, list and plot the laws."""
+
+
+@law.command()
+@law_option
+@data_options
+@json_option
+def fit(law_name: str, data: str | None, where: tuple[str, ...], db: str | None, as_json: bool) -> None:
+    """Fit a law to measured rows. A fit to the farm's own rows is stored."""
+    from analysis import laws, records
+    from analysis.cli.fits import store_fit
+    from analysis.cli.rows import known_rows
+
+    kind = laws.get(law_name)
+    known = known_rows(data, where, db)
+    fitted = kind().fit(known.table)
+    document = {**records.report(fitted, known.table), "source": known.source, "fit_id": None}
+    if known.stored:
+        dataset = ", ".join(known.table.names("dataset"))
+        document["fit_id"] = store_fit(db, records.row(fitted, known.table, dataset=dataset))
+    if as_json:
+        emit_json(document)
+    else:
+        _print_fit(document)
+
+
+@law.command()
+@law_option
+@split_options
+@data_options
+@json_option
+def validate(
+    law_name: str, data: str | None, where: tuple[str, ...], db: str | None, as_json: bool, **split: Any
+) -> None:
+    """How a law does on rows that it was not fitted to: other models, other GPUs, or folds within a model."""
+    from analysis.cli.rows import known_rows
+
+    outcome = _validation(law_name, known_rows(data, where, db).table, **split)
+    summary = outcome.summary()
+    if as_json:
+        emit_json(summary)
+        return
+    click.echo(f"law {summary['law']}: {', '.join(outcome.train)} > {', '.join(outcome.test)}")
+    click.echo(f"rows      {summary['n_train']} fitted, {summary['n_test']} tested")
+    _print_numbers(summary["metrics"])
+    _print_numbers(summary["interval"])
+
+
+@law.command()
+@click.argument("fit_id", type=int, required=False)
+@law_option
+@db_option
+@json_option
+def show(fit_id: int | None, law_name: str, db: str | None, as_json: bool) -> None:
+    """A stored fit: the newest of a law, or the one of that id."""
+    from analysis import laws
+    from analysis.cli.fits import stored_fits
+
+    laws.get(law_name)
+    if fit_id is None:
+        found = stored_fits(db, law=law_name)
+        remedy = "a law that has a stored fit; farm law fit makes one"
+    else:
+        found = [row for row in stored_fits(db) if row["id"] == fit_id]
+        remedy = "the id of a stored fit; farm law list shows them"
+    if not found:
+        raise RequestError("fit", law_name if fit_id is None else fit_id, remedy)
+    document = _entry(found[0]) | {"left_out": found[0]["document"]["left_out"]}
+    if as_json:
+        emit_json(document)
+    else:
+        _print_fit({**document, "metrics": document["metrics"]["fit"]})
+
+
+@law.command("list")
+@db_option
+@json_option
+def list_(db: str | None, as_json: bool) -> None:
+    """The laws there are, and the stored fits, the newest first."""
+    from analysis import laws
+    from analysis.cli.fits import stored_fits
+
+    fits = [_entry(row) for row in stored_fits(db)]
+    if as_json:
+        emit_json({"laws": list(laws.names()), "fits": fits})
+        return
+    click.echo(f"laws  {', '.join(laws.names())}")
+    for entry in fits:
+        error = entry["metrics"]["fit"]["mape_percent"]
+        cells = ", ".join(entry["scope"]["cells"])
+        click.echo(f"{entry['fit_id']:>5}  {entry['law']:<6} {entry['n']:>6} rows  {error:6.2f}%  {cells}")
+
+
+@law.command()
+@click.option("--out", default="law", show_default=True, metavar="PATH", help="PATH.png and PATH.svg, or one of them.")
+@law_option
+@split_options
+@data_options
+@json_option
+def plot(
+    out: str, law_name: str, data: str | None, where: tuple[str, ...], db: str | None, as_json: bool, **split: Any
+) -> None:
+    """Draw actual against predicted energy: of the fit, or of a split as in validate."""
+    from analysis import figures, laws
+    from analysis.cli.rows import known_rows
+    from analysis.validation import in_sample
+
+    table = known_rows(data, where, db).table
+    chosen = any(split[name] for name in ("train", "test", "train_gpu", "test_gpu", "within"))
+    outcome = (
+        _validation(law_name, table, **split)
+        if chosen
+        else in_sample(laws.get(law_name)(), table, level=split["level"])
+    )
+    files = [str(path) for path in figures.save(figures.actual_against_predicted(outcome), out)]
+    if as_json:
+        emit_json({"files": files, **outcome.summary()})
+    else:
+        click.echo("\n".join(files))
+
+
+def _validation(
+    law_name: str,
+    table: Table,
+    *,
+    train: str | None,
+    test: str | None,
+    train_gpu: str | None,
+    test_gpu: str | None,
+    within: str | None,
+    folds: str,
+    level: float,
+) -> Validation:
+    from analysis import laws, validation
+
+    fresh = laws.get(law_name)()
+    held_out = {
+        name: parse_names(text)
+        for name, text in (("train", train), ("test", test), ("train_gpu", train_gpu), ("test_gpu", test_gpu))
+    }
+    if within is not None:
+        if any(held_out.values()):
+            raise RequestError("within", within, "alone, without --train and --test")
+        rows = table.where(model=within)
+        if not len(rows):
+            raise RequestError("within", within, f"one of {', '.join(table.names('model')) or 'no models'}")
+        return validation.within(fresh, rows, _folds(folds, rows), level=level)
+    if not any(held_out.values()):
+        raise RequestError("split", "none", "--train and --test, --train-gpu and --test-gpu, or --within MODEL")
+    return validation.held_out(fresh, table, **held_out, level=level)
+
+
+def _folds(text: str, rows: Table) -> int:
+    if text == "loo":
+        return int((~rows.spoiled).sum())
+    try:
+        return int(text)
+    except ValueError:
+        raise RequestError("folds", text, "a whole number from 2, or loo") from None
+
+
+def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
+    names = (
+        "law", "law_version", "code_version", "dataset", "scope", "n", "data_hash", "params", "params_std", "metrics",
+        "created_at",
+    )  # fmt: skip
+    return {"fit_id": row["id"], **{name: row[name] for name in names}}
+
+
+def _print_fit(document: Mapping[str, Any]) -> None:
+    click.echo(f"law {document['law']}, {document['n']} rows")
+    for name, value in _flat(document["params"]).items():
+        std = _flat(document["params_std"]).get(name)
+        click.echo(f"{name:<24} {value:>12.5g}" + ("" if std is None else f"  ± {std:.2g}"))
+    for entry in document["left_out"]:
+        click.echo(f"left out: {entry['count']} {entry['what']}: {entry['name']}: {entry['why']}")
+    _print_numbers(document["metrics"])
+
+
+def _print_numbers(numbers: Mapping[str, float | None]) -> None:
+    for name, value in numbers.items():
+        click.echo(f"{name:<24} " + (f"{value:>12.5g}" if value is not None else f"{'unknown':>12}"))
+
+
+def _flat(params: Mapping[str, Any]) -> dict[str, float]:
+    """``{"beta_gpu": {"a4000": 1.0}}`` as ``{"beta_gpu a4000": 1.0}``."""
+    flat: dict[str, float] = {}
+    for name, value in params.items():
+        flat |= {f"{name} {key}": v for key, v in value.items()} if isinstance(value, Mapping) else {name: value}
+    return flat

@@ -1,0 +1,67 @@
+"""The rows that a command works on: a file's, the farm's, or those that ship with the project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis.cli.options import parse_where
+from farm.domain.errors import RequestError
+
+if TYPE_CHECKING:
+    from analysis.table import Table
+    from farm.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Rows, and where they came from in words."""
+
+    table: Table
+    source: str
+    stored: bool  # they are the farm's own
+
+
+def known_rows(data: str | None, where: Sequence[str], db: str | None) -> Known:
+    """Rows of ``--data``; else of the farm's database; else, where that has none, those that ship.
+
+    Raises RequestError where ``--where`` leaves no row of some.
+    """
+    from analysis.prediction import SHIPPED_WORDS, paper_rows
+    from analysis.table import Table
+
+    chosen = parse_where(where)
+    if data is not None:
+        known = Known(Table.read(data), data, stored=False)
+    else:
+        table = farm_rows(db)
+        known = Known(table, "the farm's database", True) if len(table) else Known(paper_rows(), SHIPPED_WORDS, False)
+    picked = known.table.where(**chosen)
+    if len(known.table) and not len(picked):
+        raise RequestError("where", " ".join(where), f"values that rows of {known.source} have; none is left")
+    return Known(picked, known.source, known.stored)
+
+
+def farm_rows(db: str | None) -> Table:
+    """Every row that the farm's database holds: its own measurements and imported data sets. Writes nothing."""
+    from farm.results import Results
+
+    from analysis.table import Table
+
+    with opened(db) as store:
+        return Table.from_rows(Results(store).rows())
+
+
+@contextmanager
+def opened(db: str | None, *, create: bool = False) -> Iterator[Store]:
+    """The farm's database; without ``create`` nothing is written, and one that is not there reads as empty."""
+    from farm.settings import load
+    from farm.store import Store
+
+    store = Store.open(load(), db, create=create)
+    try:
+        yield store
+    finally:
+        store.close()

@@ -1,0 +1,132 @@
+"""The energy of one configuration, from whatever is known: ``analysis.predict`` and what ``farm predict`` prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from analysis import laws
+from analysis.laws.base import Law
+from analysis.table import Floats, Table
+from farm import catalog
+from farm.domain import PHASES, Configuration, RequestError
+
+SHIPPED: Final = Path(__file__).resolve().parent / "data" / "paper_a100_energy.csv"
+SHIPPED_WORDS: Final = "the 200 A100 rows of arXiv 2511.17031v2 that ship with joulefarm"
+LEVEL: Final = 0.9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """Energy above idle of all prompts of a configuration, and what the number rests on."""
+
+    configuration: Configuration
+    energy_joules: float
+    low_joules: float  # the energy of one run lies between low and high with probability `level`
+    high_joules: float
+    level: float
+    duration_seconds: float | None  # None from a law that knows no time
+    phases: dict[str, float | None]  # text, denoise, decode; None from a law that knows no phases
+    rests_on: str
+    law: str
+    fit_id: int | None  # of the farm's database
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `farm predict --json` prints."""
+        names = (
+            "energy_joules", "low_joules", "high_joules", "level", "duration_seconds", "phases", "rests_on", "law",
+            "fit_id",
+        )  # fmt: skip
+        return {**{name: getattr(self, name) for name in names}, "configuration": self.configuration.to_dict()}
+
+
+def predict(
+    *,
+    model: str,
+    gpu: str,
+    resolution: int | tuple[int, int],
+    steps: int,
+    precision: str,
+    cfg: bool = False,
+    prompts: int = 1,
+    batch: int = 1,
+    data: Any = None,
+    law: str | Law = laws.DEFAULT,
+    level: float = LEVEL,
+) -> Prediction:
+    """Joules of a configuration with an interval, by phase, and seconds.
+
+    Args:
+        model: catalog name.
+        gpu: catalog name.
+        resolution: pixels of a square's side, or (width, height).
+        steps: denoising steps.
+        precision: fp16, bf16 or fp32.
+        cfg: classifier-free guidance.
+        prompts: images in total.
+        batch: images at once.
+        data: the only measured rows to use, anything that Table.of takes, none at all too; by default the rows of the
+            paper that ship with the project.
+        law: its name, or a law that is fitted already.
+        level: of the interval.
+
+    Raises:
+        RequestError: naming the field, its value and what would be right.
+    """
+    width, height = resolution if isinstance(resolution, tuple) else (resolution, resolution)
+    configuration = Configuration(
+        model=model, gpu=gpu, width=width, height=height, steps=steps, precision=precision, cfg=cfg, prompts=prompts,
+        batch=batch,
+    )  # fmt: skip
+    if isinstance(law, Law):
+        return predict_with(law, configuration, level=level)
+    fitted = laws.get(law)().fit(paper_rows() if data is None else data)
+    return predict_with(fitted, configuration, level=level, source=SHIPPED_WORDS if data is None else "")
+
+
+def predict_with(
+    fitted: Law, configuration: Configuration, *, level: float = LEVEL, source: str = "", fit_id: int | None = None
+) -> Prediction:
+    """The prediction of a fitted law; ``source`` says in words where its rows came from."""
+    check(configuration)
+    table = Table.of(configuration)
+    energy, low, high = fitted.predict(table, level=level)
+    seconds = fitted.predict_seconds(table)
+    phases = fitted.predict_phases(table)
+    words = fitted.rests_on(table)
+    return Prediction(
+        configuration=configuration,
+        energy_joules=float(energy[0]),
+        low_joules=float(low[0]),
+        high_joules=float(high[0]),
+        level=level,
+        duration_seconds=_first(seconds),
+        phases={phase: _first((phases or {}).get(phase)) for phase in PHASES},
+        rests_on=f"{words} ({source})" if source else words,
+        law=fitted.name,
+        fit_id=fit_id,
+    )
+
+
+def check(configuration: Configuration) -> None:
+    """Refuse what the catalog does not know or the model cannot take. RequestError naming the field."""
+    model = catalog.model(configuration.model)
+    catalog.gpu(configuration.gpu)
+    model.check_resolution(configuration.width, configuration.height)
+    if configuration.cfg and model.cfg == "none":
+        raise RequestError("cfg", True, f"false: {model.name} has no classifier-free guidance")
+
+
+def law(name: str = laws.DEFAULT, **settings: Any) -> Law:
+    """A law by its name, not fitted yet."""
+    return laws.get(name)(**settings)
+
+
+def paper_rows() -> Table:
+    """The 200 rows that ship with the project: A100 energies of arXiv 2511.17031v2, three models."""
+    return Table.read(SHIPPED)
+
+
+def _first(values: Floats | None) -> float | None:
+    return None if values is None else float(values[0])

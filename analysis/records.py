@@ -1,0 +1,48 @@
+"""A fit as the farm keeps it and as `farm law fit --json` prints it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from analysis.laws.base import Law
+from analysis.metrics import metrics
+from analysis.table import Table
+
+
+def report(fitted: Law, X: Any) -> dict[str, Any]:
+    """``{"law", "n", "params", "params_std", "left_out", "metrics"}`` of a fit and the rows it was made from."""
+    return {
+        "law": fitted.name,
+        "n": fitted.n_,
+        "params": fitted.params_,
+        "params_std": fitted.params_std_,
+        "left_out": fitted.left_out_,
+        "metrics": fit_metrics(fitted, Table.of(X)),
+        "scope": fitted.scope,
+        "data_sha256": fitted.data_sha256_,
+    }
+
+
+def fit_metrics(fitted: Law, table: Table) -> dict[str, float | None]:
+    """Metrics on the rows that were fitted: how well the form can follow them, not how well it predicts."""
+    used = table.take(~table.spoiled & (table.energy_joules > 0))
+    return metrics(used.energy_joules, fitted.predict(used))
+
+
+def row(fitted: Law, table: Table, *, dataset: str, validation: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The columns of farm.tables.Fit, less id and created_at. ``document`` is what Law.from_json takes."""
+    document = json.loads(fitted.to_json())
+    return {
+        "law": fitted.name,
+        "law_version": str(fitted.version),
+        "code_version": document["code_version"],
+        "dataset": dataset,
+        "scope": fitted.scope,
+        "n": fitted.n_,
+        "data_hash": fitted.data_sha256_,
+        "params": fitted.params_,
+        "params_std": fitted.params_std_,
+        "metrics": {"fit": fit_metrics(fitted, table), "validation": validation},
+        "document": document,
+    }

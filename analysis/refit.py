@@ -1,0 +1,136 @@
+"""Fit every law again when results came, and store the fits: what the coordinator starts from time to time."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from farm.results import Results
+
+from analysis import laws, records, validation
+from analysis.laws.base import Law, Rows, scope_of
+from analysis.table import Table
+from farm.domain.errors import RequestError
+from farm.jobs import Jobs
+from farm.settings import Settings
+from farm.store import Store, refits
+
+logger = logging.getLogger(__name__)
+
+LEASE_SECONDS: Final = 600.0  # a refit that takes longer may be taken over
+FOLDS: Final = 2
+ENOUGH_ROWS: Final = 8  # of one model on one GPU, for a fit of their own
+OWN: Final = "farm"  # the data set of the farm's own measurements
+
+
+def refit_if_new(settings: Settings) -> bool:
+    """Fit and store, if there are results that no refit covered and nobody else is at it; whether it was done."""
+    store = Store.open(settings)
+    try:
+        jobs = Jobs(store, settings)
+        lease = jobs.take_refit_lease(lease_seconds=LEASE_SECONDS)
+        if lease is None:
+            return False
+        token, covered = lease
+        try:
+            with store.read() as db:
+                before = refits.fits(db)
+            fits = refit(Table.from_rows(Results(store).rows()), before)
+        except BaseException:
+            jobs.give_up_refit(token)
+            raise
+        done = jobs.finish_refit(token, covered=covered, fits=fits)
+        logger.info("%s fits to %s results%s", len(fits), covered, "" if done else ", too late: another took over")
+        return done
+    finally:
+        store.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Rows that are fitted together."""
+
+    dataset: str  # "farm" for its own measurements, "all" for everything of one origin
+    table: Table
+    pooled: bool  # of several models or GPUs, rather than of one cell
+
+
+def scopes(table: Table) -> Iterator[Scope]:
+    """Everything of one origin; each data set of it; each model on each GPU of a data set with rows enough."""
+    for origin in np.unique(table.origin).tolist():
+        kind = table.where(origin=origin)
+        datasets = kind.names("dataset")
+        if len(datasets) > 1:
+            yield Scope("all", kind, pooled=True)
+        for dataset in datasets:
+            rows = kind.where(dataset=dataset)
+            yield Scope(dataset or OWN, rows, pooled=True)
+            for model in rows.names("model"):
+                for gpu in rows.names("gpu"):
+                    cell = rows.where(model=model, gpu=gpu)
+                    if ENOUGH_ROWS <= len(cell) < len(rows):
+                        yield Scope(dataset or OWN, cell, pooled=False)
+
+
+def refit(table: Table, before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The fits, as columns of farm.tables.Fit, that are not among those stored already.
+
+    Args:
+        table: every row of the farm.
+        before: stored fits, the newest first.
+    """
+    fits = []
+    for scope in scopes(table):
+        for name in laws.names():
+            try:
+                row = _fit(name, scope, before)
+            except RequestError as refusal:
+                cells = ", ".join(scope_of(scope.table)["cells"])
+                logger.info("law %s is not fitted to data set %s, %s: %s", name, scope.dataset, cells, refusal)
+            else:
+                fits += [row] if row else []
+    return fits
+
+
+def _fit(name: str, scope: Scope, before: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The row of a fit; None where a stored one of this version covers exactly these rows."""
+    kind = laws.get(name)
+    rows = Rows.of(scope.table, None, None)
+    digest = rows.table.digest(rows.energy_joules)
+    cells = set(scope_of(rows.table)["cells"])
+    previous = None
+    for stored in before:
+        if (stored["law"], stored["law_version"], stored["dataset"]) != (name, str(kind.version), scope.dataset):
+            continue
+        if stored["data_hash"] == digest:
+            return None
+        if previous is None and set(stored["scope"]["cells"]) <= cells:
+            previous = Law.from_json(json.dumps(stored["document"]))
+    fitted = kind().fit(scope.table) if previous is None else previous.updated(scope.table)
+    return records.row(fitted, scope.table, dataset=scope.dataset, validation=_validated(kind, scope))
+
+
+def _validated(kind: type[Law], scope: Scope) -> dict[str, Any]:
+    """Summaries by split: folds of all rows and, among several models, each held out. A split that the law refuses
+    has the reason instead."""
+    table = scope.table
+    splits: dict[str, Callable[[], validation.Validation]] = {
+        f"{FOLDS} folds": lambda: validation.within(kind(), table, FOLDS)
+    }
+    models = table.names("model")
+    if scope.pooled and len(models) > 1:
+        for model in models:
+            others = [name for name in models if name != model]
+            splits[f"{model} held out"] = partial(validation.held_out, kind(), table, train=others, test=[model])
+    outcome: dict[str, Any] = {}
+    for name, split in splits.items():
+        try:
+            outcome[name] = split().summary()
+        except RequestError as refusal:
+            outcome[name] = {"refused": str(refusal)}
+    return outcome
