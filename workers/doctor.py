@@ -1,0 +1,123 @@
+"""Can this host measure? Checks of the packages, the devices, their counters and their idle power."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Final
+
+from farm import catalog
+from farm.diagnosis import Finding, failure, ok, package, warning
+from farm.domain import FarmError, OperationError
+from farm.settings import Settings
+from workers import host
+from workers.host import DeviceFacts
+from workers.locks import DeviceLock
+from workers.spool import Spool
+
+TORCH_SECONDS: Final = 120.0  # a first import from a network disk takes its time
+IDLE_SECONDS: Final = 4.0
+STEADY_PERCENT: Final = 5.0  # standard deviation of idle power, relative
+# Prints: version, CUDA version it was built for, devices it can use. In a child: a doctor does not hold the device.
+_TORCH: Final = "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.device_count())"
+
+
+def gpu_host(settings: Settings) -> Iterator[Finding]:
+    """One finding after another; devices are looked at one by one. A device that is measured on is left alone."""
+    yield spool(settings)
+    yield package("diffusers", "image generation", "worker")
+    yield package("codecarbon", "comparison with the paper's meter", "worker")
+    try:
+        driver, devices = host.inspect()
+    except OperationError as error:
+        yield _torch(expects_gpu=False)
+        yield warning("nvml", str(error), "only simulated and CPU measurements (estimates) are possible here")
+        return
+    yield _torch(expects_gpu=bool(devices))
+    yield ok("nvml", f"driver {driver}, {len(devices)} device(s)")
+    seen = host.visible(devices)
+    if len(seen) < len(devices):
+        yield ok("visible", f"CUDA_VISIBLE_DEVICES leaves {len(seen)} of them")
+    if not seen:
+        yield warning("device", "none is visible", "check CUDA_VISIBLE_DEVICES, the container's or the job's GPUs")
+    for number, facts in enumerate(seen):
+        yield from _device(number, facts)
+
+
+def spool(settings: Settings) -> Finding:
+    """Results that wait for the database."""
+    waiting = Spool(settings.spool).waiting
+    if waiting:
+        return warning("spool", f"{waiting} result(s) wait in {settings.spool}", "a running worker delivers them")
+    return ok("spool", "nothing waits")
+
+
+def _torch(*, expects_gpu: bool) -> Finding:
+    found = package("torch", "image generation", "worker")
+    if found.remedy:
+        return found
+    try:
+        child = subprocess.run(
+            [sys.executable, "-c", _TORCH], capture_output=True, text=True, timeout=TORCH_SECONDS, check=True
+        )
+        version, cuda, devices = child.stdout.split()
+    except (subprocess.SubprocessError, ValueError) as error:
+        return failure("torch", f"{found.found} cannot be imported ({type(error).__name__})", "install it again")
+    if expects_gpu and devices == "0":
+        built = "without CUDA" if cuda == "None" else f"for CUDA {cuda}"
+        return failure("torch", f"{version}, built {built}, sees no GPU", "install a build that suits the driver")
+    return ok("torch", version if devices == "0" else f"{version}, CUDA {cuda}")
+
+
+def _device(number: int, facts: DeviceFacts) -> Iterator[Finding]:
+    label = f"device {number}"
+    types = ", ".join(facts.types)
+    where = f"{facts.name} {facts.uuid} {facts.pci_bus_id or ''}".strip()
+    if types:
+        yield ok(label, f"{where}: {types}")
+    else:
+        remedy = f"known are {', '.join(catalog.gpus())}; add a file under FARM_HOME/catalog/gpus"
+        yield warning(label, f"{where}: no GPU type of the catalog", remedy)
+    if facts.mig:
+        yield failure(label, "MIG is enabled: there is no energy of an instance", f"nvidia-smi -i {facts.index} -mig 0")
+        return
+    if facts.persistence is False:
+        remedy = f"nvidia-smi -i {facts.index} -pm 1"
+        yield warning(label, "persistence mode is off: the driver unloads between commands", remedy)
+    if occupant := host.occupied(facts):
+        yield warning(label, f"in use: {occupant}", "end it, or measure when it is gone")
+    elif host.in_pid_namespace():
+        yield ok(label, "free, as far as can be seen from this container")
+    else:
+        yield ok(label, "free")
+    try:
+        with DeviceLock(facts.uuid):
+            yield from _sensors(label, facts)
+    except FarmError as error:
+        yield warning(label, str(error), "not probed now")
+
+
+def _sensors(label: str, facts: DeviceFacts) -> Iterator[Finding]:
+    """Abilities of counter and sensor as the meter probes them, and how steady the device rests."""
+    from workers.meters.nvml import NvmlMeter
+    from workers.procedure import measure_idle
+
+    types = facts.types
+    with closing(NvmlMeter(facts.uuid, gpu=catalog.gpu(types[0]) if types else None)) as meter:
+        meter.start()
+        watts, error = measure_idle(meter, IDLE_SECONDS)
+        probe = meter.recording().probe
+    if watts is None or error is None:
+        yield failure(label, "neither the energy counter nor the power can be read", "check the driver with nvidia-smi")
+        return
+    abilities = ", ".join(
+        f"{key} {value}" for key, value in probe.items() if not isinstance(value, dict | list | tuple)
+    )
+    yield ok(label, abilities)
+    found = f"idle {watts:.1f} ± {error:.2f} W over {IDLE_SECONDS:.0f} s"
+    if error > watts * STEADY_PERCENT / 100:
+        yield warning(label, found, "let it cool and settle; look for processes that come and go")
+    else:
+        yield ok(label, found)
