@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from farm import migrations, settings
-from farm.cli.options import db_option, emit_json, json_option
-from farm.store import Store
+from farm import migrations
+from farm.cli.options import db_option, emit_json, json_option, opened
 
 
 @click.group()
@@ -19,9 +18,8 @@ def db() -> None:
 @json_option
 def upgrade(db: str | None, as_json: bool) -> None:
     """Make the tables, or bring older ones up. Harmless when there is nothing to do."""
-    store = Store.open(settings.load(), db)
-    name = store.name
-    store.close()
+    with opened(db) as store:
+        name = store.name
     if as_json:
         emit_json({"database": name, "schema": migrations.HEAD})
     else:

@@ -1,13 +1,17 @@
-"""What several commands share: the options --db, --broker and --json, and how one JSON document is printed."""
+"""What several commands share: the options --db, --broker and --json, how one JSON document is printed, the store."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from farm.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,3 +45,16 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(v) for v in value]
     return value
+
+
+@contextmanager
+def opened(db: str | None, *, create: bool = True) -> Iterator[Store]:
+    """The farm's database for one command; without ``create`` nothing is written to it."""
+    from farm import settings
+    from farm.store import Store
+
+    store = Store.open(settings.load(), db, create=create)
+    try:
+        yield store
+    finally:
+        store.close()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from farm import settings, sweeps
-from farm.cli.options import db_option, emit_json, json_option
+from farm import sweeps
+from farm.cli.options import db_option, emit_json, json_option, opened
 from farm.spec import read_spec
 from farm.store import Store
 
@@ -27,7 +26,7 @@ def sweep() -> None:
 def submit(spec: str, dry_run: bool, db: str | None, as_json: bool) -> None:
     """Queue every configuration of SPEC.yaml that is not measured yet."""
     checked = read_spec(spec)
-    with _opened(db, create=not dry_run) as store:
+    with opened(db, create=not dry_run) as store:
         result = sweeps.submit(store, checked, dry_run=dry_run)
     if as_json:
         emit_json(result.to_dict())
@@ -52,7 +51,7 @@ def submit(spec: str, dry_run: bool, db: str | None, as_json: bool) -> None:
 @json_option
 def status(sweep_id: str | None, db: str | None, as_json: bool) -> None:
     """How far a sweep is (id or name), or all sweeps together."""
-    with _opened(db, create=False) as store:
+    with opened(db, create=False) as store:
         document = _status(store, sweep_id)
         if as_json:
             emit_json(document)
@@ -71,7 +70,7 @@ def watch(sweep_id: str | None, interval: float, db: str | None, as_json: bool) 
     """Follow a sweep, or all, until nothing is open. Ctrl-C leaves the farm running."""
     from farm.cli.progress import follow
 
-    with _opened(db, create=False) as store:
+    with opened(db, create=False) as store:
         _status(store, sweep_id)  # an unknown sweep is refused before any bar is drawn
         document = follow(lambda: _status(store, sweep_id), interval, err=as_json)
     if as_json:
@@ -86,7 +85,7 @@ def _change(name: str, action: Callable[[Store, int], int], said: str, help_text
     @db_option
     @json_option
     def command(sweep_id: str | None, db: str | None, as_json: bool) -> None:
-        with _opened(db) as store:
+        with opened(db) as store:
             row = None if sweep_id is None else sweeps.resolve(store, sweep_id)
             rows = sweeps.listing(store) if row is None else [row]
             jobs = sum(action(store, each["id"]) for each in rows)
@@ -101,15 +100,6 @@ _change("pause", sweeps.pause, "held", "Hold what has not begun; what runs, runs
 _change("resume", sweeps.resume, "released", "Let go what was held. All sweeps without ID.")
 _change("cancel", sweeps.cancel, "cancelled", "End every open job that no other sweep wants. All sweeps without ID.")
 _change("retry", sweeps.retry, "queued again", "Try again what failed. All sweeps without ID.")
-
-
-@contextmanager
-def _opened(db: str | None, *, create: bool = True) -> Iterator[Store]:
-    store = Store.open(settings.load(), db, create=create)
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def _status(store: Store, sweep_id: str | None) -> dict[str, Any]:

@@ -60,6 +60,6 @@ class DeviceLost(AttemptError):
 
 
 def _shorten(value: object, limit: int = 120) -> str:
-    text = " ".join(str(value).split()) if isinstance(value, str) else repr(value)
+    text = " ".join(value.split()) or "nothing" if isinstance(value, str) else repr(value)
     text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"

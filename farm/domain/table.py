@@ -32,6 +32,7 @@ COLUMNS: Final = (
     *OPTIONAL,
 )  # fmt: skip
 PROBLEMS_SHOWN: Final = 10
+MAX_TEXT: Final = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,18 +147,20 @@ def parse_row(values: Mapping[str, Any], *, energy_required: bool = True) -> Row
         if energy is None and SPOILING_FLAGS.isdisjoint(flags):
             raise RequestError("energy_joules", values.get("energy_joules"), "a number of joules above 0")
     known = {*REQUIRED, *OPTIONAL, "resolution", "width", "height"}
+    for name in ("model", "gpu"):
+        _text(name, values.get(name))
     return Row(
         configuration=Configuration.from_mapping(values),
         energy_joules=energy,
         energy_std_joules=_not_negative("energy_std_joules", values.get("energy_std_joules")),
         duration_seconds=_not_negative("duration_seconds", values.get("duration_seconds")),
         idle_watts=_not_negative("idle_watts", values.get("idle_watts")),
-        meter=_text(values.get("meter")),
+        meter=_text("meter", values.get("meter")),
         flags=flags,
-        dataset=_text(values.get("dataset")) or None,
-        measurement_id=_text(values.get("measurement_id")) or None,
-        device_name=_text(values.get("device_name")),
-        measured_at=_text(values.get("measured_at")),
+        dataset=_text("dataset", values.get("dataset")) or None,
+        measurement_id=_text("measurement_id", values.get("measurement_id")) or None,
+        device_name=_text("device_name", values.get("device_name")),
+        measured_at=_text("measured_at", values.get("measured_at")),
         extra={name: value for name, value in values.items() if name not in known and not is_absent(value)},
     )
 
@@ -238,8 +241,11 @@ def _not_negative(column: str, value: Any) -> float | None:
     return number
 
 
-def _text(value: Any) -> str:
-    return "" if is_absent(value) else str(value).strip()
+def _text(column: str, value: Any) -> str:
+    text = "" if is_absent(value) else str(value).strip()
+    if not text.isprintable() or len(text) > MAX_TEXT:
+        raise RequestError(column, text, f"printable text of up to {MAX_TEXT} characters")
+    return text
 
 
 def _flags(value: Any) -> tuple[str, ...]:
@@ -247,7 +253,7 @@ def _flags(value: Any) -> tuple[str, ...]:
     if isinstance(value, (list, tuple)):
         names = [str(name) for name in value]
     else:
-        names = [name for name in re.split(r"[\s,;|]+", _text(value)) if name]
+        names = [name for name in re.split(r"[\s,;|]+", _text("flags", value)) if name]
     unknown = sorted(set(names) - FLAGS)
     if unknown:
         raise RequestError("flags", unknown[0], f"one of {', '.join(sorted(FLAGS))}")

@@ -36,7 +36,7 @@ def counts(db: Connection, sweep_id: int | None) -> list[tuple[str, str, int, in
         .group_by(t.configuration.c.gpu, t.job.c.state)
         .order_by(t.configuration.c.gpu)
     )
-    return [(gpu, state, n, loads) for gpu, state, n, loads in db.execute(_of(query, sweep_id))]
+    return [(gpu, state, n, loads) for gpu, state, n, loads in db.execute(of_sweep(query, sweep_id))]
 
 
 def speed(db: Connection, gpu: str, sweep_id: int | None) -> float | None:
@@ -49,7 +49,7 @@ def speed(db: Connection, gpu: str, sweep_id: int | None) -> float | None:
         .order_by(t.attempt.c.ended_at.desc())
         .limit(RECENT)
     )
-    times = db.execute(_of(query, sweep_id)).all()
+    times = db.execute(of_sweep(query, sweep_id)).all()
     if not times:
         return None
     span = max(row.ended_at for row in times) - min(row.started_at for row in times)
@@ -124,7 +124,8 @@ def _wanted_elsewhere(sweep_id: int, *, even_paused: bool = False) -> ColumnElem
     )
 
 
-def _of(query: Select[Any], sweep_id: int | None) -> Select[Any]:
+def of_sweep(query: Select[Any], sweep_id: int | None) -> Select[Any]:
+    """A query over jobs, narrowed to those that a sweep wants; all of them for None."""
     if sweep_id is None:
         return query
     return query.join(t.sweep_job, t.sweep_job.c.job_id == t.job.c.id).where(t.sweep_job.c.sweep_id == sweep_id)

@@ -1,0 +1,88 @@
+"""``farm jobs``: list jobs; show every attempt of one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from farm import sweeps
+from farm.cli.options import db_option, emit_json, json_option, opened
+from farm.domain import Configuration, JobState, RequestError
+from farm.store import audit
+
+MAX_ID = 2**31 - 1  # what the column holds
+
+
+@click.group()
+def jobs() -> None:
+    """List jobs; show every attempt of one."""
+
+
+@jobs.command("list")
+@click.option("--state", type=click.Choice([state.value for state in JobState]), help="Only this state.")
+@click.option("--gpu", help="Only this GPU type.")
+@click.option("--sweep", "sweep_id", metavar="ID", help="Only this sweep, by id or name.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1), help="At most so many.")
+@db_option
+@json_option
+def list_(state: str | None, gpu: str | None, sweep_id: str | None, limit: int, db: str | None, as_json: bool) -> None:
+    """Jobs in the order in which they run."""
+    with opened(db, create=False) as store:
+        chosen = None if sweep_id is None else int(sweeps.resolve(store, sweep_id)["id"])
+        with store.read() as connection:
+            total, rows = audit.jobs(connection, state=state, gpu=gpu, sweep_id=chosen, limit=limit)
+    if as_json:
+        emit_json({"total": total, "jobs": rows})
+        return
+    for row in rows:
+        tail = row["worker"] or row["reason"] or ("held" if row["held"] else "")
+        label = f"{row['id']:7d} {row['state']:9} {row['gpu']:12} {_label(row):44} attempt {row['attempt']}"
+        click.echo(f"{label}  {tail}".rstrip())
+    if total > len(rows):
+        click.echo(f"... {total - len(rows)} more (--limit)")
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID", type=click.IntRange(1, MAX_ID))
+@db_option
+@json_option
+def show(job_id: int, db: str | None, as_json: bool) -> None:
+    """One job: its configuration, every attempt and why it ended, its measurement."""
+    with opened(db, create=False) as store, store.read() as connection:
+        found = audit.job(connection, job_id)
+    if found is None:
+        raise RequestError("job", job_id, "the id of a job: `farm jobs list` shows them")
+    if as_json:
+        emit_json(found)
+    else:
+        _print(found)
+
+
+def _print(job: dict[str, Any]) -> None:
+    wanted = ", ".join(map(str, job["sweeps"])) or "none"
+    click.echo(f"job {job['id']}: {job['state']}, {_label(job)} on {job['gpu']}, queue {job['queue']}, sweeps {wanted}")
+    if job["reason"]:
+        click.echo(f"  {job['reason']}")
+    for attempt in job["attempts"]:
+        span = f"{_time(attempt['started_at'])} to {_time(attempt['ended_at'])}"
+        end = attempt["end"] or "running"
+        message = f": {attempt['message']}" if attempt["message"] else ""
+        click.echo(f"  attempt {attempt['number']} by {attempt['worker']}, {span}: {end}{message}")
+    measured = job["measurement"]
+    if measured is not None:
+        energy = measured["energy_joules"]
+        flags = f" [{' '.join(measured['flags'])}]" if measured["flags"] else ""
+        amount = "energy unknown" if energy is None else f"{energy:.6g} J"
+        click.echo(f"  measured {amount} in {measured['duration_seconds']:.4g} s by {measured['meter']}{flags}")
+    if job["late"]:
+        click.echo(f"  {len(job['late'])} late, kept for audit")
+
+
+def _label(row: dict[str, Any]) -> str:
+    return Configuration(**{name: row[name] for name in Configuration.__dataclass_fields__}).label()
+
+
+def _time(seconds: float | None) -> str:
+    return "now" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,0 +1,75 @@
+"""Measured rows: the farm's own, and those of imported data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select
+
+from farm import tables as t
+from farm.store.clock import now
+from farm.store.upsert import insert
+
+FETCH = 1000  # rows held at once
+
+
+def own(
+    db: Connection, *, model: str | None = None, gpu: str | None = None, newest: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Accepted measurements: ``document`` and where it came from. In the order of their jobs, or the newest first."""
+    query = select(t.measurement.c.document, t.measurement.c.job_id, t.measurement.c.attempt, t.measurement.c.worker)
+    if model is not None or gpu is not None:
+        query = query.join(t.configuration, t.configuration.c.id == t.measurement.c.configuration_id)
+        query = _where(query, t.configuration, model, gpu)
+    if newest is not None:
+        query = query.order_by(t.measurement.c.recorded_at.desc(), t.measurement.c.job_id.desc()).limit(newest)
+    else:
+        query = query.order_by(t.measurement.c.job_id)
+    return _stream(db, query)
+
+
+def imported(
+    db: Connection, *, dataset: str | None = None, model: str | None = None, gpu: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Rows of one data set or all, in the order in which they were imported."""
+    query = _where(select(t.dataset_row.c.document), t.dataset_row, model, gpu).order_by(t.dataset_row.c.id)
+    if dataset is not None:
+        query = query.where(t.dataset_row.c.dataset == dataset)
+    return _stream(db, query)
+
+
+def datasets(db: Connection) -> dict[str, int]:
+    """Rows of each imported data set."""
+    query = select(t.dataset_row.c.dataset, func.count()).group_by(t.dataset_row.c.dataset)
+    return {row[0]: row[1] for row in db.execute(query.order_by(t.dataset_row.c.dataset))}
+
+
+def known_ids(db: Connection, dataset: str, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that the data set, or the farm itself, has."""
+    own_ids = select(t.measurement.c.measurement_id).where(t.measurement.c.measurement_id.in_(ids))
+    there = select(t.dataset_row.c.measurement_id).where(
+        t.dataset_row.c.dataset == dataset, t.dataset_row.c.measurement_id.in_(ids)
+    )
+    return set(db.execute(own_ids).scalars()) | set(db.execute(there).scalars())
+
+
+def add_rows(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Imported rows (columns of tables.DatasetRow); one that came meanwhile from elsewhere stays as it is."""
+    if rows:
+        imported_at = db.execute(select(now())).scalar_one()
+        statement = insert(db, t.dataset_row).on_conflict_do_nothing()
+        db.execute(statement, [{**row, "imported_at": imported_at} for row in rows])
+
+
+def _where(query: Select[Any], table: Any, model: str | None, gpu: str | None) -> Select[Any]:
+    if model is not None:
+        query = query.where(table.c.model == model)
+    if gpu is not None:
+        query = query.where(table.c.gpu == gpu)
+    return query
+
+
+def _stream(db: Connection, query: Select[Any]) -> Iterator[dict[str, Any]]:
+    for row in db.execute(query, execution_options={"yield_per": FETCH}).mappings():
+        yield dict(row)
