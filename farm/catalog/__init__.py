@@ -39,6 +39,7 @@ class Gpu:
     idle_watts: float  # typical, a CUDA context resident
     multiprocessors: int
     peak: Mapping[str, float]  # FLOP/s: fp16, bf16 (tensor cores, fp32 accumulation), tf32, fp32 (plain cores)
+    reach: Mapping[str, float]  # share of a peak that kernels really get, where published: see analysis.laws.hardware
     power_reading: str  # what nvmlDeviceGetPowerUsage gives: "instant" or "average_1s"
     sensor_duty: float  # part of the time that the power sensor sees, 1.0 where it sees all
     sources: Mapping[str, str]
@@ -159,6 +160,7 @@ def _gpus(home: str) -> dict[str, Gpu]:
                 idle_watts=float(data["idle_watts"]),
                 multiprocessors=int(data["multiprocessors"]),
                 peak={k: float(v) for k, v in data["peak"].items()},
+                reach={k: float(v) for k, v in data.get("reach", {}).items()},
                 power_reading=data["power_reading"],
                 sensor_duty=float(data["sensor_duty"]),
                 sources=data["sources"],

@@ -1,0 +1,78 @@
+"""What is known of a GPU beforehand, as the rates and watts that a roofline needs.
+
+Peaks, bandwidth and board power are the published ones of the catalog. What kernels really reach of a peak is published
+for a few boards only; the catalog's ``[reach]`` holds those, with source, and :data:`REACH` stands in elsewhere. The
+law ``work`` treats the watts as priors: measured rows override them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from farm import catalog
+from farm.catalog import Gpu
+
+# Best kernel at its best size, as a share of the dense peak, where the catalog has no figure for the board.
+REACH: Final = {
+    "matmul": 0.80,  # tensor cores, cuBLAS: 0.80 to 0.87 measured on A100, H100 and GH200 (ml-engineering, MAMF table)
+    "attention": 0.70,  # FlashAttention-2 forward, head width 128: up to 0.73 of an A100 (arXiv 2307.08691)
+    "convolution": 0.45,  # cuDNN called with NCHW tensors: half of peak less the conversions of layout; an estimate
+    "fp32": 0.80,  # cuBLAS without tensor cores; an estimate
+    "memory": 0.70,  # element-wise kernels on strided tensors; copies reach about 0.9
+}
+SHAPE: Final = 0.8  # a model's matrices reach this part of what the best size reaches (tiles and waves come on top)
+WIDE_ATTENTION: Final = 0.2  # fp32 attention multiplies as three TF32 products (CUTLASS) at 0.6 of the peak of TF32
+SOFTMAX_WIDTH: Final = 27.0  # one exponential takes as long as this many multiply-add pairs of a head's width: A100
+
+# Watts above idle while a class of work runs, as a share of (board power - idle).
+SHARES: Final = {
+    "matmul": 1.00,  # large products hold a board at its power limit
+    "attention": 1.00,
+    "fp32": 0.85,
+    "convolution": 1.00,
+    "memory": 0.55,  # streaming kernels draw 200 to 260 W on an A100
+    "wait": 0.18,  # clocks up, nothing to do: about 100 W on an A100
+}
+KERNEL_SECONDS: Final = 2.5e-6  # no kernel takes less
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One GPU type in one precision. Rates per second, as reached; watts above idle."""
+
+    tensor: float  # FLOP/s of matmul in the low precision
+    attention: float  # FLOP/s at head width 128
+    wide_attention: float  # FLOP/s of attention in fp32
+    convolution: float  # FLOP/s in the low precision
+    wide_convolution: float  # FLOP/s in fp32, which cuDNN runs as TF32
+    fp32: float  # FLOP/s of plain cores
+    bandwidth: float  # bytes/s
+    multiprocessors: int
+    watts: float  # board power less idle: what the shares multiply
+
+
+@lru_cache(maxsize=256)
+def machine(gpu: str, precision: str) -> Machine:
+    """The machine of a catalog GPU; RequestError for a name that the catalog does not have.
+
+    ``bf16`` runs at the rate that the catalog states for it, which is that of fp16 on every GPU since Ampere.
+    """
+    return _machine(catalog.gpu(gpu), precision)
+
+
+def _machine(gpu: Gpu, precision: str) -> Machine:
+    reach = {**REACH, **gpu.reach}
+    low = gpu.peak["bf16" if precision == "bf16" else "fp16"]
+    return Machine(
+        tensor=low * reach["matmul"] * SHAPE,
+        attention=low * reach["attention"],
+        wide_attention=gpu.peak["tf32"] * WIDE_ATTENTION,
+        convolution=low * reach["convolution"],
+        wide_convolution=gpu.peak["tf32"] * reach["convolution"],
+        fp32=gpu.peak["fp32"] * reach["fp32"],
+        bandwidth=gpu.bandwidth * reach["memory"],
+        multiprocessors=gpu.multiprocessors,
+        watts=gpu.board_power_watts - gpu.idle_watts,
+    )

@@ -1,0 +1,127 @@
+"""Penalised least squares for effects that are shared, or belong to a model, a GPU, a data set or a cell.
+
+Observed is y = eta(p) + c_cell + e with independent normal p_j ~ (0, s_j^2), c ~ (0, tau^2), e ~ (0, v_i). p is found
+at the mode of its posterior by Gauss-Newton steps; cell effects are integrated out on the way, since the covariance of
+a cell is V = diag(v) + tau^2 1 1' with the inverse of Sherman and Morrison. The covariance of p is that of the last
+step (Laplace). sigma and tau are estimated under scaled inverse chi-squared priors.
+Gelman and Hill, Data Analysis Using Regression and Multilevel Models, ch. 12-13; Searle et al., Variance Components,
+ch. 7 for the cells' best linear unbiased predictor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from analysis.table import Floats, Integers
+
+Model = Callable[[Floats], tuple[Floats, Floats]]  # p -> eta (n,) and its Jacobian (n, P)
+
+NOISE: Final = 0.015  # prior of sigma, relative: what a repeat of a row differs by
+CELL: Final = 0.02  # prior of tau: what a cell of one model, precision, size and guidance differs by from its physics
+PRIOR_ROWS: Final = 4.0  # that the priors of sigma and tau count for
+_OUTLIER: Final = 3.0  # standard deviations from which a row's pull stays the same (Huber)
+_ROUNDS: Final = 10
+_STEPS: Final = 40
+_TOLERANCE: Final = 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Of each cell: mean and variance of its effect, and the part of the shared error that its rows take away."""
+
+    mean: Floats
+    variance: Floats
+    known: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    p: Floats
+    covariance: Floats
+    sigma: float
+    tau: float
+    cells: Cells
+
+
+def solve(
+    model: Model, y: Floats, prior_std: Floats, cell: Integers, extra_variance: Floats, weight: Floats, start: Floats
+) -> Posterior:
+    """``cell`` (n,): number of each row's cell; ``extra_variance`` (n,): of the row itself, beside sigma^2."""
+    cells = int(cell.max()) + 1 if len(cell) else 0
+    sigma, tau, p = NOISE, CELL, start
+    robust = np.ones_like(y)
+    for _ in range(_ROUNDS):
+        variance = (sigma**2 / weight + extra_variance) / robust
+        p, information = _mode(model, y, prior_std, cell, cells, variance, tau, p)
+        residual = y - model(p)[0]
+        blup = _cells(residual, variance, tau, cell, cells)
+        sigma, tau = _spreads(residual, blup, robust * weight, cell, cells)
+        left = np.abs(residual - blup.mean[cell]) / np.sqrt(sigma**2 / weight + extra_variance)
+        robust = np.minimum(1.0, _OUTLIER / np.maximum(left, 1e-12))
+    covariance = cho_solve(cho_factor(information), np.eye(len(p)))
+    return Posterior(p, covariance, sigma, tau, blup)
+
+
+def information_of(jacobian: Floats, variance: Floats, tau: float, cell: Integers, cells: int) -> Floats:
+    """J' V^-1 J of rows whose cells have an effect of their own, (P, P)."""
+    scaled = jacobian / variance[:, None]
+    sums = np.zeros((cells, jacobian.shape[1]))
+    np.add.at(sums, cell, scaled)
+    shrink = tau**2 / (1 + tau**2 * np.bincount(cell, 1 / variance, cells))
+    result: Floats = jacobian.T @ scaled - (sums * shrink[:, None]).T @ sums
+    return result
+
+
+def _mode(
+    model: Model, y: Floats, prior_std: Floats, cell: Integers, cells: int, variance: Floats, tau: float, p: Floats
+) -> tuple[Floats, Floats]:
+    """The posterior mode and its information matrix."""
+    precision = prior_std**-2.0
+    shrink = tau**2 / (1 + tau**2 * np.bincount(cell, 1 / variance, cells))
+
+    def inverse(r: Floats) -> Floats:
+        """V^-1 r."""
+        pull = shrink * np.bincount(cell, r / variance, cells)
+        return np.asarray((r - pull[cell]) / variance)
+
+    def loss(eta: Floats, at: Floats) -> float:
+        r = y - eta
+        return float(r @ inverse(r) + at @ (precision * at))
+
+    eta, jacobian = model(p)
+    before = loss(eta, p)
+    for _ in range(_STEPS):
+        information = information_of(jacobian, variance, tau, cell, cells) + np.diag(precision)
+        step = cho_solve(cho_factor(information), jacobian.T @ inverse(y - eta) - precision * p)
+        size = 1.0
+        while True:
+            eta, jacobian = model(p + size * step)
+            after = loss(eta, p + size * step)
+            if after <= before or size < 1e-3:
+                break
+            size /= 2
+        p = p + size * step
+        if np.abs(size * step).max(initial=0.0) < _TOLERANCE or before - after < _TOLERANCE * (1 + before):
+            break
+        before = after
+    return p, information_of(jacobian, variance, tau, cell, cells) + np.diag(precision)
+
+
+def _cells(residual: Floats, variance: Floats, tau: float, cell: Integers, cells: int) -> Cells:
+    precision = np.asarray(np.bincount(cell, 1 / variance, cells), dtype=np.float64)
+    shrink = tau**2 / (1 + tau**2 * precision)
+    return Cells(np.asarray(shrink * np.bincount(cell, residual / variance, cells)), shrink, shrink * precision)
+
+
+def _spreads(residual: Floats, blup: Cells, weight: Floats, cell: Integers, cells: int) -> tuple[float, float]:
+    """sigma and tau by one step of expectation-maximisation."""
+    within = (weight * (residual - blup.mean[cell]) ** 2).sum() + (weight * blup.variance[cell]).sum()
+    between = (blup.mean**2 + blup.variance).sum()
+    sigma2 = (PRIOR_ROWS * NOISE**2 + within) / (PRIOR_ROWS + len(residual))
+    tau2 = (PRIOR_ROWS * CELL**2 + between) / (PRIOR_ROWS + cells)
+    return float(np.sqrt(sigma2)), float(np.sqrt(tau2))

@@ -1,0 +1,258 @@
+"""Law ``work``: energy above idle from the work of a configuration and the published figures of its GPU.
+
+Eight coefficients, each with a physical reading, near a centre that published figures give; a model, a GPU and a data
+set may differ from what is shared by as much as their rows show. See :mod:`analysis.laws.physics` for the sum of terms,
+:mod:`analysis.laws.roofline` for the seconds in it, :mod:`analysis.laws.effects` for the priors and
+:mod:`analysis.laws.hierarchy` for the fit. Without any row the law is its priors.
+
+Rows of a model whose work is not tabulated, or of a GPU that the catalog does not have, are left out and listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from scipy import stats
+
+from analysis.laws import hierarchy, physics
+from analysis.laws.base import Law, LeftOut, scope_of
+from analysis.laws.effects import CELL_COLUMNS, Effects
+from analysis.laws.hardware import SHARES
+from analysis.laws.hierarchy import Cells, Posterior
+from analysis.laws.physics import COEFFICIENTS, HOST_SECONDS, LAUNCH_SECONDS
+from analysis.laws.roofline import Demand, demand
+from analysis.table import Floats, Integers, Table
+from analysis.work import tables
+from analysis.work.tables import PHASES
+from farm import catalog
+from farm.domain.errors import FarmError
+
+# Degrees of freedom of the interval: the spreads of priors are known no better than a handful of groups would tell.
+KNOWN_DEGREES: Final = 20.0
+STRANGE_DEGREES: Final = 6.0
+SLOWNESS_STD: Final = 0.2  # prior of the logarithm of measured over computed seconds
+_SECONDS_NOISE: Final = 0.05
+_CHUNK: Final = 20_000  # rows a pass: what a Jacobian of a hundred columns may take of memory
+
+
+class WorkLaw(Law):
+    """The project's own law. ``params_``: shares of (board power - idle) drawn by each class of work and while waiting
+    (``share_...``), ``launch_microseconds``, ``host_seconds_per_megapixel``, ``noise`` and ``cell_spread`` (relative),
+    and every group's factors (``factor_...``)."""
+
+    version: ClassVar[int] = 1
+    minimum_rows: ClassVar[int] = 0
+
+    _effects: Effects
+    _posterior: Posterior
+    _cell_places: dict[str, int]
+    _slowness: float
+
+    def __init__(self, warm_start: bool = False) -> None:
+        self.warm_start = warm_start
+
+    # --- fitting
+
+    def _fit(self, table: Table, energy_joules: Floats, weight: Floats | None) -> None:
+        table, kept, left_out = _known(table)
+        if left_out:
+            self.left_out_ = [*self.left_out_, *left_out]
+            self.n_, self.scope = len(table), scope_of(table)
+            self.data_sha256_ = table.digest(energy_joules[kept])
+        energy_joules = energy_joules[kept]
+        weight = np.ones(len(table)) if weight is None else weight[kept] / weight[kept].mean()
+        effects = Effects.of(table)
+        start = self._start(effects)
+        asked, members = demand(table), effects.members(table)
+        first, cell = table.groups(*CELL_COLUMNS)
+
+        def model(p: Floats) -> tuple[Floats, Floats]:
+            response = physics.respond(asked, effects.coefficients(p, members))
+            eta = np.log(response.joules.sum(axis=1)) + effects.level(p, members)
+            return eta, effects.jacobian(response.slope, members)
+
+        own = np.nan_to_num(table.energy_std_joules / energy_joules, nan=0.0) ** 2
+        posterior = hierarchy.solve(model, np.log(energy_joules), effects.std, cell, own, weight, start)
+        self._effects, self._posterior = effects, posterior
+        self._cell_places = {key: place for place, key in enumerate(_cell_keys(table.take(first)))}
+        self._slowness = self._fit_seconds(table, asked)
+        self.params_, self.params_std_ = self._readings()
+
+    def _start(self, effects: Effects) -> Floats:
+        start = np.zeros(len(effects.std))
+        if self.warm_start and hasattr(self, "_posterior"):
+            known = dict(zip(self._effects.labels(), self._posterior.p.tolist(), strict=True))
+            start[:] = [known.get(label, 0.0) for label in effects.labels()]
+        return start
+
+    def _fit_seconds(self, table: Table, asked: Demand) -> float:
+        """Logarithm of measured over computed seconds, shrunk to 0."""
+        timed = np.flatnonzero(table.duration_seconds > 0)
+        if not len(timed):
+            return 0.0
+        computed = self._respond(table, asked).seconds.sum(axis=1)
+        ratio = np.log(table.duration_seconds[timed] / computed[timed])
+        worth = min(len(timed), 10) / _SECONDS_NOISE**2  # errors of one laboratory's rows go together
+        return float(np.median(ratio) * worth / (worth + SLOWNESS_STD**-2))
+
+    # --- predicting
+
+    def predict_seconds(self, X: Any) -> Floats:
+        """Seconds of one pass over all prompts, (n,)."""
+        self._require_fit()
+        table = Table.of(X)
+        seconds: Floats = self._respond(table, demand(table)).seconds.sum(axis=1) * np.exp(self._slowness)
+        return seconds
+
+    def predict_phases(self, X: Any) -> dict[str, Floats]:
+        """Joules of text, denoise and decode, (n,) each; they add up to ``predict``."""
+        self._require_fit()
+        table = Table.of(X)
+        joules = self._respond(table, demand(table)).joules
+        shares = joules.reshape(len(table), -1, len(PHASES)).sum(axis=1)
+        whole = self._predict(table)
+        return {phase: shares[:, i] / shares.sum(axis=1) * whole for i, phase in enumerate(PHASES)}
+
+    def _respond(self, table: Table, asked: Demand) -> physics.Response:
+        members = self._effects.members(table)
+        return physics.respond(asked, self._effects.coefficients(self._posterior.p, members))
+
+    def _predict(self, table: Table) -> Floats:
+        members = self._effects.members(table)
+        joules = self._respond(table, demand(table)).joules.sum(axis=1)
+        place = self._places(table)
+        cell = np.where(place >= 0, _at(self._posterior.cells.mean, place), 0.0)
+        energy: Floats = joules * np.exp(self._effects.level(self._posterior.p, members) + cell)
+        return energy
+
+    def _interval(self, table: Table, energy_joules: Floats, level: float) -> tuple[Floats, Floats]:
+        """Predictive interval: E exp(+- t sqrt(V)), V the variance of ln E of one further run.
+
+        V = (1 - k)^2 x' S x + c + u + s^2: S the covariance of all effects (Laplace), x their derivatives; k and c of
+        the row's cell (how much its own rows settle, and what is left; 0 and tau^2 for a new cell); u the prior
+        variance of groups that were never seen; s the noise of a run. Assumed: normal effects and noise in ln E, with
+        spreads of models and GPUs that were fixed beforehand, hence t with 20 degrees of freedom, and with 6 where the
+        model or the GPU is new. With three models no interval for a fourth is guaranteed, a conformal one neither.
+        Gelman and Hill, Data Analysis Using Regression and Multilevel Models (2007), ch. 12.
+        """
+        post = self._posterior
+        variance = np.empty(len(table))
+        strange = np.empty(len(table), dtype=np.bool_)
+        for start in range(0, len(table), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            rows = table.take(part)
+            members = self._effects.members(rows)
+            slope = self._respond(rows, demand(rows)).slope
+            x = self._effects.jacobian(slope, members)
+            place = self._places(rows)
+            settled = np.where(place >= 0, _at(post.cells.known, place), 0.0)
+            left = np.where(place >= 0, _at(post.cells.variance, place), post.tau**2)
+            shared = np.einsum("np,pq,nq->n", x, post.covariance, x, optimize=True)
+            unseen = self._effects.strange_variance(slope, members)
+            variance[part] = (1 - settled) ** 2 * shared + left + unseen + post.sigma**2
+            strange[part] = (members.model < 0) | (members.gpu < 0)
+        degrees = np.where(strange, STRANGE_DEGREES, KNOWN_DEGREES)
+        half = stats.t.ppf((1 + level) / 2, degrees) * np.sqrt(variance)
+        return energy_joules * np.exp(-half), energy_joules * np.exp(half)
+
+    def _places(self, table: Table) -> Integers:
+        """The place of each row's cell among those that were fitted; -1 for a new one."""
+        if not self._cell_places:
+            return np.full(len(table), -1, dtype=np.int64)
+        first, cell = table.groups(*CELL_COLUMNS)
+        known = [self._cell_places.get(key, -1) for key in _cell_keys(table.take(first))]
+        return np.array(known, dtype=np.int64)[cell]
+
+    # --- what the numbers say
+
+    def _readings(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        post, effects = self._posterior, self._effects
+        spread = np.sqrt(np.diag(post.covariance))
+        params: dict[str, Any] = {"noise": post.sigma, "cell_spread": post.tau}
+        std: dict[str, Any] = {}
+        for i, name in enumerate(COEFFICIENTS):
+            label, centre = _READINGS[name]
+            params[label] = float(centre * np.exp(post.p[i]))
+            std[label] = float(params[label] * spread[i])
+        for place, label in enumerate(effects.labels()):
+            kind, _, rest = label.partition(":")
+            if kind == "shared":
+                continue
+            name, _, coefficient = rest.rpartition(":") if kind in ("model", "gpu") else (rest, "", "")
+            column = f"factor_{kind}_{coefficient}".rstrip("_")
+            value = float(np.exp(post.p[place]))
+            params.setdefault(column, {})[name] = value
+            std.setdefault(column, {})[name] = float(value * spread[place])
+        return params, std
+
+    def _state(self) -> dict[str, Any]:
+        post = self._posterior
+        return {
+            "effects": self._effects.to_json(),
+            "p": post.p.tolist(),
+            "covariance": post.covariance.tolist(),
+            "sigma": post.sigma,
+            "tau": post.tau,
+            "cells": {
+                key: [float(post.cells.mean[i]), float(post.cells.variance[i]), float(post.cells.known[i])]
+                for key, i in self._cell_places.items()
+            },
+            "slowness": self._slowness,
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._effects = Effects.from_json(state["effects"])
+        self._cell_places = {key: place for place, key in enumerate(state["cells"])}
+        values = np.array(list(state["cells"].values()), dtype=np.float64).reshape(-1, 3)
+        self._posterior = Posterior(
+            np.array(state["p"]),
+            np.array(state["covariance"]),
+            float(state["sigma"]),
+            float(state["tau"]),
+            Cells(*values.T.copy()),
+        )
+        self._slowness = float(state["slowness"])
+
+
+LAW: Final = WorkLaw
+
+_READINGS: Final[Mapping[str, tuple[str, float]]] = {
+    **{name: (f"share_{name}", share) for name, share in SHARES.items()},
+    "launch": ("launch_microseconds", LAUNCH_SECONDS * 1e6),
+    "host": ("host_seconds_per_megapixel", HOST_SECONDS),
+}
+
+
+def _known(table: Table) -> tuple[Table, Integers, LeftOut]:
+    """The rows that the law can place, their positions, and what was left out."""
+    reason = np.full(len(table), "", dtype=object)
+    for name in table.names("gpu"):
+        if name not in catalog.gpus():
+            reason[table.gpu == name] = f"gpu {name}: the catalog has no such GPU"
+    for name in table.names("model"):
+        rows = table.model == name
+        try:
+            work = tables.load(name)
+        except FarmError as error:
+            reason[rows] = f"model {name}: its work is not known ({error})"
+            continue
+        if work.cfg == "none":
+            reason[rows & table.cfg] = f"model {name}: has no classifier-free guidance"
+    left_out: LeftOut = []
+    for why in sorted(set(reason.tolist()) - {""}):
+        numbers = table.number[reason == why].tolist()
+        entry = {"what": "rows", "name": why.partition(":")[0], "why": why}
+        left_out.append({**entry, "count": len(numbers), "numbers": numbers})
+    kept = np.flatnonzero(reason == "")
+    return table.take(kept), kept, left_out
+
+
+def _cell_keys(table: Table) -> list[str]:
+    columns = (np.asarray(getattr(table, name)).tolist() for name in CELL_COLUMNS)
+    return [" ".join(map(str, values)) for values in zip(*columns, strict=True)]
+
+
+def _at(values: Floats, place: Integers) -> Floats:
+    return values[np.maximum(place, 0)] if len(values) else np.zeros(len(place))
