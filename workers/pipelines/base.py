@@ -184,9 +184,11 @@ def _device(name: str) -> torch.device:
 
 def _quiet() -> None:
     """Notices of the two libraries (missing torchvision, truncated prompts) say nothing that is not recorded here."""
-    import transformers
+    import transformers  # first: diffusers makes it talk while it is imported
 
     transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     import diffusers
 
     diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
