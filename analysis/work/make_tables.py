@@ -6,13 +6,12 @@ import json
 import sys
 
 from analysis.work.tables import SHIPPED
+from analysis.work.trace.compact import tabulate
+from analysis.work.trace.pipeline import from_catalog
 from farm import catalog
 
 
 def main(names: list[str]) -> None:
-    from analysis.work.trace.compact import tabulate
-    from analysis.work.trace.pipeline import from_catalog
-
     SHIPPED.mkdir(exist_ok=True)
     for name in names or sorted(catalog.models()):
         table = tabulate(from_catalog(catalog.model(name)))

@@ -21,8 +21,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.work import ondemand
+from analysis.work.trace.pipeline import from_catalog
 from farm import catalog
 from farm.domain.errors import RequestError
+from farm.settings import default_home
 
 Floats = NDArray[np.float64]
 
@@ -91,15 +94,9 @@ class ModelWork:
     def forward(self, phase: str, cfg: bool, batch: int = 1) -> tuple[int, int]:
         """(passes, samples of each) that the phase runs for ``batch`` images, one denoising step.
 
-        Text encoders run once more for the negative prompt; the denoiser runs with twice the batch or twice.
+        RequestError where the model has no CFG and ``cfg`` asks for it.
         """
-        if cfg and self.cfg == "none":
-            raise RequestError("cfg", True, f"false: {self.name} has no classifier-free guidance")
-        if not cfg or phase == "decode":
-            return 1, batch
-        if phase == "denoise" and self.cfg == "batch":
-            return 1, 2 * batch
-        return 2, batch
+        return forward(self.cfg, phase, cfg, batch)
 
     def totals(
         self, phase: str, width: int, height: int, *, cfg: bool = False, batch: int = 1, precision: str = "fp16"
@@ -123,13 +120,26 @@ class ModelWork:
 
 
 def load(name: str) -> ModelWork:
-    """The table of a catalog model. RequestError where the catalog has no such model, or no table ships for it."""
-    return _load(name, catalog.model(name).digest)
+    """The table of a catalog model: the shipped one, or, for a lab's own model, one traced now and kept in FARM_HOME.
+
+    RequestError where the catalog has no such model; OperationError where it must be traced and torch is not installed.
+    """
+    return _load(name, catalog.model(name).digest, str(default_home()))
 
 
-def available() -> list[str]:
-    """Names of the models whose table ships."""
-    return sorted(p.stem for p in SHIPPED.glob("*.json"))
+def forward(kind: str, phase: str, cfg: bool, batch: int) -> tuple[int, int]:
+    """(passes, samples of each) of a phase; ``kind`` as in farm.catalog.Model.cfg.
+
+    Text encoders run once more for the negative prompt; the denoiser runs with twice the batch (batch) or twice
+    (two_pass).
+    """
+    if cfg and kind == "none":
+        raise RequestError("cfg", True, "false: this model has no classifier-free guidance")
+    if not cfg or phase == "decode":
+        return 1, batch
+    if phase == "denoise" and kind == "batch":
+        return 1, 2 * batch
+    return 2, batch
 
 
 def parse(data: Mapping[str, Any]) -> ModelWork:
@@ -146,11 +156,14 @@ def parse(data: Mapping[str, Any]) -> ModelWork:
 
 
 @lru_cache(maxsize=64)
-def _load(name: str, _digest: str) -> ModelWork:
+def _load(name: str, _digest: str, _home: str) -> ModelWork:
+    pipeline = from_catalog(catalog.model(name))
     path = SHIPPED / f"{name}.json"
-    if not path.is_file():
-        raise RequestError("model", name, f"a model whose work is tabulated: {', '.join(available())}")
-    return parse(json.loads(path.read_text()))
+    if path.is_file():
+        data = json.loads(path.read_text())
+        if data["digest"] == pipeline.digest:
+            return parse(data)
+    return parse(ondemand.table(pipeline))
 
 
 def _groups(rows: list[dict[str, Any]], precision: str) -> Groups:

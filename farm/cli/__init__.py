@@ -19,7 +19,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("farm.cli.demo:demo", "The main job on this machine, from nothing."),
     "doctor": ("farm.cli.doctor:doctor", "Can this host measure? A line each, and what to do."),
     "down": ("farm.cli.up:down", "Stop the embedded farm."),
-    "flops": ("analysis.cli:flops", "The work of one image."),
+    "flops": ("analysis.cli_flops:flops", "The work of one image."),
     "jobs": ("farm.cli.jobs:jobs", "List jobs; show every attempt of one."),
     "law": ("analysis.cli:law", "Fit, validate, show, list and plot the laws."),
     "measure": ("workers.cli_measure:measure", "Measure one configuration, here, without a queue."),

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from typing import Any, Final
 
 import torch
@@ -132,22 +133,26 @@ def _scale(pipeline: Pipeline, ops: Sequence[Op], sizes: Sequence[Size], odd: Se
     return min((pipeline.convention.multiple << level for level in range(_LEVELS)), key=error)
 
 
-def _areas(sizes: Sequence[Size], scale: int) -> list[int]:
-    return [math.ceil(w / scale) * math.ceil(h / scale) for w, h in sizes]
+def _areas(sizes: Sequence[Size], scale: int) -> tuple[int, ...]:
+    return tuple(math.ceil(w / scale) * math.ceil(h / scale) for w, h in sizes)
 
 
-def _interpolate(x: Sequence[int], y: Sequence[int]) -> list[Fraction]:
+def _interpolate(x: tuple[int, ...], y: Sequence[int]) -> list[Fraction]:
     """Coefficients c0, c1, c2 of the polynomial through one, two or three points."""
-    c = [Fraction(0)] * 3
-    for i, (xi, yi) in enumerate(zip(x, y, strict=True)):
-        basis = [Fraction(yi)]
-        for xj in [*x[:i], *x[i + 1 :]]:
-            basis = [
-                (a - b * xj) / (xi - xj) for a, b in zip([Fraction(0), *basis], [*basis, Fraction(0)], strict=True)
-            ]
-        for power, value in enumerate(basis):
-            c[power] += value
-    return c
+    return [sum((v * c[power] for v, c in zip(y, _lagrange(x), strict=True)), Fraction(0)) for power in range(3)]
+
+
+@cache
+def _lagrange(x: tuple[int, ...]) -> tuple[tuple[Fraction, ...], ...]:
+    """For each point the coefficients of the polynomial that is 1 there and 0 at the others."""
+    rows = []
+    for i, xi in enumerate(x):
+        basis = [Fraction(1)]
+        for xj in (*x[:i], *x[i + 1 :]):
+            shifted, same = [Fraction(0), *basis], [*basis, Fraction(0)]
+            basis = [(a - b * xj) / (xi - xj) for a, b in zip(shifted, same, strict=True)]
+        rows.append((*basis, *[Fraction(0)] * (3 - len(basis))))
+    return tuple(rows)
 
 
 def _value(op: Op, name: str) -> int:

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import torch
 
+from analysis.work.tables import PHASES, forward
 from analysis.work.trace.build import DTYPES, build
 from analysis.work.trace.inputs import Request, decoder_of, denoiser_inputs
 from analysis.work.trace.pipeline import Pipeline
 from analysis.work.trace.recorder import FusedAttention, Op, Recorder
 from farm.domain.errors import RequestError
 
-PHASES: Final = ("text", "denoise", "decode")
+
+def count(pipeline: Pipeline, width: int, height: int, cfg: bool) -> dict[str, dict[str, float]]:
+    """FLOPs, bytes and kernels by phase, fp16, of one image and one denoising step with both passes of CFG."""
+    tracer = Tracer(pipeline, "fp16")
+    result: dict[str, dict[str, float]] = {}
+    for phase in PHASES:
+        passes, samples = forward(pipeline.convention.cfg, phase, cfg, 1)
+        ops = [op for op in tracer.phase(phase, width, height, samples) if op.kind != "view"]
+        moved = sum(op.read_bytes + op.weight_bytes + op.write_bytes for op in ops)
+        flops = sum(op.flops for op in ops)
+        result[phase] = {"flops": passes * flops, "moved_bytes": passes * moved, "kernels": passes * len(ops)}
+    return result
 
 
 class Tracer:

@@ -1,0 +1,72 @@
+"""Work that no shipped table holds: traced now (this imports torch), kept under ``FARM_HOME/cache/work``.
+
+The name of a cached file is the hash of everything that the work depends on, so a changed config.json is traced anew.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from analysis.work.trace.pipeline import Pipeline
+from farm.domain.errors import OperationError
+from farm.settings import load as load_settings
+
+
+def table(pipeline: Pipeline) -> dict[str, Any]:
+    """The compact table of a pipeline, as analysis.work.tables reads it. Tracing takes up to two minutes."""
+    return _cached(pipeline, "table", lambda: _tabulate(pipeline))
+
+
+def sums(pipeline: Pipeline, width: int, height: int, cfg: bool) -> dict[str, dict[str, float]]:
+    """FLOPs, bytes and kernels by phase, fp16, of one image and one denoising step with both passes, exactly traced."""
+    return _cached(pipeline, f"{width}x{height}-{int(cfg)}", lambda: _sums(pipeline, width, height, cfg))
+
+
+def _tabulate(pipeline: Pipeline) -> dict[str, Any]:
+    _require_torch()
+    from analysis.work.trace.compact import tabulate
+
+    return tabulate(pipeline)
+
+
+def _sums(pipeline: Pipeline, width: int, height: int, cfg: bool) -> dict[str, dict[str, float]]:
+    _require_torch()
+    from analysis.work.trace.phases import count
+
+    return count(pipeline, width, height, cfg)
+
+
+def _require_torch() -> None:
+    try:
+        for package in ("torch", "diffusers", "transformers"):
+            version(package)
+    except PackageNotFoundError as error:
+        raise OperationError(f"counting the work of this model needs {error.name}: install joulefarm[worker]") from None
+
+
+def _cached(pipeline: Pipeline, what: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    path = load_settings().home / "cache" / "work" / f"{pipeline.digest}-{what}.json"
+    try:
+        known: dict[str, Any] = json.loads(path.read_text())
+        return known
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError):
+        path.unlink(missing_ok=True)  # a file that cannot be read is made again
+    made = make()
+    load_settings().prepare_home()
+    _write(path, json.dumps(made))
+    return made
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all: written beside, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
+        file.write(text)
+    Path(file.name).replace(path)
