@@ -10,22 +10,20 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
-from farm.results import Results
 
 from analysis import laws, records, validation
-from analysis.laws.base import Law, Rows, scope_of
+from analysis.laws.base import Law, scope_of
 from analysis.table import Table
 from farm.domain.errors import RequestError
 from farm.jobs import Jobs
+from farm.results import Results
 from farm.settings import Settings
 from farm.store import Store, refits
 
 logger = logging.getLogger(__name__)
 
 LEASE_SECONDS: Final = 600.0  # a refit that takes longer may be taken over
-FOLDS: Final = 2
 ENOUGH_ROWS: Final = 8  # of one model on one GPU, for a fit of their own
-OWN: Final = "farm"  # the data set of the farm's own measurements
 
 
 def refit_if_new(settings: Settings) -> bool:
@@ -69,12 +67,12 @@ def scopes(table: Table) -> Iterator[Scope]:
             yield Scope("all", kind, pooled=True)
         for dataset in datasets:
             rows = kind.where(dataset=dataset)
-            yield Scope(dataset or OWN, rows, pooled=True)
+            yield Scope(dataset, rows, pooled=True)
             for model in rows.names("model"):
                 for gpu in rows.names("gpu"):
                     cell = rows.where(model=model, gpu=gpu)
                     if ENOUGH_ROWS <= len(cell) < len(rows):
-                        yield Scope(dataset or OWN, cell, pooled=False)
+                        yield Scope(dataset, cell, pooled=False)
 
 
 def refit(table: Table, before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -100,7 +98,7 @@ def refit(table: Table, before: Sequence[Mapping[str, Any]]) -> list[dict[str, A
 def _fit(name: str, scope: Scope, before: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """The row of a fit; None where a stored one of this version covers exactly these rows."""
     kind = laws.get(name)
-    rows = Rows.of(scope.table, None, None)
+    rows = kind().usable(scope.table)
     digest = rows.table.digest(rows.energy_joules)
     cells = set(scope_of(rows.table)["cells"])
     previous = None
@@ -120,7 +118,7 @@ def _validated(kind: type[Law], scope: Scope) -> dict[str, Any]:
     has the reason instead."""
     table = scope.table
     splits: dict[str, Callable[[], validation.Validation]] = {
-        f"{FOLDS} folds": lambda: validation.within(kind(), table, FOLDS)
+        f"{validation.FOLDS} folds": lambda: validation.within(kind(), table, validation.FOLDS)
     }
     models = table.names("model")
     if scope.pooled and len(models) > 1:

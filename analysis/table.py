@@ -284,6 +284,9 @@ class Table:
     def __len__(self) -> int:
         return len(self._number)
 
+    def __reduce__(self) -> Any:
+        return Table, (self._labels, self._numbers, self._number)  # so that a copy cannot be written to either
+
     @property
     def shape(self) -> tuple[int]:
         return (len(self),)

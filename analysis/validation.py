@@ -20,6 +20,7 @@ from analysis.metrics import interval_metrics, metrics
 from analysis.table import DataError, Floats, Table
 
 LEVEL: Final = 0.9
+FOLDS: Final = 2
 # The splits of the paper's Figure 4: trained on, tested on.
 HELD_OUT_MODELS: Final = (
     (("qwen", "sd35"), ("flux",)),
@@ -58,20 +59,20 @@ class Validation:
 
 def in_sample(law: Law, X: Any, *, level: float = LEVEL) -> Validation:
     """The rows that are fitted, predicted: how well the form follows them, not how well it predicts."""
-    rows = Rows.of(X, None, None)
+    rows = law.usable(X)
     everything = np.arange(len(rows.table))
     names = rows.table.names("model")
     return _assembled(law, rows, iter([(everything, everything)]), (names, names), level)
 
 
-def within(law: Law, X: Any, folds: int = 2, *, level: float = LEVEL, seed: int = 0) -> Validation:
+def within(law: Law, X: Any, folds: int = FOLDS, *, level: float = LEVEL, seed: int = 0) -> Validation:
     """Each row predicted by a fit to the other folds. Rows are shuffled with the seed; ``folds`` equal to the number of
     rows leaves one out.
 
     Raises:
         DataError: fewer rows than folds, or too few of them to fit.
     """
-    rows = Rows.of(X, None, None)
+    rows = law.usable(X)
     n = len(rows.table)
     if not 2 <= folds <= n:
         raise DataError("folds", folds, f"from 2 to the number of rows ({n})")
@@ -95,7 +96,7 @@ def held_out(
     Raises:
         DataError: a choice that no row has, or rows that would be both fitted and tested.
     """
-    rows = Rows.of(X, None, None)
+    rows = law.usable(X)
     fitted = _chosen(rows.table, "train", model=train) & _chosen(rows.table, "train-gpu", gpu=train_gpu)
     tested = _chosen(rows.table, "test", model=test) & _chosen(rows.table, "test-gpu", gpu=test_gpu)
     if (fitted & tested).any():

@@ -34,9 +34,7 @@ def fitted_law(name: str, data: str | None, where: Sequence[str], db: str | None
 
             return Fitted(kind().fit(paper_rows()), SHIPPED_WORDS, None)
     if known.stored:
-        from analysis.laws.base import Rows
-
-        rows = Rows.of(table, None, None)
+        rows = kind().usable(table)
         stored = find_fit(db, name, rows.table.digest(rows.energy_joules))
         if stored is not None:
             return Fitted(stored[1], known.source, stored[0])

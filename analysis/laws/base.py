@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, overload
 
@@ -21,11 +21,12 @@ from sklearn.exceptions import NotFittedError
 
 from analysis import laws
 from analysis.table import DataError, Floats, Table
+from farm import catalog
 from farm.domain.errors import RequestError
 from farm.version import __version__, commit
 
 Params = dict[str, Any]  # name -> float, or name -> {category -> float} for one coefficient a category
-LeftOut = list[dict[str, Any]]  # {"what": "rows" or "column", "name", "why", "count"} and, for rows, their "numbers"
+LeftOut = list[dict[str, Any]]  # {"what": "rows", "column" or "formula", "name", "why", "count"}; rows: "numbers", too
 
 
 class Law(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -69,7 +70,7 @@ class Law(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             DataError: too few rows, an energy that is not a positive finite number, measured rows among simulated or
                 estimated ones, or what the law itself cannot fit; with the reason.
         """
-        rows = Rows.of(X, y, sample_weight)
+        rows = self.usable(X, y, sample_weight)
         if len(rows.table) < self.minimum_rows:
             raise DataError("rows", len(rows.table), f"at least {self.minimum_rows} for law {self.name}")
         self.left_out_ = list(rows.left_out)
@@ -78,6 +79,10 @@ class Law(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.data_sha256_ = rows.table.digest(rows.energy_joules)
         self._fit(rows.table, rows.energy_joules, rows.weight)
         return self
+
+    def usable(self, X: Any, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Rows:
+        """The rows that :meth:`fit` would use, checked, and those it would leave out, with reasons."""
+        return Rows.of(X, y, sample_weight, self._unknown)
 
     def updated(self, X: Any) -> Law:
         """A fit to all these rows that may begin from this one, which was fitted to some of them."""
@@ -132,6 +137,12 @@ class Law(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     @abstractmethod
     def _interval(self, table: Table, energy_joules: Floats, level: float) -> tuple[Floats, Floats]:
         """Low and high, (n,) each, around the prediction. The docstring gives formula, assumptions and source."""
+
+    def _unknown(self, table: Table) -> dict[str, NDArray[np.bool_]]:
+        """Rows that the law cannot place, a mask (n,) by the reason: fits leave them out."""
+        models = set(table.names("model")) - set(catalog.models())
+        masks = {f"model {name} is not in the catalog": table.model == name for name in sorted(models)}
+        return {**masks, "size nano: laws are of models at full size": table.size == "nano"}
 
     @abstractmethod
     def _state(self) -> dict[str, Any]:
@@ -213,23 +224,36 @@ class Rows:
     left_out: LeftOut
 
     @classmethod
-    def of(cls, X: Any, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Self:
+    def of(
+        cls,
+        X: Any,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        unknown: Callable[[Table], Mapping[str, NDArray[np.bool_]]],
+    ) -> Self:
         table = Table.of(X)
         energy = _column("y", table.energy_joules if y is None else y, len(table))
         weight = None if sample_weight is None else _column("sample_weight", sample_weight, len(table))
-        # An energy that a table does not know is a row to leave out; one that the caller states must be a number.
-        unknown = np.isnan(energy) if y is None else np.zeros(len(table), dtype=np.bool_)
-        spoiled = table.spoiled | unknown
-        bad = np.flatnonzero(~spoiled & ~(np.isfinite(energy) & (energy > 0)))
+        reasons = {f"flagged {flags}": table.spoiled & (table.flags == flags) for flags in table.names("flags")}
+        if y is None:  # what a table does not know is left out; what the caller states must be a number
+            reasons["energy not known"] = np.isnan(energy)
+        reasons |= unknown(table)
+        left_out: LeftOut = []
+        kept = np.ones(len(table), dtype=np.bool_)
+        for why, mask in reasons.items():
+            numbers = table.number[mask & kept].tolist()
+            kept &= ~mask
+            if numbers:
+                left_out.append({"what": "rows", "name": why, "why": why, "count": len(numbers), "numbers": numbers})
+        bad = np.flatnonzero(kept & ~(np.isfinite(energy) & (energy > 0)))
         if len(bad):
             row = int(bad[0])
             raise DataError(f"row {table.number[row]}, energy_joules", float(energy[row]), "a finite number above 0")
         if weight is not None and not (np.isfinite(weight).all() and (weight > 0).all()):
             raise DataError("sample_weight", float(weight.min()), "finite numbers above 0")
-        left_out = _left_out(table, spoiled)
-        kept = table.take(~spoiled)
-        refuse_mixed_origin(Counter(kept.origin.tolist()))
-        return cls(kept, energy[~spoiled], None if weight is None else weight[~spoiled], left_out)
+        used = table.take(kept)
+        refuse_mixed_origin(Counter(used.origin.tolist()))
+        return cls(used, energy[kept], None if weight is None else weight[kept], left_out)
 
 
 def scope_of(table: Table) -> dict[str, Any]:
@@ -268,15 +292,3 @@ def _column(name: str, values: Any, n: int) -> Floats:
     if array.shape != (n,):
         raise DataError(name, f"shape {array.shape}", f"({n},), one a row")
     return array
-
-
-def _left_out(table: Table, spoiled: NDArray[np.bool_]) -> LeftOut:
-    """Spoiled rows, counted by what spoils them."""
-    reasons: dict[str, list[int]] = {}
-    lost = table.take(spoiled)
-    for flags, bad, number in zip(lost.flags.tolist(), lost.spoiled.tolist(), lost.number.tolist(), strict=True):
-        reasons.setdefault(f"flagged {flags}" if bad else "energy not known", []).append(number)
-    return [
-        {"what": "rows", "name": why, "why": f"{why}: fits leave such rows out", "count": len(rows), "numbers": rows}
-        for why, rows in sorted(reasons.items())
-    ]

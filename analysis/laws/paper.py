@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from analysis.laws.base import Law, LeftOut, Params, Rows, merged_scope, refuse_mixed_origin, scope_of
+from analysis.laws.base import Law, LeftOut, Params, merged_scope, refuse_mixed_origin, scope_of
 from analysis.laws.leastsquares import INTERCEPT, Design, Factor, Solution, solve
 from analysis.table import Floats, Table
 from analysis.work import paper as printed
@@ -53,7 +53,7 @@ class PaperLaw(Law):
         """Take k more rows, in O(k) whatever came before; equals a fit to all rows together."""
         if not self.__sklearn_is_fitted__():
             return self.fit(X, y, sample_weight)
-        rows = Rows.of(X, y, sample_weight)
+        rows = self.usable(X, y, sample_weight)
         if not len(rows.table):
             return self
         refuse_mixed_origin(Counter(rows.table.origin.tolist()) + Counter({self.scope["origin"]: self.n_}))
@@ -69,7 +69,7 @@ class PaperLaw(Law):
 
     def updated(self, X: Any) -> Law:
         """Where the rows of this fit come first, only those after them are taken."""
-        rows = Rows.of(X, None, None)
+        rows = self.usable(X)
         head = slice(0, self.n_)
         if rows.table.take(head).digest(rows.energy_joules[head]) != self.data_sha256_:
             return super().updated(X)
