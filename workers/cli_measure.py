@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,8 @@ def measure(
 ) -> None:
     """Measure one configuration, here, without a queue."""
     configuration = _configuration(resolution, row)
-    measurement = _measure(configuration, prompts_file, device, idle_seconds, simulate)
+    with redirect_stdout(sys.stderr):  # libraries that look for devices print; stdout is for the result
+        measurement = _measure(configuration, prompts_file, device, idle_seconds, simulate)
     if as_json:
         emit_json(measurement.to_dict())
     else:
