@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
-from typing import Any
+from typing import Any, Final
 
 from farm.domain import AttemptEnd, Failure, Job, Measurement, OperationError
 from farm.settings import Settings
 from farm.store import Store, doorbells, hosts, leases, limits, prompts, records, refits
+
+MAX_ID: Final = 2**31 - 1  # what the column holds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,8 +47,11 @@ class Jobs:
     def claim(self, job_id: int, *, worker: str, queue: str) -> Job | None:
         """Take a job: None where it is done, cancelled, paused, leased by another, of another queue or backing off.
 
-        ``Job.attempt`` is the fencing token. A worker may claim again what it holds: its child died.
+        Or where there is no such job, whatever number a message brought. ``Job.attempt`` is the fencing token. A
+        worker may claim again what it holds: its child died.
         """
+        if not 0 < job_id <= MAX_ID:
+            return None
         with self.store.write() as db:
             return leases.claim(
                 db,

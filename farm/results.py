@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -210,16 +209,8 @@ def _fresh(db: Connection, batch: Sequence[tuple[str, Row]]) -> list[dict[str, A
 
 
 def _document(row: Row) -> dict[str, Any]:
-    """JSON-ready: the known columns, and ``extra``; what JSON cannot hold becomes text."""
-    return {**replace(row, extra={}).to_dict(), "extra": {name: _plain(value) for name, value in row.extra.items()}}
-
-
-def _plain(value: Any) -> Any:
-    try:
-        text = json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        return str(value).replace("\0", "?")
-    return json.loads(text.replace("\\u0000", "?"))
+    """The columns that every table has, and ``extra``."""
+    return {**replace(row, extra={}).to_dict(), "extra": dict(row.extra)}
 
 
 def _dataset(name: str) -> str:

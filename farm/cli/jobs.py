@@ -10,9 +10,8 @@ import click
 from farm import sweeps
 from farm.cli.options import db_option, emit_json, json_option, opened
 from farm.domain import Configuration, JobState, RequestError
+from farm.jobs import MAX_ID
 from farm.store import audit
-
-MAX_ID = 2**31 - 1  # what the column holds
 
 
 @click.group()

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import URL, Connection, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
-from sqlalchemy.exc import OperationalError as DriverError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import StaticPool
 
 from farm.domain.errors import OperationError, RequestError
 from farm.settings import Settings
-from farm.store import schema
+from farm.store import documents, schema
 
 __all__ = ["Connection", "Store"]
 
@@ -32,7 +31,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = _parse(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        options: dict[str, Any] = {"pool_pre_ping": not self.is_sqlite}
+        options: dict[str, Any] = {"pool_pre_ping": not self.is_sqlite, "json_serializer": documents.dump}
         if self.is_sqlite:
             options["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}
             if self._in_memory:
@@ -104,7 +103,7 @@ class Store:
         """A driver's error as one line that names the database, never its password."""
         try:
             yield
-        except DriverError as error:
+        except (OperationalError, InterfaceError) as error:
             if self.is_sqlite and "readonly" in str(error.orig):
                 raise RequestError("database", self.name, "a database that can be written") from error
             raise OperationError(f"database {self.name}: {_first_line(error)}") from error
@@ -133,7 +132,7 @@ def _prepare_folder(path: Path, settings: Settings) -> None:
         raise RequestError("database", str(path), "a file in a folder that exists")
 
 
-def _first_line(error: DatabaseError) -> str:
+def _first_line(error: DBAPIError) -> str:
     return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
 
 

@@ -164,7 +164,7 @@ def end_attempt(
         .where(*where, *([] if anew else [attempt.end.is_(None)]))
         .values(
             end=end,
-            message=message[:REASON_LIMIT],
+            message=message[:REASON_LIMIT].replace("\0", "?"),  # PostgreSQL stores no NUL
             detail=dict(detail or {}),
             ended_at=func.coalesce(attempt.ended_at, now()),
         )
