@@ -52,6 +52,7 @@ class Attribution:
     idle_watts: float  # under the work
     idle_std: float
     gross: float
+    change_watts: float  # root of the summed squares of all changes of power: how much depends on the edges
     budget: dict[str, float]  # standard uncertainty of the total by cause, joules
 
 
@@ -92,6 +93,11 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
     jumps = _jumps(pieces, powers)
     split = SPLIT_UNCERTAINTY * np.minimum(np.abs(energy), np.abs(dynamic[pieces.interval] - energy))
     missed = levels.tick * (1 - levels.duty) / math.sqrt(6)
+    change = math.sqrt(float(jumps @ jumps))
+    # A part-time sensor that sees what a constant power would give has, this time, missed nothing.
+    residual = _misfit(pieces, powers, dynamic)
+    if missed * change > residual:
+        missed = residual / change
     edge_time = baseline.at(first)[0] * levels.time_std[low], baseline.at(last)[0] * levels.time_std[high]
     variance = _sums(pieces.span[owned], split[owned] ** 2, n) + (missed**2) * _by_span(pieces, jumps, n)
     variance += (idle_std * seconds) ** 2 + baseline.noise * seconds
@@ -102,7 +108,7 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
         "idle": idle_std * duration,
         "idle_noise": math.sqrt(baseline.noise * duration),
         "tick": math.hypot(*edge_time),
-        "sensor_duty": missed * math.sqrt(float(jumps @ jumps)),
+        "sensor_duty": missed * change,
         "split": math.sqrt(outside),
     }
     return Attribution(
@@ -114,6 +120,7 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
         idle_watts=idle_watts,
         idle_std=idle_std,
         gross=total + idle_watts * duration,
+        change_watts=change,
         budget=budget,
     )
 
@@ -205,6 +212,17 @@ def _powers(pieces: _Pieces, dynamic: Floats, times: Floats) -> Floats:
         highest = float(np.max(np.abs(powers[seen])))
         powers = np.maximum(powers, max(SMALLEST_SHARE * highest, 1e-9))
     return powers
+
+
+def _misfit(pieces: _Pieces, powers: Floats, dynamic: Floats) -> float:
+    """Joules by which the intervals with work miss the constant powers, in squares; infinite where too few tell."""
+    expected = _sums(pieces.interval, powers[pieces.label] * pieces.seconds * pieces.works, len(dynamic))
+    working = expected > 0
+    free = int(working.sum()) - len(np.unique(pieces.label[pieces.works]))
+    if free < 2:
+        return math.inf
+    left = (dynamic - expected)[working]
+    return math.sqrt(float(left @ left) * len(left) / free)
 
 
 def _jumps(pieces: _Pieces, powers: Floats) -> Floats:

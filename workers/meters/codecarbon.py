@@ -149,7 +149,7 @@ class CodeCarbonCpuMeter(_CodeCarbonMeter):
     runs on the host does not matter; the idle power is what the process itself draws at rest.
     """
 
-    flags = ("estimated",)
+    flags: tuple[str, ...] = ("estimated",)
 
     def __init__(self) -> None:
         tracker = _Tracker("cpu_energy", tracking_mode="process", force_mode_cpu_load=True, gpu_ids=[])

@@ -1,0 +1,121 @@
+"""The NVML meter: the energy counter with its ticks found and used, and the power log as cross-check and fallback."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from farm import catalog
+from workers.clock import Clock, SystemClock
+from workers.meters.base import Device, Energy, Recording, Span
+from workers.meters.judgement import judge, shortest_window
+from workers.meters.nvml_api import NvmlDevice
+from workers.meters.probe import Probe, probe_counter
+from workers.meters.processes import Visitors
+from workers.meters.sampler import Sampler
+
+STEADY_CELSIUS: Final = 1.0  # over the last seconds of the log
+STEADY_WATTS_PART: Final = 0.03
+STEADY_SECONDS: Final = 5.0
+
+
+class NvmlMeter:
+    """Reads one NVIDIA device. Takes some seconds to open: the counter is probed."""
+
+    name = "nvml"
+    flags: tuple[str, ...] = ()
+
+    def __init__(self, device: int | str = 0, *, gpu: catalog.Gpu | None = None, clock: Clock | None = None) -> None:
+        self.clock = clock or SystemClock()
+        self._nvml = NvmlDevice(device)
+        try:
+            self.device: Device = self._nvml.identity
+            self._gpu = gpu or _catalog_entry(self.device.name)
+            self._read_power, self._power_kind = self._power_source()
+            self._probe: Probe = probe_counter(self._nvml, self.clock)
+        except BaseException:
+            self._nvml.close()
+            raise
+        duty = self._gpu.sensor_duty if self._gpu else 1.0
+        self.shortest_seconds = shortest_window(self._probe.tick or 0.0, duty)
+        self._visitors = Visitors(os.getpid(), self._nvml.processes() or frozenset())
+        self._sampler = Sampler(self._nvml, self.clock, self._probe, self._read_power, self._visitors)
+
+    def start(self) -> None:
+        self._sampler.start()
+
+    def stop(self) -> None:
+        self._sampler.stop()
+
+    def edge(self) -> float:
+        return self.clock.now()
+
+    def steady(self) -> bool:
+        recording = self.recording()
+        now = self.clock.now()
+        celsius = [t["celsius"] for t in recording.telemetry if t["celsius"] is not None and t["time"] > now - 10]
+        watts = [w for t, w in recording.power if t > now - STEADY_SECONDS]
+        if self._sampler.lost or len(recording.telemetry) < STEADY_SECONDS:
+            return self._sampler.lost
+        even = not watts or max(watts) - min(watts) <= max(STEADY_WATTS_PART * max(watts), 2.0)
+        return even and (not celsius or max(celsius) - min(celsius) <= STEADY_CELSIUS)
+
+    def recording(self) -> Recording:
+        return self._sampler.recording(
+            {
+                **asdict(self._probe),
+                "counter": "ticks" if self._probe.tick else "exact" if self._probe.has_counter else None,
+                "power": self._power_kind,
+                "sensor_duty": self._gpu.sensor_duty if self._gpu else None,
+                "limit_watts": self._nvml.power_limit_watts() if not self._sampler.lost else None,
+            }
+        )
+
+    def energy(self, spans: Sequence[Span]) -> Energy:
+        return judge(self.recording(), spans)
+
+    def environment(self) -> Mapping[str, Any]:
+        nvml = self._nvml
+        found: dict[str, Any] = {
+            "device_name": self.device.name,
+            "device_uuid": self.device.uuid,
+            "pci_bus_id": self.device.pci_bus_id,
+            "probe": {**asdict(self._probe), "power": self._power_kind},
+            "nvml_missing": dict(nvml.missing),
+        }
+        if not self._sampler.lost:
+            found |= {
+                "driver": nvml.driver(),
+                "power_limit_watts": nvml.power_limit_watts(),
+                "temperature_celsius": nvml.temperature_celsius(),
+                "sm_clock_mhz": nvml.sm_clock_mhz(),
+                "memory_clock_mhz": nvml.memory_clock_mhz(),
+                "performance_state": nvml.performance_state(),
+                "throttle_reasons": nvml.throttle_reasons(),
+                "persistence": nvml.persistence(),
+                "mig": nvml.mig(),
+                "foreign_processes": sorted(self._visitors.foreign(nvml.processes() or frozenset())),
+            }
+        return found
+
+    def close(self) -> None:
+        self._sampler.stop()
+        self._nvml.close()
+
+    def _power_source(self) -> tuple[Callable[[], float | None] | None, str | None]:
+        """The best reading of power that this device has, and whether it is of the present or an average."""
+        if self._nvml.instant_watts() is not None:
+            return self._nvml.instant_watts, "instant"
+        if self._nvml.usage_watts() is not None:
+            # Since Ampere an average on all but the A100; where the board is not known, the usual one.
+            kind = self._gpu.power_reading if self._gpu else "average_1s"
+            return self._nvml.usage_watts, kind
+        if self._nvml.average_watts() is not None:
+            return self._nvml.average_watts, "average_1s"
+        return None, None
+
+
+def _catalog_entry(name: str) -> catalog.Gpu | None:
+    return next((gpu for gpu in catalog.gpus().values() if gpu.matches(name)), None)

@@ -1,0 +1,211 @@
+"""NVML behind one door: its errors translated in one table, its readings in SI units, each ability optional.
+
+A reading that this device, driver or user cannot have is None, and why is kept in ``missing``. A device that went away
+raises DeviceLost. nvidia-ml-py (module ``pynvml``) does the calls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import Any, Final, TypeVar
+
+import pynvml as nvml
+
+from farm.domain import DeviceLost, RequestError
+from workers.meters.base import Device, MeterError
+
+T = TypeVar("T")
+
+
+class Meaning(Enum):
+    """What an NVML error says about the one who asked."""
+
+    MISSING = "missing"  # never here: do without
+    PASSING = "passing"  # not now: ask again
+    LOST = "lost"  # the device is gone
+    UNUSABLE = "unusable"  # NVML as a whole does not work
+
+
+# NVML return code -> what it means. Codes that are not named are passing: logged, and no reading.
+MEANINGS: Final[dict[int, Meaning]] = {
+    nvml.NVML_ERROR_NOT_SUPPORTED: Meaning.MISSING,
+    nvml.NVML_ERROR_FUNCTION_NOT_FOUND: Meaning.MISSING,
+    nvml.NVML_ERROR_NO_PERMISSION: Meaning.MISSING,
+    nvml.NVML_ERROR_INVALID_ARGUMENT: Meaning.MISSING,
+    nvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH: Meaning.MISSING,
+    nvml.NVML_ERROR_DEPRECATED: Meaning.MISSING,
+    nvml.NVML_ERROR_GPU_IS_LOST: Meaning.LOST,
+    nvml.NVML_ERROR_RESET_REQUIRED: Meaning.LOST,
+    nvml.NVML_ERROR_NOT_FOUND: Meaning.LOST,
+    nvml.NVML_ERROR_UNINITIALIZED: Meaning.UNUSABLE,
+    nvml.NVML_ERROR_LIBRARY_NOT_FOUND: Meaning.UNUSABLE,
+    nvml.NVML_ERROR_DRIVER_NOT_LOADED: Meaning.UNUSABLE,
+    nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: Meaning.UNUSABLE,
+}
+
+REMEDIES: Final[dict[int, str]] = {
+    nvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no NVIDIA driver is installed here (libnvidia-ml.so.1 was not found)",
+    nvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA driver is installed but not loaded: try nvidia-smi, or reboot",
+    nvml.NVML_ERROR_NO_PERMISSION: "this user may not open /dev/nvidia*: check groups or the container's devices",
+    nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the driver was updated under the running kernel module: reboot",
+}
+
+# Clock event reasons -> flag of a measurement. A hardware slowdown that names no cause is taken for the usual one.
+THROTTLES: Final[dict[int, str]] = {
+    nvml.nvmlClocksThrottleReasonSwThermalSlowdown: "throttled_thermal",
+    nvml.nvmlClocksThrottleReasonHwThermalSlowdown: "throttled_thermal",
+    nvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown: "throttled_brake",
+    nvml.nvmlClocksThrottleReasonSwPowerCap: "throttled_power_cap",
+}
+_SLOWDOWN: Final = nvml.nvmlClocksThrottleReasonHwSlowdown
+_SLOWDOWN_CAUSES: Final = (
+    nvml.nvmlClocksThrottleReasonHwThermalSlowdown | nvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown
+)
+
+
+def throttle_flags(reasons: Iterable[int]) -> tuple[str, ...]:
+    """Flags for masks of clock event reasons."""
+    flags: dict[str, None] = {}
+    for mask in reasons:
+        flags |= {flag: None for bit, flag in THROTTLES.items() if mask & bit}
+        if mask & _SLOWDOWN and not mask & _SLOWDOWN_CAUSES:
+            flags["throttled_thermal"] = None
+    return tuple(flags)
+
+
+class NvmlDevice:
+    """One device, by NVML index or UUID. Close it when done: NVML counts its users."""
+
+    def __init__(self, device: int | str) -> None:
+        try:
+            nvml.nvmlInit()
+        except nvml.NVMLError as error:
+            raise _unusable(error) from None
+        self.missing: dict[str, str] = {}
+        self._open = True
+        try:
+            self._handle = self._find(device)
+            self.identity = Device(
+                index=self._ask("index", lambda h: int(nvml.nvmlDeviceGetIndex(h))),
+                name=self._ask("name", lambda h: str(nvml.nvmlDeviceGetName(h))) or "unknown device",
+                uuid=self._ask("uuid", lambda h: str(nvml.nvmlDeviceGetUUID(h))),
+                pci_bus_id=self._ask("pci", lambda h: _text(nvml.nvmlDeviceGetPciInfo(h).busId)),
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            with contextlib.suppress(nvml.NVMLError):
+                nvml.nvmlShutdown()
+
+    def counter_joules(self) -> float | None:
+        return self._ask("counter", lambda h: nvml.nvmlDeviceGetTotalEnergyConsumption(h) / 1000)
+
+    def instant_watts(self) -> float | None:
+        return self._field("instant_power", nvml.NVML_FI_DEV_POWER_INSTANT)
+
+    def average_watts(self) -> float | None:
+        return self._field("average_power", nvml.NVML_FI_DEV_POWER_AVERAGE)
+
+    def usage_watts(self) -> float | None:
+        """nvmlDeviceGetPowerUsage: what it is (an average of 1 s, or the present) depends on the board."""
+        return self._ask("power_usage", lambda h: nvml.nvmlDeviceGetPowerUsage(h) / 1000)
+
+    def temperature_celsius(self) -> int | None:
+        return self._ask("temperature", lambda h: int(nvml.nvmlDeviceGetTemperature(h, nvml.NVML_TEMPERATURE_GPU)))
+
+    def sm_clock_mhz(self) -> int | None:
+        return self._ask("sm_clock", lambda h: int(nvml.nvmlDeviceGetClockInfo(h, nvml.NVML_CLOCK_SM)))
+
+    def memory_clock_mhz(self) -> int | None:
+        return self._ask("memory_clock", lambda h: int(nvml.nvmlDeviceGetClockInfo(h, nvml.NVML_CLOCK_MEM)))
+
+    def throttle_reasons(self) -> int | None:
+        return self._ask("throttle_reasons", lambda h: int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(h)))
+
+    def power_limit_watts(self) -> float | None:
+        return self._ask("power_limit", lambda h: nvml.nvmlDeviceGetEnforcedPowerLimit(h) / 1000)
+
+    def performance_state(self) -> int | None:
+        return self._ask("performance_state", lambda h: int(nvml.nvmlDeviceGetPerformanceState(h)))
+
+    def persistence(self) -> bool | None:
+        return self._ask("persistence", lambda h: bool(nvml.nvmlDeviceGetPersistenceMode(h)))
+
+    def mig(self) -> bool | None:
+        return self._ask("mig", lambda h: bool(nvml.nvmlDeviceGetMigMode(h)[0]))
+
+    def processes(self) -> frozenset[int] | None:
+        """Ids of the processes that compute on the device, where they can be seen."""
+        return self._ask(
+            "processes", lambda h: frozenset(int(p.pid) for p in nvml.nvmlDeviceGetComputeRunningProcesses(h))
+        )
+
+    def driver(self) -> str | None:
+        return self._ask("driver", lambda h: str(nvml.nvmlSystemGetDriverVersion()))
+
+    def _field(self, name: str, field: int) -> float | None:
+        def read(handle: Any) -> float:
+            value = nvml.nvmlDeviceGetFieldValues(handle, [field])[0]
+            if value.nvmlReturn != nvml.NVML_SUCCESS:
+                raise nvml.NVMLError(value.nvmlReturn)
+            return float(value.value.uiVal) / 1000
+
+        return self._ask(name, read)
+
+    def _ask(self, ability: str, read: Callable[[Any], T]) -> T | None:
+        """The reading, or None where there is none; what is missing for good is not asked for again."""
+        if ability in self.missing:
+            return None
+        try:
+            return read(self._handle)
+        except nvml.NVMLError as error:
+            meaning = MEANINGS.get(_code(error), Meaning.PASSING)
+            if meaning is Meaning.MISSING:
+                self.missing[ability] = str(error)
+                return None
+            if meaning is Meaning.PASSING:
+                return None
+            raise DeviceLost(f"device {self.identity.name if hasattr(self, 'identity') else ''}: {error}") from None
+        except (AttributeError, UnicodeDecodeError) as error:  # a function that this nvidia-ml-py lacks; a garbled name
+            self.missing[ability] = str(error)
+            return None
+
+    def _find(self, device: int | str) -> Any:
+        try:
+            if isinstance(device, int) or device.isdigit():
+                return nvml.nvmlDeviceGetHandleByIndex(int(device))
+            return nvml.nvmlDeviceGetHandleByUUID(device)
+        except nvml.NVMLError as error:
+            meaning = MEANINGS.get(_code(error))
+            if meaning is Meaning.UNUSABLE:
+                raise _unusable(error) from None
+            if _code(error) == nvml.NVML_ERROR_GPU_IS_LOST:
+                raise DeviceLost(f"device {device}: {error}") from None
+            raise RequestError("device", device, f"{_present()} ({error})") from None
+
+
+def _present() -> str:
+    try:
+        count = int(nvml.nvmlDeviceGetCount())
+    except nvml.NVMLError:
+        return "an index or UUID that NVML knows"
+    return f"an index from 0 to {count - 1}, or a UUID" if count else "there is no NVIDIA device here"
+
+
+def _unusable(error: nvml.NVMLError) -> MeterError:
+    remedy = REMEDIES.get(_code(error), "try nvidia-smi")
+    return MeterError(f"NVML cannot be used: {error}: {remedy}")
+
+
+def _code(error: nvml.NVMLError) -> int:
+    return int(getattr(error, "value", nvml.NVML_ERROR_UNKNOWN))
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,120 @@
+"""From readings of a counter that stands still between its ticks to what it said at which time.
+
+A tick lies between the last reading of the old value and the first of the new one. Where two readings bracket it
+closely, that is its time. Ticks come at a nearly constant period, so a straight line through the bracketed ones, where
+it fits, is better than each of them alone.
+
+What a difference of two readings is has a type: a normal tick, a counter that started again (reset), one that stood
+still while power flowed (frozen).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+import numpy as np
+
+from workers.meters.attribution import Levels
+from workers.meters.idle import Floats
+
+CLOSE_PART: Final = 0.15  # of the tick: a bracket not wider than this is close
+CLOSE_SECONDS: Final = 0.004  # and one of this width always is
+GRID_PART: Final = 0.03  # of the tick: ticks that scatter less than this around a straight line are put on it
+FROZEN_TICKS: Final = 6  # a counter that misses so many ticks in a row is frozen
+FROZEN_SECONDS: Final = 0.5  # and not before so long
+IMPLAUSIBLE: Final = 2.0  # times the power limit: more energy than the board can have drawn
+
+
+class Difference(Enum):
+    """What lies between two readings of a counter."""
+
+    FIRST = "first"  # nothing before it
+    NORMAL = "normal"
+    RESET = "reset"  # it went back, or leapt further than the board can draw
+    FROZEN = "frozen"  # it stood still for many ticks
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A counter's log in order. ``kinds`` has one entry a level: what came before it."""
+
+    levels: Levels
+    kinds: tuple[Difference, ...]
+    still_since: float | None  # the counter has not moved since, to the end of the log; None: it moved as it should
+
+    def has(self, kind: Difference, start: float, end: float) -> bool:
+        """Whether such a difference lies between two times."""
+        times = self.levels.times
+        return any(k is kind and times[i - 1] < end and times[i] > start for i, k in enumerate(self.kinds) if i > 0)
+
+
+def counter_levels(
+    readings: Sequence[tuple[float, float, float]],
+    tick: float | None,
+    *,
+    duty: float = 1.0,
+    limit_watts: float = 1500.0,
+) -> Counter | None:
+    """Levels from (asked, answered, joules); None where the counter moved less than twice."""
+    if len(readings) < 3:
+        return None
+    asked, answered, joules = (np.array(column, dtype=np.float64) for column in zip(*readings, strict=True))
+    moved = np.flatnonzero(np.diff(joules) != 0) + 1  # first readings of a new value
+    if len(moved) < 2:
+        return None
+    low, high = asked[moved - 1], answered[moved]
+    width = high - low
+    if tick is None:  # it follows the power without steps that matter: read exactly when asked
+        times, std, chosen = (asked[moved] + answered[moved]) / 2, (answered - asked)[moved] / math.sqrt(12), moved
+    else:
+        times, std, chosen = _bracketed(low, high, width, moved, tick)
+    levels = Levels(times=times, joules=joules[chosen], time_std=std, tick=tick or 0.0, duty=duty)
+    quiet = max(FROZEN_TICKS * (tick or 0.0), FROZEN_SECONDS)
+    # From the first reading of a value to its last: how long the counter was seen to stand still.
+    stood = asked[np.append(moved[1:], len(joules)) - 1] - asked[moved]
+    frozen_from = asked[moved[stood > quiet]]
+    kinds = _kinds(levels, frozen_from, limit_watts)
+    return Counter(levels, kinds, still_since=float(asked[moved[-1]]) if stood[-1] > quiet else None)
+
+
+def _bracketed(
+    low: Floats, high: Floats, width: Floats, moved: np.ndarray, tick: float
+) -> tuple[Floats, Floats, np.ndarray]:
+    close = width <= max(CLOSE_PART * tick, CLOSE_SECONDS)
+    if close.sum() >= 3:
+        times, spread = (low + high)[close] / 2, width[close] / math.sqrt(12)
+        return (*_on_grid(times, spread, tick), moved[close])
+    # Only wide ones: the value is of the last tick before the reading, which may be up to a tick back.
+    back = np.minimum(width, tick)
+    return high - back / 2, back / math.sqrt(12), moved
+
+
+def _on_grid(times: Floats, spread: Floats, tick: float) -> tuple[Floats, Floats]:
+    """Times put on a line of constant period where they lie close to one; their scatter joins their uncertainty."""
+    if len(times) < 5:
+        return times, spread
+    steps = np.round(np.diff(times) / tick)
+    number = np.concatenate([[0.0], np.cumsum(steps)])
+    slope, start = np.polyfit(number, times, 1)
+    scatter = float(np.std(times - (start + slope * number)))
+    if scatter > GRID_PART * tick or np.any(steps < 1):
+        return times, spread
+    return start + slope * number, np.maximum(spread / 2, scatter / 2)
+
+
+def _kinds(levels: Levels, frozen_from: Floats, limit_watts: float) -> tuple[Difference, ...]:
+    kinds = [Difference.FIRST]
+    for i in range(1, len(levels.times)):
+        step = levels.joules[i] - levels.joules[i - 1]
+        seconds = levels.times[i] - levels.times[i - 1]
+        if step < 0 or step > IMPLAUSIBLE * limit_watts * (seconds + levels.tick):
+            kinds.append(Difference.RESET)
+        elif np.any((frozen_from >= levels.times[i - 1] - levels.tick) & (frozen_from < levels.times[i])):
+            kinds.append(Difference.FROZEN)
+        else:
+            kinds.append(Difference.NORMAL)
+    return tuple(kinds)
