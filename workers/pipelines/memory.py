@@ -56,6 +56,7 @@ def peak_bytes(device: torch.device) -> int:
 
 def reset_peak(device: torch.device) -> None:
     if device.type == "cuda":
+        torch.cuda.init()  # before it, the allocator has no statistics to reset
         torch.cuda.reset_peak_memory_stats(device)
 
 
