@@ -66,6 +66,9 @@ class Effects:
         keys = [_keys(table) for table in tables]
         return cls(*(tuple(sorted({n for k in keys for n in k[name]} - {""})) for name in _GROUPS))
 
+    def union(self, other: Effects) -> Effects:
+        return Effects(*(tuple(sorted({*self.names[name], *other.names[name]})) for name in _GROUPS))
+
     @property
     def names(self) -> dict[str, tuple[str, ...]]:
         return {name: getattr(self, f"{name}s") for name in _GROUPS}

@@ -26,6 +26,10 @@ SHAPE: Final = 0.8  # a model's matrices reach this part of what the best size r
 WIDE_ATTENTION: Final = 0.2  # fp32 attention multiplies as three TF32 products (CUTLASS) at 0.6 of the peak of TF32
 SOFTMAX_WIDTH: Final = 27.0  # one exponential takes as long as this many multiply-add pairs of a head's width: A100
 
+# Classes that the tensor cores do. A board whose peak is cut by its vendor reaches it below its power limit; the
+# catalog's ``reach.power`` says at which share of (board power - idle).
+_TENSOR_CLASSES: Final = ("matmul", "attention", "convolution")
+
 # Watts above idle while a class of work runs, as a share of (board power - idle).
 SHARES: Final = {
     "matmul": 1.00,  # large products hold a board at its power limit
@@ -50,7 +54,7 @@ class Machine:
     fp32: float  # FLOP/s of plain cores
     bandwidth: float  # bytes/s
     multiprocessors: int
-    watts: float  # board power less idle: what the shares multiply
+    watts: tuple[float, ...]  # above idle, in the order of SHARES
 
 
 @lru_cache(maxsize=256)
@@ -64,6 +68,8 @@ def machine(gpu: str, precision: str) -> Machine:
 
 def _machine(gpu: Gpu, precision: str) -> Machine:
     reach = {**REACH, **gpu.reach}
+    headroom = gpu.board_power_watts - gpu.idle_watts
+    power = reach.get("power", 1.0)
     low = gpu.peak["bf16" if precision == "bf16" else "fp16"]
     return Machine(
         tensor=low * reach["matmul"] * SHAPE,
@@ -74,5 +80,5 @@ def _machine(gpu: Gpu, precision: str) -> Machine:
         fp32=gpu.peak["fp32"] * reach["fp32"],
         bandwidth=gpu.bandwidth * reach["memory"],
         multiprocessors=gpu.multiprocessors,
-        watts=gpu.board_power_watts - gpu.idle_watts,
+        watts=tuple(headroom * share * (power if name in _TENSOR_CLASSES else 1.0) for name, share in SHARES.items()),
     )

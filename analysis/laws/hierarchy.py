@@ -21,9 +21,9 @@ from analysis.table import Floats, Integers
 
 Model = Callable[[Floats], tuple[Floats, Floats]]  # p -> eta (n,) and its Jacobian (n, P)
 
-NOISE: Final = 0.015  # prior of sigma, relative: what a repeat of a row differs by
+NOISE: Final = 0.02  # prior of sigma, relative: what a repeat of a row differs by
 CELL: Final = 0.02  # prior of tau: what a cell of one model, precision, size and guidance differs by from its physics
-PRIOR_ROWS: Final = 4.0  # that the priors of sigma and tau count for
+PRIOR_ROWS: Final = 8.0  # that the priors of sigma and tau count for
 _OUTLIER: Final = 3.0  # standard deviations from which a row's pull stays the same (Huber)
 _ROUNDS: Final = 10
 _STEPS: Final = 40
@@ -58,12 +58,13 @@ def solve(
     for _ in range(_ROUNDS):
         variance = (sigma**2 / weight + extra_variance) / robust
         p, information = _mode(model, y, prior_std, cell, cells, variance, tau, p)
-        residual = y - model(p)[0]
-        blup = _cells(residual, variance, tau, cell, cells)
-        sigma, tau = _spreads(residual, blup, robust * weight, cell, cells)
+        eta, jacobian = model(p)
+        residual, blup = y - eta, _cells(y - eta, variance, tau, cell, cells)
+        covariance = cho_solve(cho_factor(information), np.eye(len(p)))
+        fitted = ((jacobian @ covariance) * jacobian).sum(axis=1)  # variance of eta
+        sigma, tau = _spreads(residual, fitted, blup, robust * weight, cell, cells)
         left = np.abs(residual - blup.mean[cell]) / np.sqrt(sigma**2 / weight + extra_variance)
         robust = np.minimum(1.0, _OUTLIER / np.maximum(left, 1e-12))
-    covariance = cho_solve(cho_factor(information), np.eye(len(p)))
     return Posterior(p, covariance, sigma, tau, blup)
 
 
@@ -118,9 +119,12 @@ def _cells(residual: Floats, variance: Floats, tau: float, cell: Integers, cells
     return Cells(np.asarray(shrink * np.bincount(cell, residual / variance, cells)), shrink, shrink * precision)
 
 
-def _spreads(residual: Floats, blup: Cells, weight: Floats, cell: Integers, cells: int) -> tuple[float, float]:
-    """sigma and tau by one step of expectation-maximisation."""
-    within = (weight * (residual - blup.mean[cell]) ** 2).sum() + (weight * blup.variance[cell]).sum()
+def _spreads(
+    residual: Floats, fitted: Floats, blup: Cells, weight: Floats, cell: Integers, cells: int
+) -> tuple[float, float]:
+    """sigma and tau by one step of expectation-maximisation; what the effects may still be counts to the residuals."""
+    unsure = blup.variance[cell] + (1 - blup.known[cell]) ** 2 * fitted
+    within = (weight * ((residual - blup.mean[cell]) ** 2 + unsure)).sum()
     between = (blup.mean**2 + blup.variance).sum()
     sigma2 = (PRIOR_ROWS * NOISE**2 + within) / (PRIOR_ROWS + len(residual))
     tau2 = (PRIOR_ROWS * CELL**2 + between) / (PRIOR_ROWS + cells)

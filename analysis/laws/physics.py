@@ -14,15 +14,13 @@ from typing import Final
 
 import numpy as np
 
-from analysis.laws.hardware import SHARES
 from analysis.laws.roofline import CLASSES, Demand
 from analysis.table import Floats
 
-COEFFICIENTS: Final = (*CLASSES, "wait", "launch", "host")
+COEFFICIENTS: Final = (*CLASSES, "wait", "launch", "host")  # the first six are watts
 LAUNCH_SECONDS: Final = 7e-6  # of the host for one dispatch, views among them: about 10 us a kernel in eager PyTorch
 HOST_SECONDS: Final = 0.1  # of the host for a megapixel of finished image: conversion, maybe compression
 _CORNER: Final = 8.0
-_WATTS: Final = np.array([SHARES[name] for name in (*CLASSES, "wait")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class Response:
 def respond(demand: Demand, log_coefficients: Floats) -> Response:
     """``log_coefficients`` (n, 8): logarithms of coefficients over prior centres, as COEFFICIENTS orders."""
     factor = np.exp(log_coefficients)
-    watts = demand.watts[:, None] * _WATTS * factor[:, : len(_WATTS)]
+    watts = demand.watts * factor[:, : demand.watts.shape[1]]
     busy = demand.seconds.sum(axis=2)
     launch = demand.dispatches * (LAUNCH_SECONDS * factor[:, 6:7])
     longest = np.maximum(np.maximum(busy, launch), 1e-12)

@@ -15,12 +15,12 @@ from typing import Final
 
 import numpy as np
 
-from analysis.laws.hardware import KERNEL_SECONDS, SOFTMAX_WIDTH, Machine, machine
+from analysis.laws.hardware import KERNEL_SECONDS, SHARES, SOFTMAX_WIDTH, Machine, machine
 from analysis.table import Floats, Integers, Table
 from analysis.work import tables
 from analysis.work.tables import PHASES, Groups
 
-CLASSES: Final = ("matmul", "attention", "fp32", "convolution", "memory")
+CLASSES: Final = tuple(name for name in SHARES if name != "wait")  # matmul attention fp32 convolution memory
 _PLACE: Final = {name: place for place, name in enumerate(CLASSES)}
 _HEAD_WIDTH: Final = 128.0  # at which the rate of attention is stated
 _QUERY_TILE, _KEY_TILE, _HEAD_TILE = 128, 64, 32
@@ -38,7 +38,7 @@ class Demand:
     """What n configurations ask of their GPUs, slot by slot. A slot is a phase of a full batch or of the remainder.
 
     ``times`` (n, S): how often the slot runs. Of one run: ``seconds`` (n, S, 5) by class, ``dispatches`` (n, S) of the
-    host, ``megapixels`` (n, S) of images handed over. ``watts`` (n,): board power less idle.
+    host, ``megapixels`` (n, S) of images handed over. ``watts`` (n, 6): centre of those above idle, by class and while waiting.
     """
 
     times: Floats

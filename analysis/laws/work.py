@@ -157,6 +157,27 @@ class WorkLaw(Law):
         half = stats.t.ppf((1 + level) / 2, degrees) * np.sqrt(variance)
         return energy_joules * np.exp(-half), energy_joules * np.exp(half)
 
+    def error_covariance(self, X: Any) -> tuple[Floats, float]:
+        """(n, n) covariance of the errors that ``ln predict(X)`` may have, and the variance of one run beside it.
+
+        What further rows would teach follows from it: see :mod:`analysis.design`.
+        """
+        self._require_fit()
+        table = Table.of(X)
+        effects, post = self._effects.union(Effects.of(table)), self._posterior
+        known = {label: place for place, label in enumerate(self._effects.labels())}
+        labels = effects.labels()
+        old = np.array([place for place, label in enumerate(labels) if label in known])
+        covariance = np.diag(effects.std**2)
+        covariance[np.ix_(old, old)] = post.covariance[np.ix_(*[[known[labels[i]] for i in old]] * 2)]
+        x = effects.jacobian(self._respond(table, demand(table)).slope, effects.members(table))
+        place = self._places(table)
+        settled = np.where(place >= 0, _at(post.cells.known, place), 0.0)
+        left = np.where(place >= 0, _at(post.cells.variance, place), post.tau**2)
+        x *= 1 - settled[:, None]
+        _, cell = table.groups(*CELL_COLUMNS)
+        return x @ covariance @ x.T + np.where(cell[:, None] == cell, left, 0.0), post.sigma**2
+
     def _places(self, table: Table) -> Integers:
         """The place of each row's cell among those that were fitted; -1 for a new one."""
         if not self._cell_places:

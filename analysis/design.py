@@ -1,0 +1,138 @@
+"""Which configurations to measure next: the most knowledge for the least energy.
+
+Errors of ln E are taken as jointly normal with the covariance that the law ``work`` states. A run of row j would lessen
+the variance of row i by K_ij^2 / (K_jj + s^2). Rows are picked one by one, each the largest sum of such gains over all
+candidates (I-optimality) by its expected energy to a power below one, and K is conditioned on each pick. Picks that
+would take the plan over its allowance of energy wait until nothing else is left. No energy of a candidate is looked at,
+and what a pick will show does not matter to K. Gains of this kind are nearly submodular, so that
+greed comes close to the best choice: Krause, Singh and Guestrin, JMLR 9 (2008); cost: Krause and Guestrin (2005).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.laws.effects import CELL_COLUMNS
+from analysis.laws.work import WorkLaw
+from analysis.table import Floats, Integers, Table
+from farm import catalog, feasibility
+from farm.domain import Configuration
+from farm.domain.errors import RequestError
+
+COST_EXPONENT: Final = 0.25  # 0 would not mind the energy; 1 would pick many cheap rows alike
+ALLOWANCE: Final = 0.045  # of the energy of all candidates: a twentieth, less a margin for the error of prediction
+MAX_CANDIDATES: Final = 3000  # K of as many rows takes 72 MB
+_TO_MEAN: Final = float(np.sqrt(2 / np.pi))  # mean absolute value of a standard normal number
+
+RESOLUTIONS: Final = (256, 512, 768, 1024)
+STEPS: Final = (10, 20, 30, 40, 50)
+PRECISIONS: Final = ("fp16", "fp32")
+PROMPTS: Final = (25, 50, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The picks in the order of their worth; the error to expect afterwards on the other candidates, mean and in per
+    cent; the energy that the picks are expected to take."""
+
+    configurations: Table
+    expected_error_percent: float
+    expected_energy_joules: float
+    candidates_energy_joules: float  # all candidates together: what the picks save
+    error_before_percent: float
+
+
+def plan(
+    known: Any, candidates: Any = None, *, model: str, gpu: str, budget: int, cost_exponent: float = COST_EXPONENT
+) -> Plan:
+    """The ``budget`` candidates of a model and a GPU that are worth measuring next.
+
+    Args:
+        known: measured rows, maybe none; anything that a law fits.
+        candidates: rows to choose from; their energies are ignored. By default the paper's grid.
+
+    Raises:
+        RequestError: nothing to choose from, a budget below 1, an unknown model or GPU.
+    """
+    if isinstance(budget, bool) or budget < 1:
+        raise RequestError("budget", budget, "a whole number of at least 1")
+    catalog.model(model), catalog.gpu(gpu)
+    rows = Table.of(grid(model, gpu) if candidates is None else candidates).where(model=model, gpu=gpu)
+    rows = _new(rows, Table.of(known))
+    if not len(rows):
+        raise RequestError("candidates", f"{model} on {gpu}", "at least one row of this model and GPU not yet known")
+    law = WorkLaw().fit(known)
+    cost = law.predict(rows)
+    everything = float(cost.sum())
+    if len(rows) > MAX_CANDIDATES:
+        kept = np.sort(np.random.default_rng(0).permutation(len(rows))[:MAX_CANDIDATES])
+        rows, cost = rows.take(kept), cost[kept]
+    covariance, noise = law.error_covariance(rows)
+    picks, after = select(covariance, noise, cost, min(budget, len(rows)), ALLOWANCE * everything, cost_exponent)
+    rest = np.setdiff1d(np.arange(len(rows)), picks)
+    return Plan(
+        configurations=rows.take(picks),
+        expected_error_percent=_error_percent(after[rest] if len(rest) else after[picks], noise),
+        expected_energy_joules=float(cost[picks].sum()),
+        candidates_energy_joules=everything,
+        error_before_percent=_error_percent(np.diag(covariance), noise),
+    )
+
+
+def select(
+    covariance: Floats, noise: float, cost: Floats, budget: int, allowance: float, cost_exponent: float
+) -> tuple[Integers, Floats]:
+    """Picks (budget,) in order, and the variance (n,) that is left of every row without the noise of a run."""
+    left, free = covariance.copy(), np.ones(len(cost), dtype=np.bool_)
+    picks: list[int] = []
+    for _ in range(budget):
+        worth = (left**2).sum(axis=0) / (np.diag(left) + noise) / cost**cost_exponent
+        affordable = free & (cost[picks].sum() + cost <= allowance)
+        # Where the allowance is spent the cheapest rows go on, since a budget of rows was asked for.
+        best = int(np.argmax(np.where(affordable, worth, -cost if not affordable.any() else -np.inf) + _barred(free)))
+        picks.append(best)
+        free[best] = False
+        left -= np.outer(left[:, best], left[best]) / (left[best, best] + noise)
+    return np.array(picks, dtype=np.int64), np.maximum(np.diag(left), 0.0)
+
+
+def _barred(free: NDArray[np.bool_]) -> Floats:
+    return np.where(free, 0.0, -np.inf)
+
+
+def grid(model: str, gpu: str) -> list[Configuration]:
+    """The paper's grid for one model and GPU, less what does not fit its memory."""
+    guidance = (False,) if catalog.model(model).cfg == "none" else (False, True)
+    rows = [
+        Configuration(
+            model=model, gpu=gpu, width=side, height=side, steps=steps, precision=precision, cfg=cfg, prompts=prompts
+        )
+        for side, steps, precision, cfg, prompts in product(RESOLUTIONS, STEPS, PRECISIONS, guidance, PROMPTS)
+    ]
+    return [row for row in rows if feasibility.objection(row) is None]
+
+
+def _new(rows: Table, known: Table) -> Table:
+    """Rows not yet known: one for each configuration but for the number of prompts, the cheapest."""
+    columns = (*CELL_COLUMNS, "steps")
+    seen = set(_keys(known, columns))
+    best: dict[tuple[Any, ...], int] = {}
+    prompts = rows.prompts
+    for place, key in enumerate(_keys(rows, columns)):
+        if key not in seen and (key not in best or prompts[place] < prompts[best[key]]):
+            best[key] = place
+    return rows.take(np.array(sorted(best.values()), dtype=np.int64))
+
+
+def _keys(table: Table, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    values = (np.asarray(getattr(table, name)).tolist() for name in columns)
+    return list(zip(*values, strict=True))
+
+
+def _error_percent(variance: Floats, noise: float) -> float:
+    return float(100 * _TO_MEAN * np.sqrt(variance + noise).mean())
