@@ -379,7 +379,7 @@ class Table:
             wanted = {str(option) for option in options}
             return np.array([n in wanted for n in label.names], dtype=np.bool_)[label.codes]
         if name in self._numbers:
-            return np.isin(self._numbers[name], np.asarray(options, dtype=np.float64))
+            return np.isin(self._numbers[name], [_number(name, option) for option in options])
         known = ", ".join(["resolution", "origin", *self._labels, *self._numbers])
         raise DataError("column", name, f"one of {known}")
 
@@ -467,11 +467,16 @@ def _reals(name: str, values: NDArray[Any]) -> Floats:
     except (TypeError, ValueError):
         numbers = np.empty(len(values))
         for row, value in enumerate(values.tolist()):
-            try:
-                numbers[row] = math.nan if value is None or value == "" else float(value)
-            except (TypeError, ValueError):
-                raise DataError(f"row {row + 1}, {name}", value, "a number") from None
+            empty = value is None or value == ""
+            numbers[row] = math.nan if empty else _number(f"row {row + 1}, {name}", value)
         return numbers
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise DataError(name, value, "a number") from None
 
 
 def _extremes(values: Floats) -> Integers:

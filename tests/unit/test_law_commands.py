@@ -1,0 +1,196 @@
+"""farm law, predict and report through the command line: the documents agreed on, and bad input in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.prediction import SHIPPED
+
+PAPER = str(SHIPPED)
+METRICS = {"r2_log", "mape_percent", "mae_joules", "spearman", "pearson"}
+HEADER = "model,gpu,resolution,steps,precision,cfg,prompts,energy_joules"
+FLUX = ("--model", "flux", "--gpu", "a100", "--resolution", 1024, "--steps", 28, "--precision", "fp16")
+Farm = Callable[..., Any]
+
+
+def document(outcome: Any) -> Any:
+    assert outcome.code == 0, outcome.err
+    return json.loads(outcome.out)
+
+
+def refused(outcome: Any, *words: object) -> None:
+    assert outcome.code == 2, (outcome.code, outcome.out, outcome.err)
+    assert outcome.out == ""
+    assert outcome.err.count("\n") == 1
+    assert all(str(word) in outcome.err for word in words), outcome.err
+
+
+def test_fit(farm: Farm) -> None:
+    found = document(farm("law", "fit", "--law", "paper", "--data", PAPER, "--where", "model=flux", "--json"))
+    assert {"law", "n", "params", "params_std", "left_out", "metrics"} <= set(found)
+    assert found["n"] == 80
+    assert set(found["metrics"]) == METRICS
+    assert {name: round(value, 3) for name, value in found["params"].items()} == {
+        "ln_a": -20.475,
+        "alpha": 0.981,
+        "beta_fp32": 2.043,
+        "beta_res": -0.038,
+    }
+    words = farm("law", "fit", "--law", "paper", "--data", PAPER, "--where", "model=flux")
+    assert "-20.475" in words.out
+    assert "left out" in words.out
+
+
+@pytest.mark.parametrize(
+    ("options", "n_train", "n_test"),
+    [
+        (("--train", "qwen,sd35", "--test", "flux"), 120, 80),
+        (("--within", "qwen", "--folds", "2"), 20, 40),
+        (("--within", "qwen", "--folds", "loo"), 39, 40),
+    ],
+)
+@pytest.mark.parametrize("law", ["paper", "work"])
+def test_validate(farm: Farm, law: str, options: tuple[str, ...], n_train: int, n_test: int) -> None:
+    found = document(farm("law", "validate", "--law", law, "--data", PAPER, *options, "--json"))
+    assert {"law", "train", "test", "n_train", "n_test", "metrics", "interval"} <= set(found)
+    assert (found["n_train"], found["n_test"]) == (n_train, n_test)
+    assert set(found["metrics"]) == METRICS
+    assert set(found["interval"]) == {"level", "coverage", "median_halfwidth_percent"}
+
+
+def test_predict_from_nothing_but_what_ships(farm: Farm, home: Path) -> None:
+    found = document(farm("predict", *FLUX, "--cfg", "--prompts", 10, "--json"))
+    assert found["low_joules"] < found["energy_joules"] < found["high_joules"]
+    assert found["level"] == 0.9
+    assert found["duration_seconds"] > 0
+    assert sum(found["phases"].values()) == pytest.approx(found["energy_joules"])
+    assert "2511.17031" in found["rests_on"]
+    assert found["law"] == "work"
+    assert found["fit_id"] is None
+    assert not home.exists()
+
+
+def test_predict_by_the_law_of_the_paper_knows_no_phases_and_no_time(farm: Farm) -> None:
+    found = document(farm("predict", *FLUX, "--law", "paper", "--json"))
+    assert found["phases"] == {"text": None, "denoise": None, "decode": None}
+    assert found["duration_seconds"] is None
+
+
+def test_predict_of_a_gpu_that_was_never_measured_says_so(farm: Farm) -> None:
+    found = document(farm("predict", *FLUX[:2], "--gpu", "h100", *FLUX[4:], "--json"))
+    assert "never measured" in found["rests_on"]
+    known = document(farm("predict", *FLUX, "--json"))
+    assert found["high_joules"] / found["low_joules"] > known["high_joules"] / known["low_joules"]
+
+
+def test_predict_from_few_rows_and_from_none(farm: Farm, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"{HEADER}\n")
+    nothing = document(farm("predict", *FLUX, "--data", path, "--json"))
+    path.write_text(f"{HEADER}\nflux,a100,1024,28,fp16,0,1,{2 * nothing['energy_joules']}\n")
+    one = document(farm("predict", *FLUX, "--data", path, "--json"))
+    assert nothing["energy_joules"] < one["energy_joules"] < 2 * nothing["energy_joules"]
+    assert one["high_joules"] / one["low_joules"] < nothing["high_joules"] / nothing["low_joules"]
+
+
+def test_the_farms_own_rows_are_fitted_stored_and_shown(farm: Farm) -> None:
+    assert farm("results", "import", PAPER, "--dataset", "paper").code == 0
+    made = document(farm("law", "fit", "--law", "paper", "--json"))
+    assert made["n"] == 200
+    shown = document(farm("law", "show", "--law", "paper", "--json"))
+    assert shown["fit_id"] == made["fit_id"]
+    assert shown["params"] == made["params"]
+    listed = document(farm("law", "list", "--json"))
+    assert listed["laws"] == ["paper", "work"]
+    assert [fit["fit_id"] for fit in listed["fits"]] == [made["fit_id"]]
+    predicted = document(farm("predict", *FLUX, "--law", "paper", "--json"))
+    assert predicted["fit_id"] == made["fit_id"]
+    assert "the farm's database" in predicted["rests_on"]
+    for command in (("law", "list"), ("law", "show", made["fit_id"]), ("predict", *FLUX)):
+        assert farm(*command).code == 0
+
+
+def test_plot_writes_png_and_svg(farm: Farm, tmp_path: Path) -> None:
+    found = document(farm("law", "plot", "--law", "paper", "--data", PAPER, "--out", tmp_path / "fit", "--json"))
+    assert found["files"] == [str(tmp_path / "fit.png"), str(tmp_path / "fit.svg")]
+    assert (tmp_path / "fit.png").read_bytes().startswith(b"\x89PNG")
+    first = (tmp_path / "fit.svg").read_text()
+    split = ("--train", "flux,qwen", "--test", "sd35")
+    document(farm("law", "plot", "--law", "paper", "--data", PAPER, *split, "--out", tmp_path / "s.svg", "--json"))
+    assert "<svg" in first
+    document(farm("law", "plot", "--law", "paper", "--data", PAPER, "--out", tmp_path / "fit", "--json"))
+    assert (tmp_path / "fit.svg").read_text() == first
+
+
+def test_report(farm: Farm, tmp_path: Path) -> None:
+    out = tmp_path / "report.md"
+    found = document(farm("report", "--out", out, "--data", PAPER, "--country", "fra", "--json"))
+    assert found["files"] == [str(out), str(tmp_path / "report.png")]
+    text = out.read_text()
+    for words in ("| flux | a100 | 80 |", "ln_a", "France", "Rows scatter by", "report.png", "2 folds"):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{HEADER.replace(',steps', '')}\n", ["steps", "required"]),
+        (f"{HEADER}\nflux,a100,512,20,fp16,1,10,much\n", ["row 1", "energy_joules", "much"]),
+        (f"{HEADER}\nflux,a100,512,20,fp16,1,10,0\n", ["row 1", "energy_joules", "above 0"]),
+        (f"{HEADER}\nflux,a100,512,20,fp16,1,10,-1\n", ["row 1", "energy_joules", "above 0"]),
+        (f"{HEADER}\nflux,a100,512,x,fp16,1,10,5\n", ["row 1", "steps", "whole number"]),
+        (f"{HEADER},measurement_id\n" + "flux,a100,512,20,fp16,1,10,5,x\n" * 2, ["row 2", "measurement_id"]),
+        (f"{HEADER}\n", ["rows", "0", "at least"]),
+        (f"{HEADER},flags\nflux,a100,512,20,fp16,1,10,5,gpu_lost\n", ["rows", "0", "at least"]),
+        (
+            f"{HEADER},flags\nflux,a100,512,20,fp16,1,10,5,\nflux,a100,512,20,fp16,1,10,5,simulated\n",
+            ["1 measured, 1 simulated", "origin"],
+        ),
+    ],
+)
+def test_a_bad_table_is_refused_in_one_line(farm: Farm, tmp_path: Path, text: str, words: list[str]) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+    refused(farm("law", "fit", "--law", "paper", "--data", path, "--json"), *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("law", "fit", "--law", "guess"), ["law", "guess", "paper, work"]),
+        (("law", "fit", "--data", "no-such.csv"), ["no-such.csv"]),
+        (("law", "fit", "--data", PAPER, "--where", "model"), ["where", "key=value"]),
+        (("law", "fit", "--data", PAPER, "--where", "colour=red"), ["colour"]),
+        (("law", "fit", "--data", PAPER, "--where", "model=sdxl"), ["model=sdxl"]),
+        (("law", "fit", "--data", PAPER, "--where", "steps=few"), ["steps", "few"]),
+        (("law", "validate", "--data", PAPER), ["--train", "--within"]),
+        (("law", "validate", "--data", PAPER, "--train", "flux", "--test", "flux"), ["test", "flux"]),
+        (("law", "validate", "--data", PAPER, "--train", "flux", "--test", "sdxl"), ["test", "sdxl", "qwen"]),
+        (("law", "validate", "--data", PAPER, "--train-gpu", "a100", "--test-gpu", "h100"), ["test-gpu", "h100"]),
+        (("law", "validate", "--data", PAPER, "--within", "flux", "--folds", "1"), ["folds", "1"]),
+        (("law", "validate", "--data", PAPER, "--within", "flux", "--folds", "many"), ["folds", "many"]),
+        (("law", "validate", "--data", PAPER, "--within", "sdxl"), ["within", "sdxl"]),
+        (("law", "validate", "--data", PAPER, "--within", "flux", "--level", "90"), ["level", "90"]),
+        (("law", "show"), ["fit", "work"]),
+        (("law", "show", "7"), ["fit", "7"]),
+        (("law", "plot", "--data", PAPER, "--law", "paper", "--out", "/no/such/folder/x"), ["out", "/no/such/folder"]),
+        (("report", "--out", "/no/such/folder/x.md", "--data", PAPER), ["out", "/no/such/folder"]),
+        (("report", "--out", "x.md", "--data", PAPER, "--country", "XX"), ["country", "XX"]),
+        (("predict", "--model", "fluxx", *FLUX[2:]), ["model", "fluxx", "did you mean flux"]),
+        (("predict", *FLUX[:2], "--gpu", "a10", *FLUX[4:]), ["gpu", "a10"]),
+        (("predict", *FLUX[:4], "--resolution", "1000", *FLUX[6:]), ["width", "1000", "multiples of 16"]),
+        (("predict", *FLUX[:4], "--resolution", "big", *FLUX[6:]), ["resolution", "big"]),
+        (("predict", *FLUX[:8], "--precision", "int8"), ["precision", "int8"]),
+        (("predict", *FLUX, "--prompts", "0"), ["prompts", "0"]),
+        (("predict", *FLUX, "--batch", "2"), ["batch", "2"]),
+        (("predict", *FLUX, "--level", "1.5"), ["level", "1.5"]),
+        (("predict", *FLUX[2:]), ["--model"]),
+    ],
+)
+def test_a_bad_request_is_refused_in_one_line(farm: Farm, arguments: tuple[str, ...], words: list[str]) -> None:
+    refused(farm(*arguments), *words)
