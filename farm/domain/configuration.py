@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Final, Self
 
 from farm.domain.errors import RequestError
@@ -66,7 +66,7 @@ class Configuration:
     @property
     def key(self) -> str:
         """Identity: 32 hex digits of the SHA-256 of the canonical JSON of all fields."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @property
@@ -82,7 +82,7 @@ class Configuration:
         return " ".join(parts + ([self.size] if self.size != "full" else []))
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod
     def from_mapping(cls, row: Mapping[str, Any]) -> Self:
