@@ -63,7 +63,7 @@ class Effects:
     @classmethod
     def of(cls, *tables: Table) -> Self:
         """The groups that the rows of these tables belong to."""
-        keys = [_keys(table) for table in tables]
+        keys = [_keys(table.take(table.groups("model", "gpu", "dataset", "size")[0])) for table in tables]
         return cls(*(tuple(sorted({n for k in keys for n in k[name]} - {""})) for name in _GROUPS))
 
     def union(self, other: Effects) -> Effects:
@@ -74,8 +74,9 @@ class Effects:
         return {name: getattr(self, f"{name}s") for name in _GROUPS}
 
     def members(self, table: Table) -> Members:
-        keys = _keys(table)
-        return Members(*(_places(keys[name], self.names[name]) for name in _GROUPS))
+        first, group = table.groups("model", "gpu", "dataset", "size")
+        keys = _keys(table.take(first))
+        return Members(*(_places(keys[name], self.names[name])[group] for name in _GROUPS))
 
     def coefficients(self, p: Floats, members: Members) -> Floats:
         """Logarithms of each row's coefficients, (n, 8)."""

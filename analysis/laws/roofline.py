@@ -19,6 +19,7 @@ from analysis.laws.hardware import KERNEL_SECONDS, SHARES, SOFTMAX_WIDTH, Machin
 from analysis.table import Floats, Integers, Table
 from analysis.work import tables
 from analysis.work.tables import PHASES, Groups
+from farm.domain import Configuration
 
 CLASSES: Final = tuple(name for name in SHARES if name != "wait")  # matmul attention fp32 convolution memory
 _PLACE: Final = {name: place for place, name in enumerate(CLASSES)}
@@ -31,6 +32,7 @@ _PLAIN_TILES: Final = ((128, 128, 1.0), (128, 64, 0.93), (64, 64, 0.85))
 _PLAIN_SPLITS: Final = (1, 2, 3, 4, 6, 8)
 _SPLIT_COST: Final = 1.05
 _SHORTEST_SPLIT: Final = 512  # of k
+_AT_ONCE: Final = 4096  # sizes that are worked out together: bounds the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Demand:
     """What n configurations ask of their GPUs, slot by slot. A slot is a phase of a full batch or of the remainder.
 
     ``times`` (n, S): how often the slot runs. Of one run: ``seconds`` (n, S, 5) by class, ``dispatches`` (n, S) of the
-    host, ``megapixels`` (n, S) of images handed over. ``watts`` (n, 6): centre of those above idle, by class and while waiting.
+    host, ``megapixels`` (n, S) of images handed over. ``watts`` (n, 6): centres of those above idle.
     """
 
     times: Floats
@@ -50,57 +52,49 @@ class Demand:
 
 def demand(table: Table) -> Demand:
     """The demand of every row. RequestError for a model or GPU that the catalog does not have."""
-    full = np.minimum(table.batch, table.prompts)
-    rest = table.prompts % full
-    slots = [_slots(table, full, table.prompts // full)]
-    if rest.any():
-        slots.append(_slots(table, np.where(rest > 0, rest, full), (rest > 0).astype(np.int64)))
+    first, group = table.groups("model", "gpu", "precision", "cfg", "width", "height", "batch")
+    calls, rest = np.divmod(table.prompts, table.batch)
+    slots = [_slots(table, first, group, table.batch[first], calls)]
+    if rest.any():  # the last batch of a row is smaller
+        code, unique, inverse = np.unique(group * int(rest.max() + 1) + rest, return_index=True, return_inverse=True)
+        batch = np.maximum(code % int(rest.max() + 1), 1)
+        slots.append(_slots(table, unique, inverse, batch, np.minimum(rest, 1)))
     first, group = table.groups("gpu")
     watts = np.array([machine(str(name), "fp16").watts for name in table.gpu[first]], dtype=np.float64)
-    return Demand(
-        times=np.concatenate([s[0] for s in slots], axis=1),
-        seconds=np.concatenate([s[1] for s in slots], axis=1),
-        dispatches=np.concatenate([s[2] for s in slots], axis=1),
-        megapixels=np.concatenate([s[3] for s in slots], axis=1),
-        watts=watts[group],
-    )
+    times, seconds, dispatches, megapixels = (np.concatenate(parts, axis=1) for parts in zip(*slots, strict=True))
+    return Demand(times, seconds, dispatches, megapixels, watts.reshape(-1, len(SHARES))[group])
 
 
-def _slots(table: Table, batch: Integers, calls: Integers) -> tuple[Floats, Floats, Floats, Floats]:
-    """times, seconds, dispatches, megapixels of the three phases at this batch."""
-    n, slots = len(table), len(PHASES)
-    first, group = table.groups("model", "gpu", "precision", "cfg")
-    # Distinct sizes within each group of rows that share a machine and a model are worked out once.
-    size = np.stack([group, table.width, table.height, batch], axis=1)
-    unique, inverse = np.unique(size, axis=0, return_inverse=True)
-    seconds = np.zeros((len(unique), slots, len(CLASSES)))
-    dispatches = np.zeros((len(unique), slots))
-    for place, row in enumerate(first):
-        at = np.flatnonzero(unique[:, 0] == place)
-        for start in range(0, len(at), 4096):
-            part = at[start : start + 4096]
+def _slots(
+    table: Table, first: Integers, group: Integers, batch: Integers, calls: Integers
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """times, seconds, dispatches, megapixels of the three phases. ``batch`` (g,): images a call, by group; ``first``
+    (g,): a row of each; ``calls`` (n,): batches of this size that a row runs."""
+    seconds = np.zeros((len(first), len(PHASES), len(CLASSES)))
+    dispatches, megapixels = np.zeros((2, len(first), len(PHASES)))
+    some = table.take(first)
+    kind, machines = some.groups("model", "gpu", "precision", "cfg")
+    for place, row in enumerate(kind):
+        at = np.flatnonzero(machines == place)
+        for part in np.array_split(at, len(at) // _AT_ONCE + 1):
             seconds[part], dispatches[part] = _one_machine(
-                str(table.model[row]), str(table.gpu[row]), str(table.precision[row]), bool(table.cfg[row]),
-                unique[part, 1], unique[part, 2], unique[part, 3],
-            )  # fmt: skip
-    inverse = inverse.reshape(-1)
-    times = np.repeat(calls[:, None], slots, axis=1).astype(np.float64)
+                some.configuration(int(row)), some.width[part], some.height[part], batch[part]
+            )
+    megapixels[:, PHASES.index("decode")] = batch * some.pixels / 2**20
+    times = np.repeat(calls[:, None], len(PHASES), axis=1).astype(np.float64)
     times[:, PHASES.index("denoise")] *= table.steps
-    megapixels = np.zeros((n, slots))
-    megapixels[:, PHASES.index("decode")] = batch * table.pixels / 2**20
-    return times, seconds[inverse], dispatches[inverse], megapixels
+    return times, seconds[group], dispatches[group], megapixels[group]
 
 
-def _one_machine(
-    model: str, gpu: str, precision: str, cfg: bool, width: Integers, height: Integers, batch: Integers
-) -> tuple[Floats, Floats]:
-    """Seconds (n, phases, classes) and dispatches (n, phases) of one call at each size."""
-    work, device = tables.load(model), machine(gpu, precision)
+def _one_machine(row: Configuration, width: Integers, height: Integers, batch: Integers) -> tuple[Floats, Floats]:
+    """Seconds (n, phases, classes) and dispatches (n, phases) of one call at each size; the rest is as in ``row``."""
+    precision = row.precision
+    work, device = tables.load(row.model), machine(row.gpu, precision)
     seconds = np.zeros((len(width), len(PHASES), len(CLASSES)))
     dispatches = np.zeros((len(width), len(PHASES)))
     for slot, phase in enumerate(PHASES):
         for single in (True, False):
-            passes, samples = work.forward(phase, cfg, 1)
+            passes, samples = work.forward(phase, row.cfg, 1)
             at = np.flatnonzero((samples * batch == 1) == single)
             if len(at):
                 groups = work.groups(phase, precision, single)

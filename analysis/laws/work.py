@@ -34,7 +34,7 @@ KNOWN_DEGREES: Final = 20.0
 STRANGE_DEGREES: Final = 6.0
 SLOWNESS_STD: Final = 0.2  # prior of the logarithm of measured over computed seconds
 _SECONDS_NOISE: Final = 0.05
-_CHUNK: Final = 20_000  # rows a pass: what a Jacobian of a hundred columns may take of memory
+_CHUNK: Final = 50_000  # rows a pass: bounds the memory
 
 
 class WorkLaw(Law):
@@ -120,6 +120,11 @@ class WorkLaw(Law):
         return physics.respond(asked, self._effects.coefficients(self._posterior.p, members))
 
     def _predict(self, table: Table) -> Floats:
+        starts = range(0, len(table), _CHUNK)
+        parts = [self._predict_chunk(table.take(slice(start, start + _CHUNK))) for start in starts]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _predict_chunk(self, table: Table) -> Floats:
         members = self._effects.members(table)
         joules = self._respond(table, demand(table)).joules.sum(axis=1)
         place = self._places(table)
