@@ -37,7 +37,8 @@ class Levels:
     joules: Floats
     time_std: Floats  # standard uncertainty of the times, seconds
     tick: float = 0.0  # seconds between updates of the source; 0: read exactly when asked
-    duty: float = 1.0  # part of each tick that the power sensor sees
+    unseen: float = 0.0  # seconds in a row that a part-time sensor does not see; 0: it sees all
+    likely_watts: float = 0.0  # above idle, of work that the sensor may have missed altogether
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +93,13 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
     idle_watts, idle_std = baseline.at(middle)
     jumps = _jumps(pieces, powers)
     split = SPLIT_UNCERTAINTY * np.minimum(np.abs(energy), np.abs(dynamic[pieces.interval] - energy))
-    missed = levels.tick * (1 - levels.duty) / math.sqrt(6)
+    missed = levels.unseen / math.sqrt(6)
     change = math.sqrt(float(jumps @ jumps))
-    # A part-time sensor that sees what a constant power would give has, this time, missed nothing.
-    residual = _misfit(pieces, powers, dynamic)
-    if missed * change > residual:
-        missed = residual / change
+    if duration < levels.unseen:
+        change = max(change, math.sqrt(2) * levels.likely_watts)
+    else:
+        # A part-time sensor that saw what a constant power would give has, this time, missed nothing.
+        missed = min(missed, _misfit(pieces, powers, dynamic) / max(change, 1e-12))
     edge_time = baseline.at(first)[0] * levels.time_std[low], baseline.at(last)[0] * levels.time_std[high]
     variance = _sums(pieces.span[owned], split[owned] ** 2, n) + (missed**2) * _by_span(pieces, jumps, n)
     variance += (idle_std * seconds) ** 2 + baseline.noise * seconds

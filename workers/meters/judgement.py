@@ -27,8 +27,9 @@ DISAGREE: Final = 0.05  # counter against power, relative
 POWER_EDGE_SECONDS: Final = 0.06  # of power log: standard uncertainty of when a change was seen
 SIGMAS: Final = 4.0  # and by so many standard uncertainties
 DRIFT_PART: Final = 0.02  # of the energy: an idle power that changed in an unknown way may matter so much
-RESOLUTION_TIMES: Final = 1.0  # a window shorter than so many standard uncertainties of its edges is refused
 SHORTEST_SECONDS: Final = 0.01  # starting a process or synchronising a device takes part of that
+SENSOR_CYCLE_SECONDS: Final = 0.1  # of a part-time sensor, arXiv 2312.02741
+LIKELY_PART: Final = 0.6  # of the power limit: what work draws that the sensor may have missed
 USUAL_LIMIT_WATTS: Final = 1500.0
 
 
@@ -41,17 +42,13 @@ def judge(recording: Recording, spans: Sequence[Span]) -> Energy:
     if lost_at is not None:
         flags["gpu_lost"] = None
 
-    counter = counter_levels(
-        recording.counter,
-        probe.get("tick"),
-        duty=probe.get("sensor_duty") or 1.0,
-        limit_watts=probe.get("limit_watts") or USUAL_LIMIT_WATTS,
-    )
-    power = power_levels(
-        recording.power,
-        window=AVERAGE_SECONDS if probe.get("power") == "average_1s" else 0.0,
-        duty=probe.get("sensor_duty") or 1.0,
-    )
+    duty, limit = probe.get("sensor_duty") or 1.0, probe.get("limit_watts") or USUAL_LIMIT_WATTS
+    unseen, likely = unseen_seconds(probe.get("tick"), duty), LIKELY_PART * limit
+    counter = counter_levels(recording.counter, probe.get("tick"), limit_watts=limit)
+    if counter is not None:
+        counter = replace(counter, levels=replace(counter.levels, unseen=unseen, likely_watts=likely))
+    window = AVERAGE_SECONDS if probe.get("power") == "average_1s" else 0.0
+    power = power_levels(recording.power, window=window)
     if power is not None:
         power, _ = without_latency(power, usable)
     faults = _counter_faults(recording, counter, usable)
@@ -72,15 +69,19 @@ def judge(recording: Recording, spans: Sequence[Span]) -> Energy:
     if levels is None:
         return unknown(usable, flags=tuple(flags), complete=lost_at is None, notes=notes)
     found = attribute(levels, usable)
+    if found is None and latency:  # shifted, the log no longer reaches around the work
+        assert counter is not None
+        levels, notes["counter_latency_seconds"] = counter.levels, 0.0
+        found = attribute(levels, usable)
     idle = idle_levels(levels, usable)
     if found is None:
         watts, std = (idle[0].watts, idle[0].std) if idle else (None, None)
         return unknown(
             usable, flags=tuple(flags), complete=lost_at is None, notes=notes, idle_watts=watts, idle_watts_std=std
         )
-    shortest = shortest_window(levels.tick, levels.duty)
     seconds = sum(s.end - s.start for s in usable if s.label not in (IDLE, PAD, OTHER))
-    if seconds < shortest:
+    if seconds < SHORTEST_SECONDS or found.budget["sensor_duty"] > abs(found.total):
+        shortest = max(SHORTEST_SECONDS, levels.unseen)
         return unknown(
             usable,
             flags=(*flags, "window_too_short"),
@@ -112,9 +113,14 @@ def judge(recording: Recording, spans: Sequence[Span]) -> Energy:
     )
 
 
-def shortest_window(tick: float, duty: float) -> float:
-    """The shortest work, in seconds, whose energy a sensor that sees ``duty`` of each tick can resolve."""
-    return max(SHORTEST_SECONDS, RESOLUTION_TIMES * tick * (1 - duty) / math.sqrt(3))
+def shortest_window(tick: float | None, duty: float) -> float:
+    """Work shorter than this, in seconds, may go unseen by a sensor that looks for ``duty`` of each of its cycles."""
+    return max(SHORTEST_SECONDS, unseen_seconds(tick, duty))
+
+
+def unseen_seconds(tick: float | None, duty: float) -> float:
+    """Seconds in a row that a part-time sensor does not see."""
+    return max(SENSOR_CYCLE_SECONDS, tick or 0.0) * (1 - duty)
 
 
 def _until(span: Span, time: float) -> Span:

@@ -1,7 +1,7 @@
 """How late a counter shows what it counts, found from the log itself.
 
 If every level belongs to a time L before it was seen, shifting the log by L makes the energy of each interval agree
-best with constant powers in the spans. L is the shift with the least squared residual, and 0 unless it explains much more.
+best with constant powers in the spans. L is the shift of the least squared residual; 0 unless it explains much more.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class NvmlMeter:
             self._nvml.close()
             raise
         duty = self._gpu.sensor_duty if self._gpu else 1.0
-        self.shortest_seconds = shortest_window(self._probe.tick or 0.0, duty)
+        self.shortest_seconds = shortest_window(self._probe.tick, duty)
         self._visitors = Visitors(os.getpid(), self._nvml.processes() or frozenset())
         self._sampler = Sampler(self._nvml, self.clock, self._probe, self._read_power, self._visitors)
 

@@ -18,7 +18,7 @@ from workers.meters.idle import Floats
 GRID_SECONDS = 0.05
 
 
-def power_levels(power: Sequence[tuple[float, float]], *, window: float = 0.0, duty: float = 1.0) -> Levels | None:
+def power_levels(power: Sequence[tuple[float, float]], *, window: float = 0.0) -> Levels | None:
     """Cumulative energy at the time of each reading (window 0) or on a grid; None below three readings."""
     if len(power) < 3:
         return None
@@ -31,7 +31,7 @@ def power_levels(power: Sequence[tuple[float, float]], *, window: float = 0.0, d
     else:
         joules = np.concatenate([[0.0], np.cumsum((watts[1:] + watts[:-1]) / 2 * np.diff(times))])
     spread = np.full(len(times), spacing / math.sqrt(12))
-    return Levels(times=times, joules=joules, time_std=spread, tick=spacing, duty=min(duty, 0.5))
+    return Levels(times=times, joules=joules, time_std=spread, tick=spacing, unseen=spacing / 2)
 
 
 def _deconvolved(times: Floats, means: Floats, window: float) -> tuple[Floats, Floats]:

@@ -154,7 +154,7 @@ class Sampler:
             self._aim(now, hit if not narrow else self._edge + 0.3 * (hit - self._edge))
         elif self._tries < RETRIES:
             self._tries += 1
-            return now + min(self._guard * 2**self._tries, self._tick / 4)
+            return now + float(min(self._guard * 2**self._tries, self._tick / 4))
         else:
             self._guard = self._wider()
             self._aim(now, now)

@@ -23,7 +23,8 @@ from workers.meters.idle import Floats
 
 CLOSE_PART: Final = 0.15  # of the tick: a bracket not wider than this is close
 CLOSE_SECONDS: Final = 0.004  # and one of this width always is
-GRID_PART: Final = 0.03  # of the tick: ticks that scatter less than this around a straight line are put on it
+CLOSE_QUANTILE: Final = 0.4
+GRID_PART: Final = 0.06  # of the tick: ticks that scatter less than this around a straight line are put on it
 FROZEN_TICKS: Final = 6  # a counter that misses so many ticks in a row is frozen
 FROZEN_SECONDS: Final = 0.5  # and not before so long
 IMPLAUSIBLE: Final = 2.0  # times the power limit: more energy than the board can have drawn
@@ -56,8 +57,7 @@ def counter_levels(
     readings: Sequence[tuple[float, float, float]],
     tick: float | None,
     *,
-    duty: float = 1.0,
-    limit_watts: float = 1500.0,
+    limit_watts: float,
 ) -> Counter | None:
     """Levels from (asked, answered, joules); None where the counter moved less than twice."""
     if len(readings) < 3:
@@ -72,7 +72,7 @@ def counter_levels(
         times, std, chosen = (asked[moved] + answered[moved]) / 2, (answered - asked)[moved] / math.sqrt(12), moved
     else:
         times, std, chosen = _bracketed(low, high, width, moved, tick)
-    levels = Levels(times=times, joules=joules[chosen], time_std=std, tick=tick or 0.0, duty=duty)
+    levels = Levels(times=times, joules=joules[chosen], time_std=std, tick=tick or 0.0)
     quiet = max(FROZEN_TICKS * (tick or 0.0), FROZEN_SECONDS)
     # From the first reading of a value to its last: how long the counter was seen to stand still.
     stood = asked[np.append(moved[1:], len(joules)) - 1] - asked[moved]
@@ -84,7 +84,8 @@ def counter_levels(
 def _bracketed(
     low: Floats, high: Floats, width: Floats, moved: np.ndarray, tick: float
 ) -> tuple[Floats, Floats, np.ndarray]:
-    close = width <= max(CLOSE_PART * tick, CLOSE_SECONDS)
+    # Where few are close (a jittery counter), the better ones have to do.
+    close = width <= max(CLOSE_PART * tick, CLOSE_SECONDS, float(np.quantile(width, CLOSE_QUANTILE)))
     if close.sum() >= 3:
         times, spread = (low + high)[close] / 2, width[close] / math.sqrt(12)
         return (*_on_grid(times, spread, tick), moved[close])
