@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COMMAND: Final = "command"  # the label of its window
 NORMAL_95: Final = 1.96
 REST_STEP_SECONDS: Final = 0.5  # a meter that reads when asked is asked so often, to see the scatter of idle
+SHORT_REST_SECONDS: Final = 0.5  # after an interruption: some ticks of the counter, and nobody waits for more
 LONGEST_TAIL_SECONDS: Final = 1.0  # after the command a device needs a moment until it draws its idle power
 
 
@@ -104,7 +105,7 @@ def _measure(command: Command, meter: Meter, host: Host, idle_seconds: float) ->
     spans.append(_span(COMMAND, start, end))
     try:
         spans.append(_rest(meter, PAD, tail))
-        spans.append(_rest(meter, IDLE, idle_seconds if stopped is None else tail))
+        spans.append(_rest(meter, IDLE, idle_seconds if stopped is None else SHORT_REST_SECONDS))
     except Interrupted as stop:
         stopped = stop
         meter.edge()
@@ -114,10 +115,19 @@ def _measure(command: Command, meter: Meter, host: Host, idle_seconds: float) ->
     report = _report(meter, host, energy, code=code, seconds=end - start, complete=complete)
     if stopped is not None:
         return report, stopped.code
+    failed = _failure(energy)
+    if failed:
+        click.echo(f"farm: {failed}", err=True)
+    return report, 1 if failed else code
+
+
+def _failure(energy: Energy) -> str:
+    """What the meter failed at; empty where it did not. That a window is too short to be resolved is an answer."""
     if not energy.complete:
-        click.echo("farm: the device was lost on the way: the energy is that until then", err=True)
-        return report, 1
-    return report, code
+        return "the device was lost on the way: the energy is that until then"
+    if energy.total_joules is None and "window_too_short" not in energy.flags:
+        return "neither the energy counter nor the power could be read: the energy is not known"
+    return ""
 
 
 def _rest(meter: Meter, label: str, seconds: float) -> Span:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from typing import Final
+from typing import Any, Final
 
 from farm import catalog
 from farm.diagnosis import Finding, failure, ok, package, warning
@@ -112,12 +112,27 @@ def _sensors(label: str, facts: DeviceFacts) -> Iterator[Finding]:
     if watts is None or error is None:
         yield failure(label, "neither the energy counter nor the power can be read", "check the driver with nvidia-smi")
         return
-    abilities = ", ".join(
-        f"{key} {value}" for key, value in probe.items() if not isinstance(value, dict | list | tuple)
+    yield _counter(label, probe)
+    yield ok(
+        label,
+        f"power log: {probe['power'] or 'none'}, sensor awake {100 * (probe['sensor_duty'] or 1):.0f} % of the time",
     )
-    yield ok(label, abilities)
     found = f"idle {watts:.1f} ± {error:.2f} W over {IDLE_SECONDS:.0f} s"
     if error > watts * STEADY_PERCENT / 100:
         yield warning(label, found, "let it cool and settle; look for processes that come and go")
     else:
         yield ok(label, found)
+
+
+def _counter(label: str, probe: Mapping[str, Any]) -> Finding:
+    if not probe["has_counter"]:
+        return warning(label, "no energy counter: energy comes from the power log", "expect wider intervals")
+    cost = f"a reading takes {1000 * (probe['latency'] or 0.0):.2g} ms"
+    if probe["poll_sensitive"]:
+        lost = f"{100 * probe['poll_loss']:.0f} %"
+        return warning(
+            label, f"energy counter loses {lost} when read often: it is read once a second", "let jobs run longer"
+        )
+    tick = probe["tick"]
+    every = f"a tick of {1000 * tick:.0f} ms" if tick else "no tick to be seen"
+    return ok(label, f"energy counter: {every}, {cost}")

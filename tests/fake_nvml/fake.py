@@ -18,6 +18,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import signal
 import struct
 import sys
 import time
@@ -314,10 +315,13 @@ def _library() -> ctypes.CDLL:
 def main(arguments: list[str]) -> int:
     """``python -m tests.fake_nvml.fake SECONDS WATTS ...``: a command that draws power, for `farm meter` to measure."""
     gpu = attach()
-    for seconds, watts in zip(arguments[::2], arguments[1::2], strict=True):
-        gpu.draw(float(watts))
-        gpu.advance(float(seconds))
-    gpu.draw(0.0)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        for seconds, watts in zip(arguments[::2], arguments[1::2], strict=True):
+            gpu.draw(float(watts))
+            gpu.advance(float(seconds))
+    finally:
+        gpu.draw(0.0)  # a device falls idle when its process goes
     return 0
 
 
