@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.2
 FIRST_DELAY_SECONDS: Final = 0.5
-LONGEST_DELAY_SECONDS: Final = 30.0
-STEADY_SECONDS: Final = 60.0  # what ran for so long has not died young
+LONGEST_DELAY_SECONDS: Final = 15.0
+STEADY_SECONDS: Final = 10.0  # what ran for so long has not died young
 
 
 class Service(Protocol):

@@ -58,8 +58,8 @@ class Interrupt:
         finally:
             self._allowed = False
 
-    def new_job(self, token: object) -> None:
-        """What ``fence`` was told of the job before is of no concern any more."""
+    def concerns(self, token: object) -> None:
+        """From now on the job of that token runs (None: none); what was said of the one before is forgotten."""
         with self._lock:
             self._token = token
             self._fenced = False
@@ -67,7 +67,7 @@ class Interrupt:
     def fence(self, token: object) -> None:
         """End the measurement of that job, should it still run: its lease is gone. May be called from any thread."""
         with self._lock:
-            if token is self._token:
+            if token is not None and token is self._token:
                 self._fenced = True
                 os.kill(os.getpid(), FENCE_SIGNAL)
 

@@ -40,7 +40,7 @@ class Session:
         self._workbench = workbench or Workbench(identity, settings)
         self._store = Store.open(settings, create=False)
         self._jobs = Jobs(self._store, settings)
-        self._spool = Spool(settings.spool)
+        self._spool = Spool(settings.spool, identity.name)
         self._database = database_fingerprint(settings.database())
         self._current: Job | None = None
         self._closing = threading.Event()
@@ -87,15 +87,21 @@ class Session:
             if job is None:
                 logger.debug("job %d: not to be claimed now", message)
                 return
-            self._current = job
-            self.interrupt.new_job(job)
+            self._begin(job)
             try:
                 self._attempt(job)
             finally:
-                self._current = None
+                self._begin(None)
+        except Interrupted as stop:
+            logger.info("worker %s: %s", self.identity.name, stop)
         except OperationError as error:
             # We are stopping and the database is away. The doorbell is spent; the lease runs out by itself.
             logger.warning("job %d: left as it is: %s", message, error)
+
+    def _begin(self, job: Job | None) -> None:
+        """From here on, leases are kept, and may be lost, for this job."""
+        self._current = job
+        self.interrupt.concerns(job)
 
     def _attempt(self, job: Job) -> None:
         if reason := self._refusal(job):
@@ -204,7 +210,8 @@ class Session:
     def _device_ready(self) -> bool:
         """Whether the meter is open. A device that is gone must not take jobs only to fail them one by one."""
         try:
-            self._workbench.open()
+            with self.interrupt.allowed():
+                self._workbench.open()
         except (AttemptError, OperationError) as error:
             logger.error("worker %s: the device is not ready: %s", self.identity.name, error)
             self._closing.wait(DEVICE_WAIT_SECONDS)

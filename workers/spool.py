@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 VERSION: Final = 1
 SUFFIX: Final = ".result"
+OTHERS_SECONDS: Final = 30.0  # another worker's result is left to it for so long
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +45,17 @@ class CorruptEntry(Exception):
 
 
 class Spool:
-    """The results in one folder that the database does not have yet."""
+    """The results in one folder that the database does not have yet, as the worker ``owner`` sees them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, owner: str = "") -> None:
         self.folder = folder
         self.corrupt = folder / "corrupt"
+        self._mark = hashlib.sha256(owner.encode()).hexdigest()[:8]
 
     def put(self, entry: Entry) -> Path:
         """Make a result safe on disk. OperationError, nothing left behind, where the disk is full or read-only."""
         content = _encode(entry)
-        name = f"{entry.job_id:010d}-{entry.attempt}-{uuid.uuid4().hex}"
+        name = f"{entry.job_id:010d}-{entry.attempt}-{self._mark}-{uuid.uuid4().hex}"
         temporary = self.folder / f".{name}.tmp"
         path = self.folder / f"{name}{SUFFIX}"
         try:
@@ -70,7 +73,9 @@ class Spool:
         return path
 
     def drain(self, database: str, accept: Callable[[Entry], object]) -> int:
-        """Offer every waiting result of that database to ``accept``, oldest job first; returns how many it took.
+        """Offer every waiting result of that database to ``accept``; returns how many it took.
+
+        Results of other workers are offered when they have lain here for a while: their owner may be gone.
 
         A file is deleted when ``accept`` returned. A corrupt file, or one that ``accept`` refuses with a RequestError,
         is moved to ``corrupt/`` and logged, so that it can be looked at and stops nobody. Whatever else ``accept``
@@ -78,6 +83,8 @@ class Spool:
         """
         taken = 0
         for path in self._files():
+            if not self._is_ours(path):
+                continue
             try:
                 entry = _decode(path.read_bytes())
             except FileNotFoundError:
@@ -115,8 +122,16 @@ class Spool:
         return sum(1 for _ in self.corrupt.glob(f"*{SUFFIX}")) if self.corrupt.is_dir() else 0
 
     def _files(self) -> Iterator[Path]:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             yield from sorted(path for path in self.folder.iterdir() if path.suffix == SUFFIX)
+
+    def _is_ours(self, path: Path) -> bool:
+        if f"-{self._mark}-" in path.name:
+            return True
+        try:
+            return time.time() - path.stat().st_mtime > OTHERS_SECONDS
+        except OSError:
+            return False  # its owner has just delivered it
 
     def _set_aside(self, path: Path, reason: str) -> None:
         logger.error("spool: %s is of no use (%s); moved to %s", path.name, reason, self.corrupt)

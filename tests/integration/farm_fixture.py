@@ -1,0 +1,180 @@
+"""A running farm for tests: real broker, real database, real processes, one place that starts and ends them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from farm.embedded import EmbeddedBroker
+from farm.jobs import Jobs
+from farm.processes import ProcessIdentity, spawn, stop
+from farm.settings import Settings, load
+from farm.store import Store
+
+# Short leases, so that what takes minutes in a lab takes seconds here.
+QUICK = {
+    "FARM_LEASE_SECONDS": "3",
+    "FARM_HEARTBEAT_SECONDS": "0.5",
+    "FARM_TICK_SECONDS": "0.3",
+    "FARM_DOORBELL_GRACE_SECONDS": "2",
+    "FARM_SPOOL_DRAIN_SECONDS": "0.5",
+    "FARM_RETRY_SECONDS": "0.2",
+    "FARM_MAX_ATTEMPTS": "20",
+    "FARM_REFIT_SECONDS": "3600",
+    "FARM_IDLE_SECONDS": "1",
+}
+
+SPEC = """\
+name: test
+models: [{models}]
+gpus: [{gpus}]
+resolutions: [64]
+steps: [{steps}]
+precisions: [fp16]
+cfg: [false]
+prompts: [1]
+size: nano
+"""
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 20.0, what: str = "") -> Any:
+    """Poll until true; fails the test, with what was waited for, after so long."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what or condition}"
+        time.sleep(0.05)
+    return value
+
+
+class RunningFarm:
+    """The pieces of a farm in one home, each startable and killable by itself."""
+
+    def __init__(self, home: Path, setenv: Callable[[str, str], None], **environment: str) -> None:
+        self.home = home
+        for name, value in {**QUICK, **environment, "FARM_HOME": str(home)}.items():
+            setenv(name, value)
+        self.environment = dict(os.environ)
+        self.settings: Settings = load()
+        self.settings.prepare_home()
+        self.settings.run.mkdir(exist_ok=True)
+        self.store = Store.open(self.settings)
+        self.jobs = Jobs(self.store, self.settings)
+        self.broker = EmbeddedBroker(self.settings)
+        self.broker.start()
+        self._processes: list[Any] = []
+
+    def start(self, *argv: str, log: str | None = None, **environment: str) -> Any:
+        """A `farm` command in the background."""
+        process = spawn(
+            [sys.executable, "-m", "farm", *argv],
+            log=self.log(log or "-".join(a.strip("-") for a in argv)),
+            env={**self.environment, **environment},
+        )
+        self._processes.append(process)
+        return process
+
+    def worker(self, gpu: str, *, device: int = 0, speed: float | None = None, **environment: str) -> Any:
+        """A worker on a simulated device, waited for until it has registered."""
+        before = {w.pid for w in self.jobs.workers()}
+        argv = ["worker", "--gpu", gpu, "--device", str(device), "--simulate"]
+        argv += ["--speed", str(speed)] if speed is not None else []
+        process = self.start(*argv, log=f"{gpu}-{device}", **environment)
+        wait_until(
+            lambda: process.pid in {w.pid for w in self.jobs.workers()} - before or process.poll() is not None,
+            what=f"worker {gpu}",
+        )
+        return process
+
+    def log(self, name: str) -> Path:
+        return self.home / "run" / "logs" / f"{name}.log"
+
+    def submit(self, *, gpus: Iterable[str], count: int, models: str = "sd2") -> list[int]:
+        """So many jobs on each GPU type; their ids."""
+        from farm.cli import run
+
+        before = set(self.column("SELECT id FROM job"))
+        spec = self.home / "spec.yaml"
+        steps = ", ".join(str(n) for n in range(1, count + 1))
+        spec.write_text(SPEC.format(models=models, gpus=", ".join(gpus), steps=steps))
+        assert run(["sweep", "submit", str(spec)]) == 0
+        return [i for i in self.column("SELECT id FROM job ORDER BY id") if i not in before]
+
+    def rows(self, sql: str, **values: Any) -> list[Any]:
+        with self.store.read() as db:
+            return list(db.execute(text(sql), values).all())
+
+    def column(self, sql: str, **values: Any) -> list[Any]:
+        return [row[0] for row in self.rows(sql, **values)]
+
+    def done(self) -> int:
+        return int(self.column("SELECT count(*) FROM measurement")[0])
+
+    def wait_done(self, count: int, seconds: float = 30.0) -> None:
+        wait_until(lambda: self.done() >= count, seconds, f"{count} results")
+
+    def wait_running(self, seconds: float = 15.0) -> tuple[int, int]:
+        """(id, attempt) of a job that runs now."""
+        found = wait_until(
+            lambda: self.rows("SELECT id, attempt FROM job WHERE state = 'running'"), seconds, "a running job"
+        )
+        return found[0][0], found[0][1]
+
+    def close(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.terminate()
+        for process in self._processes:
+            stop(process, 5.0)
+        self.broker.stop()
+        self.store.close()
+        left = wait_gone(self.home)
+        assert not left, f"left behind: {left}"
+
+
+def processes_of(home: Path) -> list[int]:
+    """Every living process whose environment or command line names that home, but this one."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+            continue
+        try:
+            said = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if str(home).encode() in said and not is_zombie(int(entry.name)):
+            found.append(int(entry.name))
+    return found
+
+
+def wait_gone(home: Path, seconds: float = 10.0) -> list[int]:
+    deadline = time.monotonic() + seconds
+    while (left := processes_of(home)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
+
+
+def children_of(pid: int) -> list[int]:
+    """Living children, by /proc."""
+    try:
+        text_ = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(p) for p in text_.split() if not is_zombie(int(p))]
+
+
+def is_zombie(pid: int) -> bool:
+    return not ProcessIdentity.of(pid).alive()
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass

@@ -1,0 +1,202 @@
+"""Workers as real processes on simulated devices: one job's life, and every way it can be cut short."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+from farm_fixture import children_of, is_zombie, kill, processes_of, wait_until
+
+SLOW = 3.0  # simulated seconds a second: a job takes more than a second
+CRAWLING = 0.3  # ten seconds or more: it never ends before the test does
+
+
+@pytest.fixture
+def farm(make_farm):
+    """Broker and coordinator; each test starts its workers."""
+    farm = make_farm()
+    farm.start("coordinator")
+    return farm
+
+
+def ends(farm, job_id):
+    return farm.column('SELECT "end" FROM attempt WHERE job_id = :i ORDER BY number', i=job_id)
+
+
+def test_jobs_are_measured_once_each_on_their_own_queue(farm):
+    farm.worker("a100")
+    farm.worker("a4000")
+    jobs = farm.submit(gpus=["a100", "a4000"], count=8)
+    farm.wait_done(16)
+    rows = farm.rows(
+        "SELECT m.job_id, m.worker, c.gpu, m.origin FROM measurement m JOIN configuration c ON c.id = m.configuration_id"
+    )
+    assert sorted(r.job_id for r in rows) == sorted(jobs)
+    assert all(r.worker.startswith(f"sim-{r.gpu}-0@") and r.origin == "simulated" for r in rows)
+    # A line a job, one load for one pipeline, nothing left on the spool.
+    lines = [line for line in farm.log("a100-0").read_text().splitlines() if ", accepted, " in line]
+    assert len(lines) == 8
+    assert farm.column("SELECT sum(loads) FROM job") == [2]
+    assert list(farm.settings.spool.glob("*.result")) == []
+
+
+def test_a_stopping_worker_hands_its_job_back_at_once(farm):
+    worker = farm.worker("a100", speed=CRAWLING)
+    (job,) = farm.submit(gpus=["a100"], count=1)
+    farm.wait_running()
+    worker.terminate()
+    assert worker.wait(10) == 0
+    assert ends(farm, job) == ["released"]
+    assert farm.column("SELECT tries FROM job") == [0]
+    farm.worker("a100")
+    farm.wait_done(1)
+    assert ends(farm, job) == ["released", "accepted"]
+
+
+def test_a_stopping_worker_finishes_its_job_where_that_is_wished(farm):
+    worker = farm.worker("a100", speed=SLOW, FARM_ON_SIGTERM="drain")
+    (job,) = farm.submit(gpus=["a100"], count=1)
+    farm.wait_running()
+    worker.terminate()
+    assert worker.wait(15) == 0
+    assert ends(farm, job) == ["accepted"]
+
+
+def test_a_drained_worker_finishes_and_leaves(farm):
+    worker = farm.worker("a100", speed=SLOW)
+    farm.submit(gpus=["a100"], count=3)
+    running, _ = farm.wait_running()
+    assert farm.jobs.request_drain() == 1
+    assert worker.wait(15) == 0
+    assert ends(farm, running) == ["accepted"]
+    assert farm.jobs.workers() == []
+    assert farm.done() < 3
+
+
+def test_a_cancelled_job_is_given_up_while_it_runs(farm):
+    from farm.cli import run
+
+    farm.worker("a100", speed=CRAWLING)
+    farm.submit(gpus=["a100"], count=1)
+    farm.wait_running()
+    assert run(["sweep", "cancel", "1"]) == 0
+    wait_until(lambda: "given up" in farm.log("a100-0").read_text(), what="the worker to notice")
+    assert farm.done() == 0
+
+
+def test_a_killed_child_is_replaced_and_its_job_done_again(farm):
+    worker = farm.worker("a100", speed=SLOW)
+    (job,) = farm.submit(gpus=["a100"], count=1)
+    farm.wait_running()
+    (child,) = children_of(worker.pid)
+    kill(child)
+    farm.wait_done(1)
+    assert len(ends(farm, job)) == 2
+    assert worker.poll() is None
+
+
+def test_a_killed_worker_leaves_no_child_and_its_job_returns_within_a_lease(farm):
+    worker = farm.worker("a100", speed=CRAWLING)
+    (job,) = farm.submit(gpus=["a100"], count=1)
+    farm.wait_running()
+    (child,) = children_of(worker.pid)
+    kill(worker.pid)
+    worker.wait()
+    wait_until(lambda: is_zombie(child), 5, "the child's end")
+    farm.worker("a100")
+    farm.wait_done(1, seconds=farm.settings.lease_seconds + 10)
+    assert ends(farm, job) == ["lease_expired", "accepted"]
+
+
+def test_a_frozen_worker_is_fenced_and_its_finding_does_no_harm(farm):
+    frozen = farm.worker("a100", speed=SLOW)
+    (job,) = farm.submit(gpus=["a100"], count=1)
+    farm.wait_running()
+    (child,) = children_of(frozen.pid)
+    kill(child, signal.SIGSTOP)
+    farm.worker("a100", device=1)
+    farm.wait_done(1)
+    kill(child, signal.SIGCONT)
+    wait_until(lambda: "given up" in farm.log("a100-0").read_text() or "late" in farm.log("a100-0").read_text())
+    assert ends(farm, job)[0] in ("lease_expired", "late")
+    assert farm.done() == 1
+
+
+def test_a_second_worker_on_a_device_is_refused(farm, farm_process):
+    farm.worker("a100")
+    refused = farm_process("worker", "--gpu", "a100", "--device", "0", "--simulate")
+    assert refused.code == 1
+    assert refused.err.count("\n") == 1
+    assert "is taken" in refused.err
+
+
+def test_a_job_of_another_version_is_refused_and_not_counted(farm):
+    from sqlalchemy import text
+
+    (job,) = farm.submit(gpus=["a100"], count=1)
+    with farm.store.write() as db:
+        db.execute(text("UPDATE job SET code_version = '9.9'"))
+    farm.worker("a100")
+    wait_until(lambda: ends(farm, job) == ["released"], what="the refusal")
+    (message,) = farm.column("SELECT message FROM attempt")
+    assert "9.9" in message
+    assert farm.rows("SELECT state, tries FROM job") == [("queued", 0)]
+
+
+def test_messages_that_are_no_job_id_change_nothing(farm):
+    from farm.broker import MEASURE, make_app
+
+    worker = farm.worker("a100")
+    app = make_app(farm.broker.url, farm.settings)
+    for args in (
+        ["1; DROP TABLE job"],
+        [-1],
+        [True],
+        [2**70],
+        [1.5],
+        [[[]]],
+        [None],
+        [{"id": 1}],
+        [],
+        [1, 2],
+        ["x" * 10**6],
+    ):
+        app.send_task(MEASURE, args=args, queue="a100")
+    app.send_task("os.system", args=["true"], queue="a100")
+    jobs = farm.submit(gpus=["a100"], count=2)
+    for job in jobs * 3:  # replays
+        app.send_task(MEASURE, args=[job], queue="a100")
+    app.close()
+    farm.wait_done(2)
+    assert worker.poll() is None
+    assert farm.column("SELECT count(*) FROM attempt") == [2]
+
+
+def test_a_full_disk_stops_nothing_and_loses_nothing(farm):
+    """No file of the worker can grow: neither spool nor, being SQLite, the database take the result."""
+    worker = farm.worker("a100", speed=SLOW)
+    farm.submit(gpus=["a100"], count=1)
+    farm.wait_running()
+    (child,) = children_of(worker.pid)
+    limits = resource.prlimit(child, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    wait_until(lambda: farm.column("SELECT lease_until < unixepoch() + 1 FROM job")[0], what="the heartbeat to fail")
+    assert farm.done() == 0
+    resource.prlimit(child, resource.RLIMIT_FSIZE, limits)
+    farm.wait_done(1)
+    assert worker.poll() is None
+
+
+def test_no_secret_shows(farm):
+    farm.worker("a100")
+    farm.submit(gpus=["a100"], count=1)
+    farm.wait_done(1)
+    password = farm.broker.url.split(":")[2].split("@")[0]
+    for process in processes_of(farm.home):
+        assert password not in Path(f"/proc/{process}/cmdline").read_text()
+    for log in (farm.home / "run" / "logs").iterdir():
+        assert password not in log.read_text(), log
+    assert stat.S_IMODE(farm.home.stat().st_mode) == 0o700
+    assert stat.S_IMODE((farm.home / "run" / "broker.json").stat().st_mode) == 0o600
