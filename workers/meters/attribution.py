@@ -26,7 +26,7 @@ from workers.meters.idle import Floats, IdleLevel, idle_level
 # How far power inside an interval may be from constant: standard uncertainty of a split, as part of its smaller side.
 SPLIT_UNCERTAINTY = 0.3
 # A label's power enters the split with at least this part of the highest one, so that noise never makes it negative.
-SMALLEST_SHARE = 0.02
+SMALLEST_SHARE = 0.002
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,13 @@ from workers.meters.base import IDLE, OTHER, PAD, Energy, Recording, Span
 from workers.meters.energies import energy_of, unknown
 from workers.meters.latency import without_latency
 from workers.meters.nvml_api import throttle_flags
-from workers.meters.power_log import power_levels
+from workers.meters.power_log import averages, power_levels
 from workers.meters.ticks import Counter, Difference, counter_levels
 
 AVERAGE_SECONDS: Final = 1.0  # the window of NVML's averaged power
 SYSTEMATIC_PERCENT: Final = 5.0  # gain error of the boards' sensors, arXiv 2312.02741
 DISAGREE: Final = 0.05  # counter against power, relative
-POWER_EDGE_SECONDS: Final = 0.06  # of power log: standard uncertainty of when a change was seen
+POWER_EDGE_SECONDS: Final = 0.035  # of power log: standard uncertainty of when a change was seen
 SIGMAS: Final = 4.0  # and by so many standard uncertainties
 DRIFT_PART: Final = 0.02  # of the energy: an idle power that changed in an unknown way may matter so much
 SHORTEST_SECONDS: Final = 0.01  # starting a process or synchronising a device takes part of that
@@ -47,7 +47,11 @@ def judge(recording: Recording, spans: Sequence[Span]) -> Energy:
     counter = counter_levels(recording.counter, probe.get("tick"), limit_watts=limit)
     if counter is not None:
         counter = replace(counter, levels=replace(counter.levels, unseen=unseen, likely_watts=likely))
-    window = AVERAGE_SECONDS if probe.get("power") == "average_1s" else 0.0
+    averaged = probe.get("power") == "average_1s"
+    if probe.get("power_source") == "usage":
+        seen = averages(recording.power, usable, AVERAGE_SECONDS)
+        averaged = averaged if seen is None else seen
+    window = AVERAGE_SECONDS if averaged else 0.0
     power = power_levels(recording.power, window=window)
     if power is not None:
         power, _ = without_latency(power, usable)
@@ -66,6 +70,7 @@ def judge(recording: Recording, spans: Sequence[Span]) -> Energy:
         usable = [_until(s, float(levels.times[-1])) for s in usable]
 
     notes: dict[str, Any] = {"method": method if levels is not None else None, "counter_latency_seconds": latency}
+    notes["power_averaged"] = averaged if power is not None else None
     if levels is None:
         return unknown(usable, flags=tuple(flags), complete=lost_at is None, notes=notes)
     found = attribute(levels, usable)

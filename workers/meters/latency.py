@@ -46,7 +46,7 @@ def _find(levels: Levels, spans: Sequence[Span]) -> float:
         chosen = np.concatenate([chosen[: MOST_INTERVALS // 2], chosen[-MOST_INTERVALS // 2 :]])
     dynamic = (np.diff(levels.joules) - Baseline(idle).energy(times[:-1], times[1:]))[chosen]
     noise = sum(i.noise for i in idle) / len(idle) * float(np.median(np.diff(times)))
-    cumulative = _cumulative(spans, first, last)
+    cumulative = seconds_by_label(spans, first, last)
 
     def residual(latency: float) -> float:
         at = times - latency
@@ -64,7 +64,7 @@ def _find(levels: Levels, spans: Sequence[Span]) -> float:
     return best if least < BETTER * none and none - least > SIGNIFICANT * scale else 0.0
 
 
-def _cumulative(spans: Sequence[Span], first: float, last: float) -> list[tuple[Floats, Floats]]:
+def seconds_by_label(spans: Sequence[Span], first: float, last: float) -> list[tuple[Floats, Floats]]:
     """By label (other for gaps): seconds of it up to a time, as the corners of a broken line."""
     lines = []
     labels = dict.fromkeys(s.label for s in spans if s.label not in (IDLE, PAD, OTHER))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from farm import catalog
@@ -33,7 +33,7 @@ class NvmlMeter:
         try:
             self.device: Device = self._nvml.identity
             self._gpu = gpu or _catalog_entry(self.device.name)
-            self._read_power, self._power_kind = self._power_source()
+            self._power = _power_source(self._nvml, self._gpu)
             self._probe: Probe = probe_counter(self._nvml, self.clock)
         except BaseException:
             self._nvml.close()
@@ -41,7 +41,7 @@ class NvmlMeter:
         duty = self._gpu.sensor_duty if self._gpu else 1.0
         self.shortest_seconds = shortest_window(self._probe.tick, duty)
         self._visitors = Visitors(os.getpid(), self._nvml.processes() or frozenset())
-        self._sampler = Sampler(self._nvml, self.clock, self._probe, self._read_power, self._visitors)
+        self._sampler = Sampler(self._nvml, self.clock, self._probe, self._power.read, self._visitors)
 
     def start(self) -> None:
         self._sampler.start()
@@ -67,7 +67,8 @@ class NvmlMeter:
             {
                 **asdict(self._probe),
                 "counter": "ticks" if self._probe.tick else "exact" if self._probe.has_counter else None,
-                "power": self._power_kind,
+                "power": self._power.kind,
+                "power_source": self._power.name,
                 "sensor_duty": self._gpu.sensor_duty if self._gpu else None,
                 "limit_watts": self._nvml.power_limit_watts() if not self._sampler.lost else None,
             }
@@ -82,7 +83,7 @@ class NvmlMeter:
             "device_name": self.device.name,
             "device_uuid": self.device.uuid,
             "pci_bus_id": self.device.pci_bus_id,
-            "probe": {**asdict(self._probe), "power": self._power_kind},
+            "probe": {**asdict(self._probe), "power": self._power.kind, "power_source": self._power.name},
             "nvml_missing": dict(nvml.missing),
         }
         if not self._sampler.lost:
@@ -104,17 +105,25 @@ class NvmlMeter:
         self._sampler.stop()
         self._nvml.close()
 
-    def _power_source(self) -> tuple[Callable[[], float | None] | None, str | None]:
-        """The best reading of power that this device has, and whether it is of the present or an average."""
-        if self._nvml.instant_watts() is not None:
-            return self._nvml.instant_watts, "instant"
-        if self._nvml.usage_watts() is not None:
-            # Since Ampere an average on all but the A100; where the board is not known, the usual one.
-            kind = self._gpu.power_reading if self._gpu else "average_1s"
-            return self._nvml.usage_watts, kind
-        if self._nvml.average_watts() is not None:
-            return self._nvml.average_watts, "average_1s"
-        return None, None
+
+@dataclass(frozen=True, slots=True)
+class _PowerSource:
+    """The best reading of power that a device has."""
+
+    name: str | None
+    kind: str | None  # instant or average_1s
+    read: Callable[[], float | None] | None
+
+
+def _power_source(nvml: NvmlDevice, gpu: catalog.Gpu | None) -> _PowerSource:
+    if nvml.instant_watts() is not None:
+        return _PowerSource("instant", "instant", nvml.instant_watts)
+    if nvml.usage_watts() is not None:
+        # Since Ampere an average on all but the A100; the log itself may tell otherwise (power_log.averages).
+        return _PowerSource("usage", gpu.power_reading if gpu else "average_1s", nvml.usage_watts)
+    if nvml.average_watts() is not None:
+        return _PowerSource("average", "average_1s", nvml.average_watts)
+    return _PowerSource(None, None, None)
 
 
 def _catalog_entry(name: str) -> catalog.Gpu | None:

@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
 from workers.meters.attribution import Levels
+from workers.meters.base import IDLE, PAD, Span
 from workers.meters.idle import Floats
+from workers.meters.latency import seconds_by_label
 
-GRID_SECONDS = 0.05
+GRID_SECONDS: Final = 0.05
+INSTANT_SECONDS: Final = 0.02  # a reading "of the present" covers about so much
+DELAYS_SECONDS: Final = (0.0, 0.03, 0.06, 0.1, 0.15)
+TELLING: Final = 0.7  # the better fit must leave less than this part of the other's residual
+MOST_LABELS: Final = 8  # fewer readings than this cannot tell
 
 
 def power_levels(power: Sequence[tuple[float, float]], *, window: float = 0.0) -> Levels | None:
@@ -32,6 +39,34 @@ def power_levels(power: Sequence[tuple[float, float]], *, window: float = 0.0) -
         joules = np.concatenate([[0.0], np.cumsum((watts[1:] + watts[:-1]) / 2 * np.diff(times))])
     spread = np.full(len(times), spacing / math.sqrt(12))
     return Levels(times=times, joules=joules, time_std=spread, tick=spacing, unseen=spacing / 2)
+
+
+def averages(power: Sequence[tuple[float, float]], spans: Sequence[Span], window: float) -> bool | None:
+    """Whether a log follows the work as a moving average rather than at once; None where there is nothing to follow.
+
+    Which of the two nvmlDeviceGetPowerUsage is depends on board and driver, so the log is asked itself: the powers of
+    the labels, as they are or averaged over the window, are fitted to it at a few delays.
+    """
+    work = [s for s in spans if s.label not in (IDLE, PAD)]
+    if not work or len(power) < MOST_LABELS:
+        return None
+    times, watts = (np.array(column, dtype=np.float64) for column in zip(*power, strict=True))
+    lines = seconds_by_label(spans, min(s.start for s in work), max(s.end for s in work))
+
+    def residual(width: float) -> float:
+        found = []
+        for delay in DELAYS_SECONDS:
+            at = times - delay
+            share = [(np.interp(at, x, y) - np.interp(at - width, x, y)) / width for x, y in lines]
+            design = np.stack([*share, np.ones_like(times)], axis=1)
+            left = watts - design @ np.linalg.lstsq(design, watts, rcond=None)[0]
+            found.append(float(left @ left))
+        return min(found)
+
+    at_once, averaged = residual(INSTANT_SECONDS), residual(window)
+    if min(at_once, averaged) > TELLING * max(at_once, averaged):
+        return None
+    return averaged < at_once
 
 
 def _deconvolved(times: Floats, means: Floats, window: float) -> tuple[Floats, Floats]:

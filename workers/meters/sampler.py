@@ -20,7 +20,8 @@ from workers.meters.processes import Visitors
 
 COUNTER_SECONDS: Final = 0.1  # a bracket at most so often
 SLOW_COUNTER_SECONDS: Final = 1.0  # where reading makes the counter lose energy
-POWER_SECONDS: Final = 0.1
+POWER_SECONDS: Final = 0.05
+LOST_SECONDS: Final = 3600.0  # a device that is gone is not asked again
 TELEMETRY_SECONDS: Final = 1.0
 GUARD_SECONDS: Final = 0.0015  # half of a bracket, to begin with
 SMALLEST_GUARD_SECONDS: Final = 0.0008
@@ -93,7 +94,7 @@ class Sampler:
                 self._counter_due = self._follow_counter()
         except DeviceLost as error:
             self._events.append({"event": "lost", "time": now, "message": str(error)})
-            return math.inf if self._stop is None else now + 3600.0
+            return now + LOST_SECONDS
         return min(self._power_due, self._telemetry_due, self._counter_due)
 
     def _clear(self) -> None:
