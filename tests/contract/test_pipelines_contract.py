@@ -61,6 +61,7 @@ class PipelineContract:
     cfg_on: ClassVar[dict[str, Any]]  # arguments of a user's one-shot call, without the prompts
     cfg_off: ClassVar[dict[str, Any]]
     forwards_with_cfg: ClassVar[tuple[int, int]]  # calls a step, samples a prompt in each
+    pixels_in_fp16: ClassVar[torch.dtype] = torch.float16
 
     def configuration(self, **changes: Any) -> Configuration:
         usual: dict[str, Any] = {"width": 64, "height": 64, "steps": STEPS, "precision": "fp32", "cfg": False}
@@ -96,7 +97,7 @@ class PipelineContract:
             **call,
         ).images
         assert staged.shape == (2, 3, 96, 64)
-        assert staged.dtype == {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+        assert staged.dtype == {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": self.pixels_in_fp16}[precision]
         assert torch.equal(pipeline.pipe.image_processor.postprocess(staged, output_type="pt"), one_shot)
         assert one_shot.float().std() > 0.01  # an image, not a constant
 
@@ -240,3 +241,21 @@ class TestQwenImage(PipelineContract):
     cfg_on: ClassVar = {"true_cfg_scale": 4.0, "negative_prompt": [" ", " "]}
     cfg_off: ClassVar = {"true_cfg_scale": 1.0}
     forwards_with_cfg = (2, 1)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own schedule
+@pytest.mark.filterwarnings("ignore:`upcast_vae` is deprecated:FutureWarning")  # the one-shot call's own
+class TestStableDiffusionXL(PipelineContract):
+    model = "sdxl"
+    cfg_on: ClassVar = {"guidance_scale": 5.0}
+    cfg_off: ClassVar = {"guidance_scale": 1.0}
+    forwards_with_cfg = (1, 2)
+    pixels_in_fp16 = torch.float32  # the VAE is widened
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own schedule
+class TestPixArtSigma(PipelineContract):
+    model = "pixart-sigma"
+    cfg_on: ClassVar = {"guidance_scale": 4.5, "use_resolution_binning": False, "clean_caption": False}
+    cfg_off: ClassVar = {"guidance_scale": 1.0, "use_resolution_binning": False, "clean_caption": False}
+    forwards_with_cfg = (1, 2)

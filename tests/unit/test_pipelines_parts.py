@@ -266,6 +266,17 @@ def test_half_precision_stays_far_from_overflow_at_full_depth(name):
     assert 1.0 < max(largest) < 65504 / 100
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own schedules
+@pytest.mark.parametrize("name", sorted(name for name in catalog.models() if pipelines.supported(name)))
+def test_every_model_of_a_shipped_family_makes_an_image(name):
+    configuration = nano(name, width=96, cfg=True, precision="bf16")
+    pipeline = pipelines.load(configuration, "cpu")
+    assert pipeline.run(["a cat"], 0, Unmeasured).finite
+    twice = {"batch": (2, 2), "two_pass": (4, 1)}[catalog.model(name).cfg]
+    found = pipeline.run(["a cat"], 0, Unmeasured)
+    assert (found.forwards, found.forward_batch) == twice
+
+
 # What cannot be loaded
 
 
