@@ -1,7 +1,7 @@
 """Who shares what: the effects of the law ``work``, their prior spreads, and their place in one vector.
 
-Every model and every GPU has its own factor on each coefficient, near 1; every pair of the two, every data set and
-every model at nano size a factor on the whole. All priors are of logarithms. They are set once, from what is known of
+Every model and every GPU has its own factor on each coefficient, near 1; every pair of the two and every data set has
+one on the whole. All priors are of logarithms. They are set once, from what is known of
 hardware and laboratories, not from the data that the law is tested on:
 
 - shared: how far the centre may be off on GPUs as a whole. What kernels reach is published within 10 to 15%, what a
@@ -29,8 +29,7 @@ MODEL: Final = np.array([0.08, 0.10, 0.06, 0.08, 0.10, 0.10, 0.25, 0.30])
 GPU: Final = np.array([0.12, 0.20, 0.20, 0.20, 0.20, 0.30, 0.20, 0.30])
 PAIR: Final = 0.03
 DATASET: Final = 0.04
-NANO: Final = 3.0  # a nano model has the work of no catalog model: its rows set the scale themselves
-CELL_COLUMNS: Final = ("model", "gpu", "precision", "cfg", "width", "height", "batch", "size")
+CELL_COLUMNS: Final = ("model", "gpu", "precision", "cfg", "width", "height", "batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +40,28 @@ class Members:
     gpu: Integers
     pair: Integers
     dataset: Integers
-    nano: Integers
 
 
 @dataclass(frozen=True)
 class Effects:
-    """The known groups. The vector: shared (8), models (8 each), GPUs (8 each), pairs, data sets, nano models."""
+    """The known groups. The vector: shared (8), models (8 each), GPUs (8 each), pairs, data sets."""
 
     models: tuple[str, ...] = ()
     gpus: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
-    nanos: tuple[str, ...] = ()
     std: Floats = field(init=False)  # (P,) prior spread
 
     def __post_init__(self) -> None:
         parts = [SHARED, *[MODEL] * len(self.models), *[GPU] * len(self.gpus)]
-        parts += [np.full(len(self.pairs), PAIR), np.full(len(self.datasets), DATASET), np.full(len(self.nanos), NANO)]
+        parts += [np.full(len(self.pairs), PAIR), np.full(len(self.datasets), DATASET)]
         object.__setattr__(self, "std", np.concatenate(parts))
 
     @classmethod
     def of(cls, *tables: Table) -> Self:
         """The groups that the rows of these tables belong to."""
-        keys = [_keys(table.take(table.groups("model", "gpu", "dataset", "size")[0])) for table in tables]
-        return cls(*(tuple(sorted({n for k in keys for n in k[name]} - {""})) for name in _GROUPS))
+        keys = [_keys(table.take(table.groups("model", "gpu", "dataset")[0])) for table in tables]
+        return cls(*(tuple(sorted({n for k in keys for n in k[name]})) for name in _GROUPS))
 
     def union(self, other: Effects) -> Effects:
         return Effects(*(tuple(sorted({*self.names[name], *other.names[name]})) for name in _GROUPS))
@@ -74,7 +71,7 @@ class Effects:
         return {name: getattr(self, f"{name}s") for name in _GROUPS}
 
     def members(self, table: Table) -> Members:
-        first, group = table.groups("model", "gpu", "dataset", "size")
+        first, group = table.groups("model", "gpu", "dataset")
         keys = _keys(table.take(first))
         return Members(*(_places(keys[name], self.names[name])[group] for name in _GROUPS))
 
@@ -121,7 +118,7 @@ class Effects:
         names = [f"shared:{c}" for c in COEFFICIENTS]
         names += [f"model:{m}:{c}" for m in self.models for c in COEFFICIENTS]
         names += [f"gpu:{g}:{c}" for g in self.gpus for c in COEFFICIENTS]
-        return names + [f"{kind}:{name}" for kind in ("pair", "dataset", "nano") for name in self.names[kind]]
+        return names + [f"{kind}:{name}" for kind in ("pair", "dataset") for name in self.names[kind]]
 
     def to_json(self) -> dict[str, list[str]]:
         return {name: list(values) for name, values in self.names.items()}
@@ -135,23 +132,20 @@ class Effects:
         return p[:N], p[N:a].reshape(-1, N), p[a:b].reshape(-1, N), p[b:]
 
     def _levels(self, members: Members) -> Iterable[tuple[Integers, int]]:
-        sizes = (len(self.pairs), len(self.datasets))
-        return (members.pair, 0), (members.dataset, sizes[0]), (members.nano, sum(sizes))
+        return (members.pair, 0), (members.dataset, len(self.pairs))
 
 
-_GROUPS: Final = ("model", "gpu", "pair", "dataset", "nano")
+_GROUPS: Final = ("model", "gpu", "pair", "dataset")
 
 
 def _keys(table: Table) -> dict[str, list[str]]:
     """Of every row the name of its group, empty for none."""
     models, gpus = table.model.tolist(), table.gpu.tolist()
-    nano = (table.size == "nano").tolist()
     return {
         "model": models,
         "gpu": gpus,
         "pair": [f"{m} on {g}" for m, g in zip(models, gpus, strict=True)],
         "dataset": [f"dataset {d}".strip() for d in table.dataset.tolist()],
-        "nano": [m if n else "" for m, n in zip(models, nano, strict=True)],
     }
 
 

@@ -25,6 +25,7 @@ NOISE: Final = 0.02  # prior of sigma, relative: what a repeat of a row differs 
 CELL: Final = 0.02  # prior of tau: what a cell of one model, precision, size and guidance differs by from its physics
 PRIOR_ROWS: Final = 8.0  # that the priors of sigma and tau count for
 _OUTLIER: Final = 3.0  # standard deviations from which a row's pull stays the same (Huber)
+_NORMAL_MEDIAN: Final = 0.6745  # of the absolute value of a standard normal number
 _ROUNDS: Final = 10
 _STEPS: Final = 40
 _TOLERANCE: Final = 1e-7
@@ -63,9 +64,17 @@ def solve(
         covariance = cho_solve(cho_factor(information), np.eye(len(p)))
         fitted = ((jacobian @ covariance) * jacobian).sum(axis=1)  # variance of eta
         sigma, tau = _spreads(residual, fitted, blup, robust * weight, cell, cells)
-        left = np.abs(residual - blup.mean[cell]) / np.sqrt(sigma**2 / weight + extra_variance)
-        robust = np.minimum(1.0, _OUTLIER / np.maximum(left, 1e-12))
+        robust = _robust(residual - blup.mean[cell], sigma, weight, extra_variance)
     return Posterior(p, covariance, sigma, tau, blup)
+
+
+def _robust(left: Floats, sigma: float, weight: Floats, extra_variance: Floats) -> Floats:
+    """Huber's weights. The scale is the smaller of sigma and what half of the rows stay within, which outliers, unlike
+    sigma, cannot move."""
+    scaled = np.abs(left) / np.sqrt(1 / weight + extra_variance / sigma**2)
+    typical = float(np.median(scaled)) / _NORMAL_MEDIAN if len(scaled) else sigma
+    scale = min(sigma, max(typical, NOISE / 2))
+    return np.minimum(1.0, _OUTLIER * scale / np.maximum(scaled, 1e-12))
 
 
 def information_of(jacobian: Floats, variance: Floats, tau: float, cell: Integers, cells: int) -> Floats:

@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.laws import hierarchy, physics
-from analysis.laws.base import Law, LeftOut, scope_of
+from analysis.laws.base import Law
 from analysis.laws.effects import CELL_COLUMNS, Effects
 from analysis.laws.hardware import SHARES
 from analysis.laws.hierarchy import Cells, Posterior
@@ -56,13 +57,7 @@ class WorkLaw(Law):
     # --- fitting
 
     def _fit(self, table: Table, energy_joules: Floats, weight: Floats | None) -> None:
-        table, kept, left_out = _known(table)
-        if left_out:
-            self.left_out_ = [*self.left_out_, *left_out]
-            self.n_, self.scope = len(table), scope_of(table)
-            self.data_sha256_ = table.digest(energy_joules[kept])
-        energy_joules = energy_joules[kept]
-        weight = np.ones(len(table)) if weight is None else weight[kept] / weight[kept].mean()
+        weight = np.ones(len(table)) if weight is None else weight / weight.mean()
         effects = Effects.of(table)
         start = self._start(effects)
         asked, members = demand(table), effects.members(table)
@@ -79,6 +74,21 @@ class WorkLaw(Law):
         self._cell_places = {key: place for place, key in enumerate(_cell_keys(table.take(first)))}
         self._slowness = self._fit_seconds(table, asked)
         self.params_, self.params_std_ = self._readings()
+
+    def _unknown(self, table: Table) -> dict[str, NDArray[np.bool_]]:
+        """Beside what every law leaves out: GPUs without figures, models without work, guidance that a model lacks."""
+        masks = super()._unknown(table)
+        for name in sorted(set(table.names("gpu")) - set(catalog.gpus())):
+            masks[f"gpu {name} is not in the catalog"] = table.gpu == name
+        for name in sorted(set(table.names("model")) & set(catalog.models())):
+            try:
+                work = tables.load(name)
+            except FarmError as error:
+                masks[f"model {name}: its work is not known ({error})"] = table.model == name
+                continue
+            if work.cfg == "none":
+                masks[f"model {name} has no classifier-free guidance"] = (table.model == name) & table.cfg
+        return masks
 
     def _start(self, effects: Effects) -> Floats:
         start = np.zeros(len(effects.std))
@@ -249,30 +259,6 @@ _READINGS: Final[Mapping[str, tuple[str, float]]] = {
     "launch": ("launch_microseconds", LAUNCH_SECONDS * 1e6),
     "host": ("host_seconds_per_megapixel", HOST_SECONDS),
 }
-
-
-def _known(table: Table) -> tuple[Table, Integers, LeftOut]:
-    """The rows that the law can place, their positions, and what was left out."""
-    reason = np.full(len(table), "", dtype=object)
-    for name in table.names("gpu"):
-        if name not in catalog.gpus():
-            reason[table.gpu == name] = f"gpu {name}: the catalog has no such GPU"
-    for name in table.names("model"):
-        rows = table.model == name
-        try:
-            work = tables.load(name)
-        except FarmError as error:
-            reason[rows] = f"model {name}: its work is not known ({error})"
-            continue
-        if work.cfg == "none":
-            reason[rows & table.cfg] = f"model {name}: has no classifier-free guidance"
-    left_out: LeftOut = []
-    for why in sorted(set(reason.tolist()) - {""}):
-        numbers = table.number[reason == why].tolist()
-        entry = {"what": "rows", "name": why.partition(":")[0], "why": why}
-        left_out.append({**entry, "count": len(numbers), "numbers": numbers})
-    kept = np.flatnonzero(reason == "")
-    return table.take(kept), kept, left_out
 
 
 def _cell_keys(table: Table) -> list[str]:
