@@ -91,7 +91,6 @@ def _laws(rows: Table) -> Iterable[str]:
             yield f"Not fitted: {refusal}."
             continue
         yield _coefficients(fitted.params_, fitted.params_std_)
-        scatter = float(np.std(np.log(outcome.measured_joules / outcome.predicted_joules)) * 100)
         numbers = [["fit", str(fitted.n_), *_numbers(outcome)]]
         if fitted.n_ >= 2 * validation.FOLDS:
             try:
@@ -99,7 +98,7 @@ def _laws(rows: Table) -> Iterable[str]:
                 numbers.append([f"{validation.FOLDS} folds", str(len(folds.table)), *_numbers(folds)])
             except RequestError as refusal:
                 yield f"No folds: {refusal}."
-        yield f"Rows scatter by {scatter:.2g}% about the law (standard deviation of ln E)."
+        yield f"Rows scatter by {outcome.scatter_percent:.2g}% about the law (standard deviation of ln E)."
         yield _grid(["", "rows", "R² (ln E)", "mean error", "Spearman", "Pearson"], numbers)
         yield from (f"Left out: {e['count']} {e['what']}, {e['name']}: {e['why']}." for e in fitted.left_out_)
 

@@ -44,6 +44,11 @@ class Validation:
     high_joules: Floats
     level: float
 
+    @property
+    def scatter_percent(self) -> float:
+        """Standard deviation of ln E about the law."""
+        return float(np.std(np.log(self.measured_joules / self.predicted_joules)) * 100)
+
     def summary(self) -> dict[str, Any]:
         """What `farm law validate --json` prints."""
         return {

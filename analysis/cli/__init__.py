@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.cli.law import law
+from analysis.cli.plan import plan
 from analysis.cli.predict import predict
 
-__all__ = ["law", "predict"]
+__all__ = ["law", "plan", "predict"]

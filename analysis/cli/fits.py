@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.cli.rows import known_rows, opened
+from analysis.cli.rows import fit_rows, opened
 
 if TYPE_CHECKING:
     from analysis.laws.base import Law
@@ -21,24 +21,17 @@ class Fitted:
 
 
 def fitted_law(name: str, data: str | None, where: Sequence[str], db: str | None) -> Fitted:
-    """A law fitted to the rows of the options; measured rows only, unless ``--where origin=...`` says otherwise."""
+    """A law fitted to :func:`analysis.cli.rows.fit_rows`."""
     from analysis import laws
 
     kind = laws.get(name)
-    known = known_rows(data, where, db)
-    table = known.table
-    if data is None and not any(pair.startswith("origin") for pair in where):
-        table = table.where(origin="measured")
-        if not len(table):
-            from analysis.prediction import SHIPPED_WORDS, paper_rows
-
-            return Fitted(kind().fit(paper_rows()), SHIPPED_WORDS, None)
+    known = fit_rows(data, where, db)
     if known.stored:
-        rows = kind().usable(table)
+        rows = kind().usable(known.table)
         stored = find_fit(db, name, rows.table.digest(rows.energy_joules))
         if stored is not None:
             return Fitted(stored[1], known.source, stored[0])
-    return Fitted(kind().fit(table), known.source, None)
+    return Fitted(kind().fit(known.table), known.source, None)
 
 
 def find_fit(db: str | None, name: str, data_sha256: str) -> tuple[int, Law] | None:

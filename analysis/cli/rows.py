@@ -44,11 +44,22 @@ def known_rows(data: str | None, where: Sequence[str], db: str | None) -> Known:
     return Known(picked, known.source, known.stored)
 
 
+def fit_rows(data: str | None, where: Sequence[str], db: str | None) -> Known:
+    """Rows for a fit that nobody asked for by name: of the farm's own only measured ones, unless ``--where origin=...``
+    says otherwise, and those that ship where there are none."""
+    from analysis.prediction import SHIPPED_WORDS, paper_rows
+
+    known = known_rows(data, where, db)
+    if data is not None or any(pair.startswith("origin") for pair in where):
+        return known
+    measured = known.table.where(origin="measured")
+    return Known(measured, known.source, known.stored) if len(measured) else Known(paper_rows(), SHIPPED_WORDS, False)
+
+
 def farm_rows(db: str | None) -> Table:
     """Every row that the farm's database holds: its own measurements and imported data sets. Writes nothing."""
-    from farm.results import Results
-
     from analysis.table import Table
+    from farm.results import Results
 
     with opened(db) as store:
         return Table.from_rows(Results(store).rows())

@@ -21,7 +21,7 @@ from scipy import stats
 
 from analysis.laws.base import Law, LeftOut, Params, merged_scope, refuse_mixed_origin, scope_of
 from analysis.laws.leastsquares import INTERCEPT, Design, Factor, Solution, solve
-from analysis.table import Floats, Table
+from analysis.table import Floats, Integers, Table
 from analysis.work import paper as printed
 from analysis.work import tables
 from farm.domain import Configuration
@@ -157,16 +157,21 @@ class PaperLaw(Law):
 def gflops(table: Table) -> Floats:
     """N T FLOPs_denoise in GFLOPs, one pass, (n,): by the paper's formulas, or exact for a model it does not have."""
     first, group = table.groups("model", "width", "height")
-    cells = table.take(first).configurations()
-    of_step = np.array([denoise_flops(cell.model, cell.width, cell.height) for cell in cells], dtype=np.float64) / GIGA
+    cells = table.take(first)
+    of_step = np.zeros(len(cells))
+    for model in cells.names("model"):
+        mask = cells.model == model
+        of_step[mask] = denoise_flops(model, cells.width[mask], cells.height[mask]) / GIGA
     return np.asarray(of_step[group] * table.steps * table.prompts)
 
 
-def denoise_flops(model: str, width: int, height: int) -> float:
-    """One step, one pass, one image: as printed, or exact for a model that the paper does not have."""
+def denoise_flops(model: str, width: Integers, height: Integers) -> Floats:
+    """One step, one pass, one image, (n,): as printed, or exact for a model that the paper does not have."""
     if model in printed.MODELS:
-        return printed.denoise_flops(model, width, height)
-    return tables.load(model).totals("denoise", width, height).flops
+        sizes = zip(width.tolist(), height.tolist(), strict=True)
+        return np.array([printed.denoise_flops(model, w, h) for w, h in sizes], dtype=np.float64)
+    groups = tables.load(model).groups("denoise", "fp16", True)
+    return np.asarray(groups.evaluate(width, height)["flops"].sum(axis=1))
 
 
 def _design(table: Table) -> Design:
