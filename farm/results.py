@@ -6,6 +6,7 @@ import csv
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -41,11 +42,11 @@ class Results:
         """Rows of a data set (``farm`` for its own measurements), or of all; spoiled ones too."""
         with self.store.read() as db:
             if dataset in (None, OWN):
-                for found in sql.own(db, model=model, gpu=gpu):
-                    yield _own_row(found)
+                with closing(sql.own(db, model=model, gpu=gpu)) as found:
+                    yield from map(_own_row, found)
             if dataset != OWN:
-                for found in sql.imported(db, dataset=dataset, model=model, gpu=gpu):
-                    yield _imported_row(found["document"])
+                with closing(sql.imported(db, dataset=dataset, model=model, gpu=gpu)) as found:
+                    yield from map(_imported_row, found)
 
     def datasets(self) -> dict[str, int]:
         """Rows of each imported data set."""
@@ -84,7 +85,8 @@ def read_table(path: Path) -> list[Row]:
         return read_csv(path)
     pyarrow, parquet = _pyarrow()
     try:
-        table = parquet.read_table(path)
+        with path.open("rb") as file:
+            table = parquet.read_table(file)
     except OSError as error:
         reason = error.strerror or str(error).splitlines()[0]
         raise RequestError("table", str(path), f"a readable Parquet file ({reason})") from None
@@ -182,7 +184,8 @@ def _own_row(found: Mapping[str, Any]) -> Row:
     )
 
 
-def _imported_row(document: Mapping[str, Any]) -> Row:
+def _imported_row(found: Mapping[str, Any]) -> Row:
+    document = found["document"]
     return replace(parse_row({**document, "extra": None}), extra=document["extra"])
 
 

@@ -65,8 +65,12 @@ class Store:
                 store, create = cls("sqlite://"), True
             elif create:
                 _prepare_folder(path, settings)
-        with store._plain_words():
-            schema.ensure(store.engine, store.name, create=create)
+        try:
+            with store._plain_words():
+                schema.ensure(store.engine, store.name, create=create)
+        except BaseException:
+            store.close()
+            raise
         return store
 
     @property
@@ -118,7 +122,7 @@ def _parse(url: str) -> URL:
         parsed = make_url(url)
         if parsed.get_backend_name() in ("postgres", "postgresql"):
             return parsed.set(drivername="postgresql+psycopg")
-        if parsed.get_backend_name() == "sqlite":
+        if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
             return parsed
     except (ArgumentError, NoSuchModuleError, ValueError):
         raise RequestError("database URL", url.split("@")[-1], URL_REMEDY) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
@@ -16,7 +16,7 @@ FETCH = 1000  # rows held at once
 
 def own(
     db: Connection, *, model: str | None = None, gpu: str | None = None, newest: int | None = None
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any]]:
     """Accepted measurements: ``document`` and where it came from. In the order of their jobs, or the newest first."""
     query = select(t.measurement.c.document, t.measurement.c.job_id, t.measurement.c.attempt, t.measurement.c.worker)
     if model is not None or gpu is not None:
@@ -31,7 +31,7 @@ def own(
 
 def imported(
     db: Connection, *, dataset: str | None = None, model: str | None = None, gpu: str | None = None
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any]]:
     """Rows of one data set or all, in the order in which they were imported."""
     query = _where(select(t.dataset_row.c.document), t.dataset_row, model, gpu).order_by(t.dataset_row.c.id)
     if dataset is not None:
@@ -70,6 +70,7 @@ def _where(query: Select[Any], table: Any, model: str | None, gpu: str | None) -
     return query
 
 
-def _stream(db: Connection, query: Select[Any]) -> Iterator[dict[str, Any]]:
-    for row in db.execute(query, execution_options={"yield_per": FETCH}).mappings():
-        yield dict(row)
+def _stream(db: Connection, query: Select[Any]) -> Generator[dict[str, Any]]:
+    with db.execute(query, execution_options={"yield_per": FETCH}) as result:
+        for row in result.mappings():
+            yield dict(row)

@@ -23,26 +23,33 @@ _numbers = count(1)
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Callable[[], str]]:
+def postgres() -> Iterator[Callable[..., str]]:
     """URLs of new databases with tables, on one real server."""
     server = EmbeddedPostgres()
     url = server.start()
     admin = create_engine(url, isolation_level="AUTOCOMMIT")
+
+    def fresh(template: str = "migrated") -> str:
+        name = f"ledger{next(_numbers)}"
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        return f"{url.rpartition('/')[0]}/{name}"
+
     try:
         with admin.connect() as connection:
             connection.execute(text("CREATE DATABASE migrated"))
         _migrate(f"{url.rpartition('/')[0]}/migrated")
 
-        def fresh() -> str:
-            name = f"ledger{next(_numbers)}"
-            with admin.connect() as connection:
-                connection.execute(text(f"CREATE DATABASE {name} TEMPLATE migrated"))
-            return f"{url.rpartition('/')[0]}/{name}"
-
         yield fresh
     finally:
         admin.dispose()
         server.remove()
+
+
+@pytest.fixture
+def postgres_url(postgres: Callable[..., str]) -> str:
+    """A new database without tables."""
+    return postgres("template1")
 
 
 @pytest.fixture(scope="session")
