@@ -62,7 +62,6 @@ def jobs(settings):
 def submit(farm, tmp_path):
     def call(count):
         spec = tmp_path / "spec.yaml"
-        steps = list(range(1, count + 1))
         spec.write_text(SPEC.format(steps=list(range(1, count + 1))))
         assert farm("sweep", "submit", spec).code == 0
 
