@@ -93,8 +93,8 @@ class WorkLaw(Law):
     def _start(self, effects: Effects) -> Floats:
         start = np.zeros(len(effects.std))
         if self.warm_start and hasattr(self, "_posterior"):
-            known = dict(zip(self._effects.labels(), self._posterior.p.tolist(), strict=True))
-            start[:] = [known.get(label, 0.0) for label in effects.labels()]
+            known = dict(zip(self._effects.labels, self._posterior.p.tolist(), strict=True))
+            start[:] = [known.get(label, 0.0) for label in effects.labels]
         return start
 
     def _fit_seconds(self, table: Table, asked: Demand) -> float:
@@ -167,7 +167,7 @@ class WorkLaw(Law):
             shared = np.einsum("np,pq,nq->n", x, post.covariance, x, optimize=True)
             unseen = self._effects.strange_variance(slope, members)
             variance[part] = (1 - settled) ** 2 * shared + left + unseen + post.sigma**2
-            strange[part] = (members.model < 0) | (members.gpu < 0)
+            strange[part] = (members["model"] < 0) | (members["gpu"] < 0)
         degrees = np.where(strange, STRANGE_DEGREES, KNOWN_DEGREES)
         half = stats.t.ppf((1 + level) / 2, degrees) * np.sqrt(variance)
         return energy_joules * np.exp(-half), energy_joules * np.exp(half)
@@ -180,11 +180,11 @@ class WorkLaw(Law):
         self._require_fit()
         table = Table.of(X)
         effects, post = self._effects.union(Effects.of(table)), self._posterior
-        known = {label: place for place, label in enumerate(self._effects.labels())}
-        labels = effects.labels()
-        old = np.array([place for place, label in enumerate(labels) if label in known])
+        known = {label: place for place, label in enumerate(self._effects.labels)}
+        old = [place for place, label in enumerate(effects.labels) if label in known]
+        theirs = [known[effects.labels[place]] for place in old]
         covariance = np.diag(effects.std**2)
-        covariance[np.ix_(old, old)] = post.covariance[np.ix_(*[[known[labels[i]] for i in old]] * 2)]
+        covariance[np.ix_(old, old)] = post.covariance[np.ix_(theirs, theirs)]
         x = effects.jacobian(self._respond(table, demand(table)).slope, effects.members(table))
         place = self._places(table)
         settled = np.where(place >= 0, _at(post.cells.known, place), 0.0)
@@ -212,11 +212,9 @@ class WorkLaw(Law):
             label, centre = _READINGS[name]
             params[label] = float(centre * np.exp(post.p[i]))
             std[label] = float(params[label] * spread[i])
-        for place, label in enumerate(effects.labels()):
-            kind, _, rest = label.partition(":")
+        for place, (kind, name, coefficient) in enumerate(effects.labels):
             if kind == "shared":
                 continue
-            name, _, coefficient = rest.rpartition(":") if kind in ("model", "gpu") else (rest, "", "")
             column = f"factor_{kind}_{coefficient}".rstrip("_")
             value = float(np.exp(post.p[place]))
             params.setdefault(column, {})[name] = value
