@@ -28,6 +28,7 @@ from farm.supervisor import BrokerService, ProcessService, Service, Supervisor
 logger = logging.getLogger(__name__)
 
 FARM: Final = (sys.executable, "-m", "farm")
+CPU: Final = [("cpu", ["--gpu", "cpu"])]  # name and arguments of a worker for the processor
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Plan:
 
     simulate: Sequence[str] | None = None  # GPU types, one simulated device each; None: the devices of this host
     speed: float | None = None  # simulated seconds a second; None: unlimited
+    cpu: bool = False  # a worker for the processor alone, whatever GPUs there are
     web: bool = False
 
 
@@ -48,7 +50,7 @@ def run(
     """
     with _only_one(settings) as lock:
         _check_before(settings)
-        devices = _simulated(plan) if plan.simulate is not None else _found()
+        devices = _simulated(plan) if plan.simulate is not None else CPU if plan.cpu else _found()
         services = _services(settings, plan, devices)
         supervisor = Supervisor(services)
         supervisor.start()
@@ -210,4 +212,4 @@ def _found() -> list[tuple[str, list[str]]]:
             continue
         gpu = device.types[0]
         found.append((f"{gpu}-{number}", ["--gpu", gpu, "--device", str(number)]))
-    return found or [("cpu", ["--gpu", "cpu"])]
+    return found or CPU

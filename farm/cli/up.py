@@ -25,14 +25,25 @@ STOP_SECONDS: Final = 30.0  # for a worker to hand its job back
 @click.option(
     "--speed", type=click.FloatRange(min=0, min_open=True), help="Simulated seconds a second (default: unlimited)."
 )
+@click.option("--cpu", is_flag=True, help="One worker, for the processor, whatever GPUs there are.")
 @click.option("--web", is_flag=True, help="Serve the live page too.")
 @click.option("--detach", is_flag=True, help="Return when the farm runs; end it with `farm down`.")
 @db_option
 @broker_option
-def up(simulate: str | None, speed: float | None, web: bool, detach: bool, db: str | None, broker: str | None) -> None:
+def up(
+    simulate: str | None,
+    speed: float | None,
+    cpu: bool,
+    web: bool,
+    detach: bool,
+    db: str | None,
+    broker: str | None,
+) -> None:
     """Run a whole farm on this machine: broker, coordinator, and a worker for every device."""
     if speed is not None and simulate is None:
         raise RequestError("--speed", speed, "goes with --simulate")
+    if cpu and simulate is not None:
+        raise RequestError("--cpu", "on", "goes without --simulate")
     types = _types(simulate) if simulate is not None else None
     settings = load(database_url=db, broker_url=broker)
     settings.prepare_home()
@@ -44,9 +55,10 @@ def up(simulate: str | None, speed: float | None, web: bool, detach: bool, db: s
     if detach:
         arguments = [*(["--simulate", simulate] if simulate is not None else [])]
         arguments += [*(["--speed", str(speed)] if speed is not None else []), *(["--web"] if web else [])]
+        arguments += ["--cpu"] if cpu else []
         click.echo(embedded_farm.detach(settings, arguments, timeout_seconds=START_SECONDS), err=True)
         return
-    plan = embedded_farm.Plan(simulate=types, speed=speed, web=web)
+    plan = embedded_farm.Plan(simulate=types, speed=speed, web=web, cpu=cpu)
     stop = threading.Event()
     again = threading.Event()  # a second signal: at once
 

@@ -1,0 +1,81 @@
+"""The page, the same as JSON, and Prometheus metrics, from SQL at every request; nothing can be changed through it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+
+from farm import results, sweeps
+from farm.domain.errors import FarmError
+from farm.jobs import Jobs, WorkerInfo
+from farm.settings import Settings
+from farm.store import Store
+from farm.version import __version__
+
+REFRESH_SECONDS = 5
+NEWEST = 50  # measurements on the page
+
+
+def create_app(store: Store, settings: Settings) -> FastAPI:
+    """The ASGI application over one store."""
+    app = FastAPI(title="joulefarm", version=__version__, docs_url=None, redoc_url=None)
+    page = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=select_autoescape(["html", "j2"])
+    ).get_template("index.html.j2")
+    jobs = Jobs(store, settings)
+
+    @app.exception_handler(FarmError)
+    def away(_request: Any, error: FarmError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, status_code=503)
+
+    @app.get("/", response_class=HTMLResponse)
+    def index() -> str:
+        return page.render(refresh=REFRESH_SECONDS, version=__version__, **_known(store, jobs))
+
+    @app.get("/api/status")
+    def status() -> dict[str, Any]:
+        known = _known(store, jobs)
+        return {**known, "workers": [_worker(w) for w in known["workers"]]}
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, Any]:
+        return {"ok": True, "open_jobs": jobs.open_jobs()}
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(generate_latest(_metrics(store, jobs)), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+def _known(store: Store, jobs: Jobs) -> dict[str, Any]:
+    return {
+        "status": sweeps.status(store, None),
+        "sweeps": sweeps.listing(store),
+        "workers": jobs.workers(),
+        "measurements": results.newest(store, NEWEST),
+    }
+
+
+def _worker(info: WorkerInfo) -> dict[str, Any]:
+    return {name: getattr(info, name) for name in WorkerInfo.__dataclass_fields__}
+
+
+def _metrics(store: Store, jobs: Jobs) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    by_state = Gauge("joulefarm_jobs", "Jobs by GPU type and state", ["gpu", "state"], registry=registry)
+    for gpu, counts in sweeps.status(store, None)["by_gpu"].items():
+        for state, count in counts.items():
+            by_state.labels(gpu, state).set(count)
+    silent = Gauge("joulefarm_worker_silent_seconds", "Since a worker was last heard of", ["worker"], registry=registry)
+    spool = Gauge("joulefarm_worker_spool_waiting", "Results not yet in SQL", ["worker"], registry=registry)
+    for worker in jobs.workers():
+        silent.labels(worker.name).set(worker.silent_seconds)
+        spool.labels(worker.name).set(worker.spool_waiting)
+    Gauge("joulefarm_measurements", "Measurements and imported rows", registry=registry).set(jobs.result_count())
+    return registry
