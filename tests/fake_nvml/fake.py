@@ -16,6 +16,7 @@ plays one fake at a time; children given its environment share its clock, trace 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import math
 import os
 import signal
@@ -90,7 +91,7 @@ class Device:
     """One board and its sensors. Seconds, watts, joules, bytes, degrees Celsius."""
 
     name: str = "NVIDIA A100-SXM4-80GB"
-    uuid: str = ""  # default: made from the index
+    uuid: str = ""  # default: one of its own
     bus_id: str = ""
     serial: str = ""
     hidden: bool = False  # there, but not visible here, as in a container or under Slurm
@@ -127,10 +128,11 @@ class Device:
     power_phase: float = 0.0
     average_window: float = 1.0
 
-    def lines(self, index: int) -> Iterable[str]:
-        """This device in the configuration file of libnvidia-ml.c."""
+    def lines(self, index: int, mark: str) -> Iterable[str]:
+        """This device in the configuration file of libnvidia-ml.c. ``mark``: eight hex digits, unlike any other fake's,
+        as devices are locked by UUID across the host."""
         values = asdict(self)
-        values["uuid"] = self.uuid or f"GPU-{index:08x}-fa4e-4fa4-8fa4-{0xFA4E0000 + index:012x}"
+        values["uuid"] = self.uuid or f"GPU-{mark}-fa4e-4fa4-8fa4-{0xFA4E0000 + index:012x}"
         values["bus_id"] = self.bus_id or f"00000000:{index + 1:02X}:00.0"
         values["serial"] = self.serial or f"165022{index:07d}"
         values["architecture"] = ARCHITECTURES[self.architecture]
@@ -262,11 +264,12 @@ def load(
     ``clock`` is virtual (time passes when somebody sleeps) or real. ``errors`` maps NVML functions, with or without
     their version suffix, to the code they answer (Code). Every call takes ``call_seconds``.
     """
+    mark = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
     stage, config = folder / "fake_nvml.stage", folder / "fake_nvml.conf"
     lines = [f"stage {stage}", f"driver {driver}", f"call_seconds {call_seconds}", f"noise_step {noise_step}"]
     lines += [f"error {function} {int(code)}" for function, code in (errors or {}).items()]
     for index, device in enumerate(devices or (Device(),)):
-        lines += device.lines(index)
+        lines += device.lines(index, mark)
     folder.mkdir(parents=True, exist_ok=True)
     stage.unlink(missing_ok=True)
     with stage.open("wb") as file:
