@@ -98,7 +98,7 @@ class _FarmToml(PydanticBaseSettingsSource):
         path = default_home() / "farm.toml"
         try:
             data = tomllib.loads(path.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # the home itself is checked where it is needed
             return {}
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise RequestError("farm.toml", str(path), f"readable TOML ({error})") from None
