@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from farm.domain import PHASES, Configuration, Measurement, PhaseEnergy
 from workers.meters.base import IDLE, PAD, Energy, Meter, Recording, Span
+from workers.meters.samples import encode_samples
 from workers.statistics import mean_and_error, relative_halfwidth
 from workers.workload import BatchResult, Workload
 
@@ -68,6 +69,10 @@ class Measured:
     measurement: Measurement
     recording: Recording
     spans: tuple[Span, ...]
+
+    def samples(self) -> bytes:
+        """The log and its spans, compact; ``workers.meters.samples.decode_samples`` reads them."""
+        return encode_samples(self.recording, self.spans)
 
 
 @dataclass(slots=True)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Protocol
 
 from farm.domain import Configuration, Job, Measurement
@@ -108,7 +105,7 @@ class Workbench:
         return True
 
     def measure(self, job: Job, prompts: Sequence[str]) -> tuple[Measurement, bytes]:
-        """Measure a job that ``prepare`` was called for; returns the meter's raw log too, as compressed JSON.
+        """Measure a job that ``prepare`` was called for; returns the meter's raw log too (``workers.meters.samples``).
 
         Raises AttemptError.
         """
@@ -125,8 +122,7 @@ class Workbench:
             cold_idle_watts=self._cold_idle_watts,
             environment=self._identity.environment,
         )
-        log = {**asdict(found.recording), "spans": [asdict(span) for span in found.spans]}
-        return found.measurement, gzip.compress(json.dumps(log, default=str).encode(), compresslevel=3)
+        return found.measurement, found.samples()
 
     def unload(self) -> None:
         """Let go of the pipeline and its memory."""

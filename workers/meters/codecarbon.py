@@ -7,6 +7,8 @@ takes Quebec where it finds none. Its pitfalls end in a MeterError here: where i
 from __future__ import annotations
 
 import logging
+import math
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -17,7 +19,7 @@ import numpy as np
 from farm.domain.units import JOULES_PER_KWH
 from workers.clock import Clock, SystemClock
 from workers.meters.attribution import Levels, attribute
-from workers.meters.base import Device, Energy, MeterError, Recording, Span
+from workers.meters.base import IDLE, OTHER, PAD, Device, Energy, MeterError, Recording, Span
 from workers.meters.energies import energy_of, unknown
 
 COUNTRY: Final = "FRA"  # stated, not looked up
@@ -80,6 +82,7 @@ class _CodeCarbonMeter:
     name = "codecarbon"
     flags: tuple[str, ...] = ()
     shortest_seconds = 2.0  # below it the steps of what CodeCarbon reads are a visible part
+    stale_seconds = 0.0  # how old what it reads may be
 
     def __init__(self, device: Device, tracker: _Tracker) -> None:
         self.clock: Clock = SystemClock()
@@ -113,9 +116,14 @@ class _CodeCarbonMeter:
         if len(readings) < 2:
             return unknown(spans, flags=self.flags)
         asked, answered = readings[:, 0], readings[:, 1]
-        levels = Levels(times=(asked + answered) / 2, joules=readings[:, 2], time_std=(answered - asked) / 12**0.5)
+        levels = Levels(
+            times=(asked + answered) / 2,
+            joules=readings[:, 2],
+            time_std=(answered - asked + self.stale_seconds) / math.sqrt(12),
+            unseen=math.sqrt(2) * self.stale_seconds,  # at each end, energy of up to so long falls outside the window
+        )
         found = attribute(levels, spans)
-        work = sum(s.end - s.start for s in spans if s.label not in ("idle", "pad", "other"))
+        work = sum(s.end - s.start for s in spans if s.label not in (IDLE, PAD, OTHER))
         if found is not None and work < self.shortest_seconds:
             return unknown(
                 spans,
@@ -155,6 +163,48 @@ class CodeCarbonCpuMeter(_CodeCarbonMeter):
         tracker = _Tracker("cpu_energy", tracking_mode="process", force_mode_cpu_load=True, gpu_ids=[])
         model = str(tracker.detected.get("cpu_model") or "CPU")
         super().__init__(Device(index=None, name=model, uuid=None), tracker)
+
+
+class CodeCarbonGpuMeter(_CodeCarbonMeter):
+    """The paper's meter: a GPU by CodeCarbon's offline tracker, one sample a second.
+
+    Inside, CodeCarbon takes differences of the same NVML counter that ``NvmlMeter`` reads, at whatever point between
+    two ticks a task happens to begin or end; up to a tick of work is missed at each end, which is in the uncertainty.
+    """
+
+    stale_seconds = 0.1
+
+    def __init__(self, device: int | str = 0) -> None:
+        from workers.meters.nvml_api import NvmlDevice
+
+        if shutil.which("nvidia-smi") is None:
+            raise MeterError(
+                "CodeCarbon finds no GPU, and says 0 J, without nvidia-smi on PATH: add its folder to PATH"
+            )
+        nvml = NvmlDevice(device)
+        identity = nvml.identity
+        nvml.close()
+        # By its index: of a UUID, CodeCarbon 3.3 strips the G of "GPU-", finds no such device and says 0 J.
+        tracker = _Tracker("gpu_energy", tracking_mode="machine", gpu_ids=[identity.index or 0])
+        super().__init__(identity, tracker)
+        if not tracker.detected.get("gpu_count"):
+            self.close()
+            raise MeterError(f"CodeCarbon {_version()} does not find {identity.name}, which NVML does")
+        self._read()
+        self.clock.sleep(SAMPLE_SECONDS)
+        self._read()
+        if not self._readings[-1][2] > 0:
+            self.close()
+            raise MeterError(
+                f"CodeCarbon {_version()} reads 0 J from {identity.name} in {SAMPLE_SECONDS:g} s: use the NVML meter"
+            )
+
+    def energy(self, spans: Sequence[Span]) -> Energy:
+        if len(self._readings) > 1 and self._readings[-1][2] <= self._readings[0][2]:
+            raise MeterError(
+                f"CodeCarbon {_version()} read no energy in all: the device was lost, or its counter stopped"
+            )
+        return super().energy(spans)
 
 
 def _version() -> str:

@@ -1,0 +1,74 @@
+"""The raw log of an attempt, kept compactly, so that a better method can be applied to it later.
+
+A zlib stream of one JSON line (probe, events, telemetry, spans, lengths) and the columns of the counter and the power
+log as differences of whole numbers: microseconds, millijoules, milliwatts, which is what NVML and the clock resolve.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import numpy as np
+
+from workers.meters.base import Recording, Span
+
+VERSION: Final = 1
+MICRO: Final = 1e-6
+MILLI: Final = 1e-3
+# Column by column: the unit that one step of the stored whole numbers stands for.
+COUNTER_UNITS: Final = (MICRO, MICRO, MILLI)
+POWER_UNITS: Final = (MICRO, MILLI)
+
+
+def encode_samples(recording: Recording, spans: Sequence[Span] = ()) -> bytes:
+    """A recording and its spans as bytes, some five to ten for each reading."""
+    header = {
+        "version": VERSION,
+        "counter": len(recording.counter),
+        "power": len(recording.power),
+        "probe": dict(recording.probe),
+        "events": [dict(e) for e in recording.events],
+        "telemetry": [dict(t) for t in recording.telemetry],
+        "spans": [asdict(s) for s in spans],
+    }
+    columns = _columns(recording.counter, COUNTER_UNITS) + _columns(recording.power, POWER_UNITS)
+    return zlib.compress(json.dumps(header, default=str).encode() + b"\n" + columns, level=6)
+
+
+def decode_samples(data: bytes) -> tuple[Recording, tuple[Span, ...]]:
+    """What ``encode_samples`` was given. Raises ValueError for anything else."""
+    try:
+        line, columns = zlib.decompress(data).split(b"\n", 1)
+        header: dict[str, Any] = json.loads(line)
+        if header["version"] != VERSION:
+            raise ValueError(f"samples of version {header['version']}, not {VERSION}")
+    except (zlib.error, json.JSONDecodeError, UnicodeDecodeError, KeyError) as error:
+        raise ValueError(f"no samples: {error}") from error
+    split = 8 * header["counter"] * len(COUNTER_UNITS)
+    recording = Recording(
+        counter=_rows(columns[:split], COUNTER_UNITS),
+        power=_rows(columns[split:], POWER_UNITS),
+        telemetry=tuple(header["telemetry"]),
+        probe=header["probe"],
+        events=tuple(header["events"]),
+    )
+    return recording, tuple(Span(**span) for span in header["spans"])
+
+
+def _columns(rows: Sequence[tuple[float, ...]], units: Sequence[float]) -> bytes:
+    if not rows:
+        return b""
+    parts = []
+    for column, unit in zip(zip(*rows, strict=True), units, strict=True):
+        whole = np.round(np.array(column) / unit).astype("<i8")
+        parts.append(np.diff(whole, prepend=0).astype("<i8").tobytes())
+    return b"".join(parts)
+
+
+def _rows(data: bytes, units: Sequence[float]) -> tuple[tuple[Any, ...], ...]:
+    columns = np.frombuffer(data, dtype="<i8").reshape(len(units), -1)
+    return tuple(zip(*((np.cumsum(c) * unit).tolist() for c, unit in zip(columns, units, strict=True)), strict=True))
