@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.work import ondemand
-from analysis.work.trace.pipeline import from_catalog
+from analysis.work.trace.pipeline import check_side, from_catalog
 from farm import catalog
 from farm.domain.errors import RequestError
 from farm.settings import default_home
@@ -80,7 +80,8 @@ class ModelWork:
 
     name: str
     cfg: str
-    multiple: int
+    multiple: int  # width and height are multiples of it
+    largest: int | None  # pixels of a side
     digest: str  # of the configurations that were traced
     phases: Mapping[tuple[str, str, bool], Groups]  # (phase, precision, batch of one) -> groups
 
@@ -114,9 +115,7 @@ class ModelWork:
         )
 
     def check_resolution(self, width: int, height: int) -> None:
-        for axis, value in (("width", width), ("height", height)):
-            if value % self.multiple:
-                raise RequestError(axis, value, f"{self.name} takes multiples of {self.multiple}")
+        check_side(self.name, self.multiple, self.largest, width, height)
 
 
 def load(name: str) -> ModelWork:
@@ -152,7 +151,7 @@ def parse(data: Mapping[str, Any]) -> ModelWork:
             rows = by_precision[entry] if isinstance(entry, str) else entry
             for regime in ("one", "many"):
                 phases[phase, precision, regime == "one"] = _groups(rows[regime], precision)
-    return ModelWork(data["model"], data["cfg"], int(data["multiple"]), data["digest"], phases)
+    return ModelWork(data["model"], data["cfg"], data["multiple"], data["largest"], data["digest"], phases)
 
 
 @lru_cache(maxsize=64)

@@ -29,12 +29,17 @@ def build(component: Component, precision: str) -> torch.nn.Module:
             module: torch.nn.Module = _instantiate(cls, component)
     except Exception as error:
         raise RequestError(
-            f"{component.name} config", component.cls, f"a configuration that the class takes ({error})"
+            f"{component.name} config", component.cls, f"a configuration that the class takes ({summary(error)})"
         ) from error
     _cast_stored_buffers(module, DTYPES[precision])
     if precision == "fp16":
         _keep_in_fp32(module, getattr(cls, "_keep_in_fp32_modules", None) or ())
     return module.eval()  # weights keep requires_grad, as from_pretrained leaves them: matmul chooses its kernel by it
+
+
+def summary(error: Exception) -> str:
+    """The first line of an error of torch or a model's code."""
+    return f"{type(error).__name__}: {error}".split("\n")[0][:200]
 
 
 def parameters(module: torch.nn.Module) -> int:

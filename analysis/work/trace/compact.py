@@ -27,7 +27,9 @@ Size = tuple[int, int]  # width, height in pixels
 History = tuple[Op, ...]  # one operation through all traces
 Terms = tuple[Fraction, ...]  # u0, u1, v0, v1, v2 of analysis.work.tables
 
-BASE: Final[tuple[Size, ...]] = ((256, 256), (512, 768), (1024, 1024))  # what the polynomials pass through
+# What the polynomials pass through: multiples of 128, so that all levels of a U-Net divide; not 1024 x 1024, where some
+# models use a stored position table that they compute elsewhere.
+BASE: Final[tuple[Size, ...]] = ((256, 256), (512, 768), (1024, 896))
 PRECISIONS: Final = ("fp16", "bf16", "fp32")
 _LEVELS: Final = 5  # scales tried: the pipeline's multiple and its doublings
 
@@ -35,21 +37,28 @@ _LEVELS: Final = 5  # scales tried: the pipeline's multiple and its doublings
 def tabulate(pipeline: Pipeline) -> dict[str, Any]:
     """The table of a pipeline as a JSON document."""
     phases: dict[str, dict[str, Any]] = {phase: {} for phase in PHASES}
-    for precision in PRECISIONS:
-        tracer = Tracer(pipeline, precision)
-        for phase in PHASES:
-            rows = {"one": _single(tracer, phase), "many": _several(tracer, phase)}
-            same = next((p for p, known in phases[phase].items() if known == rows), None)
-            phases[phase][precision] = same or rows
+    tracers = {precision: Tracer(pipeline, precision) for precision in PRECISIONS}
+    for phase in PHASES:
+        for precision, tracer in tracers.items():
+            if precision == "bf16" and _alike(tracers["fp16"], tracer, phase):
+                phases[phase][precision] = "fp16"
+            else:
+                phases[phase][precision] = {"one": _single(tracer, phase), "many": _several(tracer, phase)}
     return {
         "format": FORMAT,
         "model": pipeline.name,
         "cfg": pipeline.convention.cfg,
         "multiple": pipeline.convention.multiple,
+        "largest": pipeline.largest_side,
         "digest": pipeline.digest,
         "torch": torch.__version__,
         "phases": phases,
     }
+
+
+def _alike(one: Tracer, other: Tracer, phase: str) -> bool:
+    """Whether both dispatch the same operations, which then holds for every size."""
+    return all(one.phase(phase, *BASE[0], batch) == other.phase(phase, *BASE[0], batch) for batch in (1, 2))
 
 
 @dataclass(frozen=True, slots=True)

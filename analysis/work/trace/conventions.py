@@ -28,6 +28,8 @@ class Convention:
 
 PROMPT_TOKENS: Final = 12  # a typical caption of COCO 2017, where the pipeline does not pad
 QWEN_TEMPLATE_TOKENS: Final = 34  # QwenImagePipeline.prompt_template_encode_start_idx; cut off after encoding
+SANA_INSTRUCTION_TOKENS: Final = 205  # SanaPipeline's complex_human_instruction: words and marks, its tokenizer unseen
+SANA_PROMPT_TOKENS: Final = 300  # what the denoiser sees
 QWEN_SUFFIX_TOKENS: Final = 5  # <|im_end|>, newline, <|im_start|>, assistant, newline
 
 _CLIP: Final = Text(77)
@@ -51,5 +53,11 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
     "PixArtSigmaPipeline": Convention("batch", 16, {"text_encoder": Text(300, mask=True)}, context=300),
     "HunyuanDiTPipeline": Convention(
         "batch", 16, {"text_encoder": Text(77, mask=True), "text_encoder_2": Text(256, mask=True)}, context=77 + 256
+    ),
+    "SanaPipeline": Convention(
+        "batch",
+        32,
+        {"text_encoder": Text(SANA_INSTRUCTION_TOKENS + SANA_PROMPT_TOKENS - 2, mask=True)},
+        context=SANA_PROMPT_TOKENS,
     ),
 }

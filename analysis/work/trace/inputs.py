@@ -94,16 +94,43 @@ def _qwen(m: Any, r: Request) -> dict[str, Any]:
 
 
 def _pixart(m: Any, r: Request) -> dict[str, Any]:
-    sized = m.config.sample_size == 128 and m.config.use_additional_conditions is not False
+    sized = bool(m.use_additional_conditions)  # PixArt-Alpha at 1024 pixels is told the size of the image
     return {
         "hidden_states": r.latent(m.config.in_channels),
         "encoder_hidden_states": r.new(r.convention.context, m.config.caption_channels),
         "encoder_attention_mask": r.new(r.convention.context, dtype=torch.int64),
         "timestep": r.new(),
         "added_cond_kwargs": {
-            "resolution": r.new(2) if sized and m.use_additional_conditions else None,
-            "aspect_ratio": r.new(1) if sized and m.use_additional_conditions else None,
+            "resolution": r.new(2) if sized else None,
+            "aspect_ratio": r.new(1) if sized else None,
         },
+    }
+
+
+def _hunyuan(m: Any, r: Request) -> dict[str, Any]:
+    c = m.config
+    rows, columns = (x // c.patch_size for x in r.cells)
+    rotation = torch.empty(rows * columns, c.attention_head_dim, device="meta", dtype=torch.float32)
+    told = c.use_style_cond_and_image_meta_size  # up to version 1.1
+    return {
+        "hidden_states": r.latent(c.in_channels),
+        "timestep": r.new(),
+        "encoder_hidden_states": r.new(c.text_len, c.cross_attention_dim),
+        "text_embedding_mask": r.new(c.text_len, dtype=torch.int64),
+        "encoder_hidden_states_t5": r.new(c.text_len_t5, c.cross_attention_dim_t5),
+        "text_embedding_mask_t5": r.new(c.text_len_t5, dtype=torch.int64),
+        "image_meta_size": r.new(6) if told else None,
+        "style": r.new(dtype=torch.int64) if told else None,
+        "image_rotary_emb": (rotation, rotation),
+    }
+
+
+def _sana(m: Any, r: Request) -> dict[str, Any]:
+    return {
+        "hidden_states": r.latent(m.config.in_channels),
+        "encoder_hidden_states": r.new(r.convention.context, m.config.caption_channels),
+        "encoder_attention_mask": r.new(r.convention.context, dtype=torch.int64),
+        "timestep": r.new(),
     }
 
 
@@ -113,6 +140,8 @@ DENOISERS: Final[Mapping[str, Inputs]] = {
     "FluxTransformer2DModel": _flux,
     "QwenImageTransformer2DModel": _qwen,
     "PixArtTransformer2DModel": _pixart,
+    "HunyuanDiT2DModel": _hunyuan,
+    "SanaTransformer2DModel": _sana,
 }
 
 

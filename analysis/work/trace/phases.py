@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from analysis.work.tables import PHASES, forward
-from analysis.work.trace.build import DTYPES, build
+from analysis.work.trace.build import DTYPES, build, summary
 from analysis.work.trace.inputs import Request, decoder_of, denoiser_inputs
 from analysis.work.trace.pipeline import Pipeline
 from analysis.work.trace.recorder import FusedAttention, Op, Recorder
@@ -82,7 +82,7 @@ class Tracer:
                 getattr(module, method)(**inputs)
             except Exception as error:
                 raise RequestError(
-                    type(module).__name__, self.pipeline.name, f"a configuration that runs ({error})"
+                    type(module).__name__, self.pipeline.name, f"a configuration that runs ({summary(error)})"
                 ) from error
         ops: list[Op] = recorder.ops
         return ops

@@ -15,7 +15,10 @@ from farm.domain.errors import RequestError
 
 _DENOISERS: Final = ("transformer", "unet")
 _DECODERS: Final = ("vae", "movq")
+_LATENT_CELL: Final = 8  # pixels, of the models that have a position table
 _MAX_JSON_BYTES: Final = 4_000_000  # a config.json has a few kilobytes
+_MAX_LAYERS: Final = 1000  # of one kind; the deepest published models have about 100
+_MAX_WHOLE: Final = 10_000_000  # no published width or vocabulary comes near
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +45,14 @@ class Pipeline:
         return self.convention.upcast_decode and bool(self.components[self.decoder].config.get("force_upcast", True))
 
     def check_resolution(self, width: int, height: int) -> None:
-        for axis, value in (("width", width), ("height", height)):
-            if value % self.convention.multiple:
-                raise RequestError(axis, value, f"{self.name} takes multiples of {self.convention.multiple}")
+        check_side(self.name, self.convention.multiple, self.largest_side, width, height)
+
+    @property
+    def largest_side(self) -> int | None:
+        """Pixels that the denoiser's stored position table covers; None where positions are computed."""
+        config = self.components[self.denoiser].config
+        table = config.get("pos_embed_max_size")
+        return int(table) * int(config.get("patch_size", 1)) * _LATENT_CELL if table else None
 
 
 def from_catalog(model: Model) -> Pipeline:
@@ -74,6 +82,7 @@ def _component(path: Path, name: str, entry: Any, convention: Convention) -> Com
     if not (isinstance(entry, list) and len(entry) == 2 and all(isinstance(x, str) for x in entry)):
         raise RequestError(f"model_index.json {name}", entry, "[library, class]")
     config = _read_object(path / name / "config.json", f"a folder that holds {name}/config.json")
+    _check_numbers(f"{name}/config.json", config)
     phase = "text" if name in convention.text else "denoise" if name in _DENOISERS else "decode"
     return Component(name, entry[0], entry[1], phase, config, {})
 
@@ -94,6 +103,27 @@ def _convention(cls: str) -> Convention:
     if cls not in CONVENTIONS:
         raise RequestError("pipeline class", cls, f"one of {', '.join(sorted(CONVENTIONS))}")
     return CONVENTIONS[cls]
+
+
+def _check_numbers(where: str, value: Any) -> None:
+    """RequestError for a number that no model has: building what it describes would not end."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_numbers(f"{where} {key}", inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_numbers(where, inner)
+    elif isinstance(value, int) and abs(value) > (_MAX_LAYERS if "layers" in where else _MAX_WHOLE):
+        raise RequestError(where, value, "a number that a model can have")
+
+
+def check_side(name: str, multiple: int, largest: int | None, width: int, height: int) -> None:
+    """RequestError for a size that the model cannot take."""
+    for axis, value in (("width", width), ("height", height)):
+        if value <= 0 or value % multiple:
+            raise RequestError(axis, value, f"{name} takes multiples of {multiple}")
+        if largest and value > largest:
+            raise RequestError(axis, value, f"{name} takes at most {largest} pixels")
 
 
 def _read_object(path: Path, remedy: str) -> dict[str, Any]:

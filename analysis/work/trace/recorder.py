@@ -125,6 +125,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func is aten._local_scalar_dense.default:
+            # Data decide only one thing in these models: whether a mask is full and can be left out. It is not full.
+            return torch.zeros((), dtype=args[0].dtype).item()
         out = func(*args, **kwargs)
         if func.namespace != "prim":
             self.ops.append(self._describe(func, args, kwargs, out))
