@@ -230,6 +230,7 @@ class EmbeddedPostgres:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 check=False,
+                env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},  # none of our secrets
                 **self._as,
             )
             if done.returncode:

@@ -1,25 +1,28 @@
-"""Running farms for the integration tests."""
+"""A running farm for the integration tests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 from farm_fixture import RunningFarm
 
 
-@pytest.fixture
-def make_farm(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RunningFarm]]:
-    """Make a running farm with some settings; ended with the test."""
-    made: list[RunningFarm] = []
-    monkeypatch.setenv("FARM_LOG_LEVEL", "debug")
-
-    def make(**environment: str) -> RunningFarm:
-        farm = RunningFarm(home, monkeypatch.setenv, **environment)
-        made.append(farm)
-        return farm
-
-    yield make
-    for farm in made:
+@pytest.fixture(scope="module")
+def module_farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFarm]:
+    """Broker and coordinator, started once a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        farm = RunningFarm(tmp_path_factory.mktemp("farm") / "home", patch.setenv)
+        farm.start("coordinator")
+        yield farm
         farm.close()
+
+
+@pytest.fixture
+def running_farm(module_farm: RunningFarm, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningFarm]:
+    """The module's farm, without workers: each test starts its own."""
+    for name, value in module_farm.environment.items():
+        if name.startswith("FARM_"):
+            monkeypatch.setenv(name, value)
+    yield module_farm
+    module_farm.end_workers()

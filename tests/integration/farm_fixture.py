@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ QUICK = {
 
 SPEC = """\
 name: test
-models: [{models}]
+models: [sd2]
 gpus: [{gpus}]
 resolutions: [64]
 steps: [{steps}]
@@ -69,6 +70,8 @@ class RunningFarm:
         self.broker = EmbeddedBroker(self.settings)
         self.broker.start()
         self._processes: list[Any] = []
+        self._workers: list[Any] = []
+        self._steps = 0
 
     def start(self, *argv: str, log: str | None = None, **environment: str) -> Any:
         """A `farm` command in the background."""
@@ -86,6 +89,7 @@ class RunningFarm:
         argv = ["worker", "--gpu", gpu, "--device", str(device), "--simulate"]
         argv += ["--speed", str(speed)] if speed is not None else []
         process = self.start(*argv, log=f"{gpu}-{device}", **environment)
+        self._workers.append(process)
         wait_until(
             lambda: process.pid in {w.pid for w in self.jobs.workers()} - before or process.poll() is not None,
             what=f"worker {gpu}",
@@ -95,14 +99,15 @@ class RunningFarm:
     def log(self, name: str) -> Path:
         return self.home / "run" / "logs" / f"{name}.log"
 
-    def submit(self, *, gpus: Iterable[str], count: int, models: str = "sd2") -> list[int]:
-        """So many jobs on each GPU type; their ids."""
+    def submit(self, *, gpus: Iterable[str], count: int) -> list[int]:
+        """So many jobs on each GPU type, of configurations that were not there before; their ids."""
         from farm.cli import run
 
         before = set(self.column("SELECT id FROM job"))
         spec = self.home / "spec.yaml"
-        steps = ", ".join(str(n) for n in range(1, count + 1))
-        spec.write_text(SPEC.format(models=models, gpus=", ".join(gpus), steps=steps))
+        steps = ", ".join(str(self._steps + n) for n in range(1, count + 1))
+        self._steps += count
+        spec.write_text(SPEC.format(gpus=", ".join(gpus), steps=steps))
         assert run(["sweep", "submit", str(spec)]) == 0
         return [i for i in self.column("SELECT id FROM job ORDER BY id") if i not in before]
 
@@ -113,18 +118,29 @@ class RunningFarm:
     def column(self, sql: str, **values: Any) -> list[Any]:
         return [row[0] for row in self.rows(sql, **values)]
 
-    def done(self) -> int:
-        return int(self.column("SELECT count(*) FROM measurement")[0])
+    def measured(self, jobs: Iterable[int]) -> int:
+        """How many of these jobs have their measurement."""
+        return len(set(jobs) & set(self.column("SELECT job_id FROM measurement")))
 
-    def wait_done(self, count: int, seconds: float = 30.0) -> None:
-        wait_until(lambda: self.done() >= count, seconds, f"{count} results")
+    def wait_done(self, jobs: Iterable[int], seconds: float = 30.0) -> None:
+        wanted = set(jobs)
+        wait_until(lambda: self.measured(wanted) == len(wanted), seconds, f"the results of {sorted(wanted)}")
 
-    def wait_running(self, seconds: float = 15.0) -> tuple[int, int]:
-        """(id, attempt) of a job that runs now."""
+    def wait_running(self, jobs: Iterable[int], seconds: float = 20.0) -> int:
+        """The id of one of these jobs that runs now."""
+        wanted = set(jobs)
         found = wait_until(
-            lambda: self.rows("SELECT id, attempt FROM job WHERE state = 'running'"), seconds, "a running job"
+            lambda: wanted & set(self.column("SELECT id FROM job WHERE state = 'running'")), seconds, "a running job"
         )
-        return found[0][0], found[0][1]
+        return int(found.pop())
+
+    def end_workers(self) -> None:
+        """Kill the workers of a test that is over, and forget what it left open."""
+        workers, self._workers = self._workers, []
+        for process in workers:
+            stop(process, 0.0)
+        with self.store.write() as db:
+            db.execute(text("UPDATE job SET state = 'cancelled' WHERE state IN ('queued', 'running')"))
 
     def close(self) -> None:
         for process in self._processes:
@@ -174,7 +190,5 @@ def is_zombie(pid: int) -> bool:
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass

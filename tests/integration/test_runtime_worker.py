@@ -15,11 +15,8 @@ CRAWLING = 0.3  # ten seconds or more: it never ends before the test does
 
 
 @pytest.fixture
-def farm(make_farm):
-    """Broker and coordinator; each test starts its workers."""
-    farm = make_farm()
-    farm.start("coordinator")
-    return farm
+def farm(running_farm):
+    return running_farm
 
 
 def ends(farm, job_id):
@@ -30,36 +27,37 @@ def test_jobs_are_measured_once_each_on_their_own_queue(farm):
     farm.worker("a100")
     farm.worker("a4000")
     jobs = farm.submit(gpus=["a100", "a4000"], count=8)
-    farm.wait_done(16)
+    farm.wait_done(jobs)
     rows = farm.rows(
-        "SELECT m.job_id, m.worker, c.gpu, m.origin FROM measurement m JOIN configuration c ON c.id = m.configuration_id"
+        "SELECT m.job_id, m.worker, c.gpu, m.origin FROM measurement m "
+        "JOIN configuration c ON c.id = m.configuration_id"
     )
     assert sorted(r.job_id for r in rows) == sorted(jobs)
     assert all(r.worker.startswith(f"sim-{r.gpu}-0@") and r.origin == "simulated" for r in rows)
     # A line a job, one load for one pipeline, nothing left on the spool.
     lines = [line for line in farm.log("a100-0").read_text().splitlines() if ", accepted, " in line]
     assert len(lines) == 8
-    assert farm.column("SELECT sum(loads) FROM job") == [2]
+    assert sum(farm.column("SELECT loads FROM job WHERE id >= :i", i=min(jobs))) == 2
     assert list(farm.settings.spool.glob("*.result")) == []
 
 
 def test_a_stopping_worker_hands_its_job_back_at_once(farm):
     worker = farm.worker("a100", speed=CRAWLING)
     (job,) = farm.submit(gpus=["a100"], count=1)
-    farm.wait_running()
+    farm.wait_running([job])
     worker.terminate()
     assert worker.wait(10) == 0
     assert ends(farm, job) == ["released"]
-    assert farm.column("SELECT tries FROM job") == [0]
+    assert farm.column("SELECT tries FROM job WHERE id = :i", i=job) == [0]
     farm.worker("a100")
-    farm.wait_done(1)
+    farm.wait_done([job])
     assert ends(farm, job) == ["released", "accepted"]
 
 
 def test_a_stopping_worker_finishes_its_job_where_that_is_wished(farm):
     worker = farm.worker("a100", speed=SLOW, FARM_ON_SIGTERM="drain")
     (job,) = farm.submit(gpus=["a100"], count=1)
-    farm.wait_running()
+    farm.wait_running([job])
     worker.terminate()
     assert worker.wait(15) == 0
     assert ends(farm, job) == ["accepted"]
@@ -67,33 +65,35 @@ def test_a_stopping_worker_finishes_its_job_where_that_is_wished(farm):
 
 def test_a_drained_worker_finishes_and_leaves(farm):
     worker = farm.worker("a100", speed=SLOW)
-    farm.submit(gpus=["a100"], count=3)
-    running, _ = farm.wait_running()
-    assert farm.jobs.request_drain() == 1
+    jobs = farm.submit(gpus=["a100"], count=3)
+    running = farm.wait_running(jobs)
+    (name,) = [w.name for w in farm.jobs.workers() if w.pid == worker.pid]
+    assert farm.jobs.request_drain(name) == 1
     assert worker.wait(15) == 0
     assert ends(farm, running) == ["accepted"]
-    assert farm.jobs.workers() == []
-    assert farm.done() < 3
+    assert name not in {w.name for w in farm.jobs.workers()}
+    assert farm.measured(jobs) < 3
 
 
 def test_a_cancelled_job_is_given_up_while_it_runs(farm):
     from farm.cli import run
 
     farm.worker("a100", speed=CRAWLING)
-    farm.submit(gpus=["a100"], count=1)
-    farm.wait_running()
-    assert run(["sweep", "cancel", "1"]) == 0
+    (job,) = farm.submit(gpus=["a100"], count=1)
+    farm.wait_running([job])
+    (sweep,) = farm.column("SELECT sweep_id FROM job WHERE id = :i", i=job)
+    assert run(["sweep", "cancel", str(sweep)]) == 0
     wait_until(lambda: "given up" in farm.log("a100-0").read_text(), what="the worker to notice")
-    assert farm.done() == 0
+    assert farm.measured([job]) == 0
 
 
 def test_a_killed_child_is_replaced_and_its_job_done_again(farm):
     worker = farm.worker("a100", speed=SLOW)
     (job,) = farm.submit(gpus=["a100"], count=1)
-    farm.wait_running()
+    farm.wait_running([job])
     (child,) = children_of(worker.pid)
     kill(child)
-    farm.wait_done(1)
+    farm.wait_done([job])
     assert len(ends(farm, job)) == 2
     assert worker.poll() is None
 
@@ -101,28 +101,28 @@ def test_a_killed_child_is_replaced_and_its_job_done_again(farm):
 def test_a_killed_worker_leaves_no_child_and_its_job_returns_within_a_lease(farm):
     worker = farm.worker("a100", speed=CRAWLING)
     (job,) = farm.submit(gpus=["a100"], count=1)
-    farm.wait_running()
+    farm.wait_running([job])
     (child,) = children_of(worker.pid)
     kill(worker.pid)
     worker.wait()
     wait_until(lambda: is_zombie(child), 5, "the child's end")
     farm.worker("a100")
-    farm.wait_done(1, seconds=farm.settings.lease_seconds + 10)
+    farm.wait_done([job], seconds=farm.settings.lease_seconds + 10)
     assert ends(farm, job) == ["lease_expired", "accepted"]
 
 
 def test_a_frozen_worker_is_fenced_and_its_finding_does_no_harm(farm):
     frozen = farm.worker("a100", speed=SLOW)
     (job,) = farm.submit(gpus=["a100"], count=1)
-    farm.wait_running()
+    farm.wait_running([job])
     (child,) = children_of(frozen.pid)
     kill(child, signal.SIGSTOP)
     farm.worker("a100", device=1)
-    farm.wait_done(1)
+    farm.wait_done([job])
     kill(child, signal.SIGCONT)
     wait_until(lambda: "given up" in farm.log("a100-0").read_text() or "late" in farm.log("a100-0").read_text())
     assert ends(farm, job)[0] in ("lease_expired", "late")
-    assert farm.done() == 1
+    assert farm.measured([job]) == 1
 
 
 def test_a_second_worker_on_a_device_is_refused(farm, farm_process):
@@ -138,12 +138,12 @@ def test_a_job_of_another_version_is_refused_and_not_counted(farm):
 
     (job,) = farm.submit(gpus=["a100"], count=1)
     with farm.store.write() as db:
-        db.execute(text("UPDATE job SET code_version = '9.9'"))
+        db.execute(text(f"UPDATE job SET code_version = '9.9' WHERE id = {job}"))
     farm.worker("a100")
     wait_until(lambda: ends(farm, job) == ["released"], what="the refusal")
-    (message,) = farm.column("SELECT message FROM attempt")
+    (message,) = farm.column("SELECT message FROM attempt WHERE job_id = :i", i=job)
     assert "9.9" in message
-    assert farm.rows("SELECT state, tries FROM job") == [("queued", 0)]
+    assert farm.rows("SELECT state, tries FROM job WHERE id = :i", i=job) == [("queued", 0)]
 
 
 def test_messages_that_are_no_job_id_change_nothing(farm):
@@ -170,29 +170,31 @@ def test_messages_that_are_no_job_id_change_nothing(farm):
     for job in jobs * 3:  # replays
         app.send_task(MEASURE, args=[job], queue="a100")
     app.close()
-    farm.wait_done(2)
+    farm.wait_done(jobs)
     assert worker.poll() is None
-    assert farm.column("SELECT count(*) FROM attempt") == [2]
+    assert [ends(farm, job) for job in jobs] == [["accepted"]] * 2
 
 
 def test_a_full_disk_stops_nothing_and_loses_nothing(farm):
     """No file of the worker can grow: neither spool nor, being SQLite, the database take the result."""
     worker = farm.worker("a100", speed=SLOW)
-    farm.submit(gpus=["a100"], count=1)
-    farm.wait_running()
+    (job,) = farm.submit(gpus=["a100"], count=1)
+    farm.wait_running([job])
     (child,) = children_of(worker.pid)
     limits = resource.prlimit(child, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-    wait_until(lambda: farm.column("SELECT lease_until < unixepoch() + 1 FROM job")[0], what="the heartbeat to fail")
-    assert farm.done() == 0
+    wait_until(
+        lambda: farm.column("SELECT lease_until < unixepoch() + 2 FROM job WHERE id = :i", i=job)[0],
+        what="the heartbeat to fail",
+    )
+    assert farm.measured([job]) == 0
     resource.prlimit(child, resource.RLIMIT_FSIZE, limits)
-    farm.wait_done(1)
+    farm.wait_done([job])
     assert worker.poll() is None
 
 
 def test_no_secret_shows(farm):
     farm.worker("a100")
-    farm.submit(gpus=["a100"], count=1)
-    farm.wait_done(1)
+    farm.wait_done(farm.submit(gpus=["a100"], count=1))
     password = farm.broker.url.split(":")[2].split("@")[0]
     for process in processes_of(farm.home):
         assert password not in Path(f"/proc/{process}/cmdline").read_text()
