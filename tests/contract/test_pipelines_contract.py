@@ -69,10 +69,8 @@ class PipelineContract:
         return Configuration(**(usual | changes))
 
     @pytest.fixture
-    def pipeline(self) -> Iterator[Pipeline]:
-        loaded = pipelines.load(self.configuration(), "cpu")
-        yield loaded
-        loaded.close()
+    def pipeline(self) -> Pipeline:
+        return pipelines.load(self.configuration(), "cpu")
 
     def pixels(self, pipeline: Pipeline, prompts: list[str], seed: int = SEED) -> torch.Tensor:
         with kept(pipeline) as seen:

@@ -87,7 +87,11 @@ class Pipeline(ABC):
         pipe, origin = memory.guarded(where, make)
         origin |= {"weights": configuration.weights, "load_seconds": time.monotonic() - started}
         loaded = cls(pipe, model, configuration, where, origin)
-        return loaded.bind(configuration)
+        try:
+            return loaded.bind(configuration)
+        except RequestError:
+            loaded.close()
+            raise
 
     def bind(self, configuration: Configuration) -> Self:
         """Take the loaded weights to another configuration of the same ``Configuration.pipeline``."""
@@ -95,6 +99,7 @@ class Pipeline(ABC):
             raise ValueError(f"{configuration.pipeline} needs a load of its own, {self.configuration.pipeline} is here")
         self.check(configuration)
         self.configuration = configuration
+        memory.reset_peak(self.device)
         return self
 
     def run(self, prompts: Sequence[str], seed: int, phase: PhaseWindow) -> BatchResult:
@@ -102,13 +107,13 @@ class Pipeline(ABC):
 
         Raises OutOfMemory, DeviceLost, and Infeasible where the denoiser did not do what the configuration says.
         """
-        image = memory.guarded(self.device, lambda: self._phases(list(prompts), seed, phase))
+        finite = memory.guarded(self.device, lambda: self._phases(list(prompts), seed, phase))
         self._check_forwards(len(prompts))
         return BatchResult(
             images=len(prompts),
             forwards=self._forwards.count,
             forward_batch=self._forwards.batch,
-            finite=bool(torch.isfinite(image).all()),
+            finite=finite,
         )
 
     def denoise(self, embeddings: Embeddings, seed: int, images: int) -> torch.Tensor:
@@ -127,7 +132,7 @@ class Pipeline(ABC):
             torch.cuda.synchronize(self.device)
 
     def environment(self) -> dict[str, object]:
-        """Versions, where the weights came from, numerics, sizes, the peak of memory so far."""
+        """Versions, where the weights came from, numerics, sizes, the peak of memory since it was bound."""
         return {
             **numerics.describe(self.device),
             **self._origin,
@@ -145,7 +150,8 @@ class Pipeline(ABC):
         self.pipe = None
         memory.release(self.device)
 
-    def _phases(self, prompts: list[str], seed: int, phase: PhaseWindow) -> torch.Tensor:
+    def _phases(self, prompts: list[str], seed: int, phase: PhaseWindow) -> bool:
+        """The three phases of one batch; whether its pixels are finite, looked at outside of the windows."""
         with torch.no_grad():
             with phase("text"):
                 embeddings = self.encode(prompts)
@@ -153,7 +159,8 @@ class Pipeline(ABC):
             with phase("denoise"):
                 latents = self.denoise(embeddings, seed, len(prompts))
             with phase("decode"):
-                return self.decode(latents)
+                image = self.decode(latents)
+            return bool(torch.isfinite(image).all())
 
     def _check_forwards(self, images: int) -> None:
         """CFG truly on or off: pipelines that ignore an argument in silence would be measured as something else."""
