@@ -24,7 +24,10 @@ REACH: Final = {
 }
 SHAPE: Final = 0.8  # a model's matrices reach this part of what the best size reaches (tiles and waves come on top)
 WIDE_ATTENTION: Final = 0.2  # fp32 attention multiplies as three TF32 products (CUTLASS) at 0.6 of the peak of TF32
-SOFTMAX_WIDTH: Final = 27.0  # one exponential takes as long as this many multiply-add pairs of a head's width: A100
+# The softmax of one score costs what this much more of a head's width would. In energy: ten plain instructions of 30 pJ
+# (18 J/TFLOP of fp32 products) and an exponential, over 4 FLOPs of 1.2 pJ. In time alone it would be 27 on an A100,
+# from 16 exponentials a clock and multiprocessor.
+SOFTMAX_WIDTH: Final = 80.0
 
 # Classes that the tensor cores do. A board whose peak is cut by its vendor reaches it below its power limit; the
 # catalog's ``reach.power`` says at which share of (board power - idle).

@@ -29,7 +29,8 @@ _QUERY_TILE, _KEY_TILE, _HEAD_TILE = 128, 64, 32
 # (rows, columns, share of the rate that a tile of this size reaches), as cuBLAS names its kernels; splits of k.
 _TENSOR_TILES: Final = ((256, 128, 1.0), (128, 256, 1.0), (128, 128, 0.9), (128, 64, 0.75), (64, 64, 0.55))
 _PLAIN_TILES: Final = ((128, 128, 1.0), (128, 64, 0.93), (64, 64, 0.85))
-_PLAIN_SPLITS: Final = (1, 2, 3, 4, 6, 8)
+# Parts into which kernels cut k to fill a wave: those of plain cores and of cuDNN do, half-precision products seldom.
+_SPLITS: Final = {"matmul": (1,), "fp32": (1, 2, 3, 4, 6, 8), "convolution": (1, 2, 4, 8)}
 _SPLIT_COST: Final = 1.05
 _SHORTEST_SPLIT: Final = 512  # of k
 _AT_ONCE: Final = 4096  # sizes that are worked out together: bounds the memory
@@ -142,25 +143,26 @@ def _arithmetic(
     """Class and seconds of the arithmetic of one operation."""
     if kind == "matmul":
         if wide:
-            return "fp32", flops / device.fp32 * waste(b, m, n, k, device.multiprocessors, plain=True)
-        return "matmul", flops / device.tensor * waste(b, m, n, k, device.multiprocessors)
+            return "fp32", flops / device.fp32 * waste("fp32", b, m, n, k, device.multiprocessors)
+        return "matmul", flops / device.tensor * waste("matmul", b, m, n, k, device.multiprocessors)
     if kind == "attention":
         return "attention", flops * _attention_waste(m, n, k) / (device.wide_attention if wide else device.attention)
     if kind == "convolution":
         rate = device.wide_convolution if wide else device.convolution
         # Depthwise and grouped ones have no product worth tiling: plain cores, each input read again for every tap.
         grouped = flops / (device.fp32 / 2)
-        return "convolution", np.where(b > 1, grouped, flops / rate * waste(b, m, n, k, device.multiprocessors))
+        product = flops / rate * waste("convolution", b, m, n, k, device.multiprocessors)
+        return "convolution", np.where(b > 1, grouped, product)
     return "memory", np.zeros_like(flops)
 
 
-def waste(b: Floats, m: Floats, n: Floats, k: Floats, processors: int, plain: bool = False) -> Floats:
-    """How much longer b products m x k x n take than their FLOPs at full rate: partial tiles and partial waves."""
+def waste(name: str, b: Floats, m: Floats, n: Floats, k: Floats, processors: int) -> Floats:
+    """How much longer b products m x k x n of a class take than at full rate: partial tiles and partial waves."""
     best = np.full(np.shape(m), np.inf)
     useful = np.maximum(b * m * n, 1.0)
-    for rows, columns, share in _PLAIN_TILES if plain else _TENSOR_TILES:
+    for rows, columns, share in _PLAIN_TILES if name == "fp32" else _TENSOR_TILES:
         tiles = b * np.ceil(m / rows) * np.ceil(n / columns)
-        for split in _PLAIN_SPLITS if plain else (1,):
+        for split in _SPLITS[name]:
             waves = np.ceil(tiles * split / processors)
             cost = waves * processors / split * rows * columns / useful / share * (_SPLIT_COST if split > 1 else 1.0)
             best = np.minimum(best, np.where((split == 1) | (k / split >= _SHORTEST_SPLIT), cost, np.inf))
