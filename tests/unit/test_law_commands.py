@@ -194,3 +194,35 @@ def test_a_bad_table_is_refused_in_one_line(farm: Farm, tmp_path: Path, text: st
 )
 def test_a_bad_request_is_refused_in_one_line(farm: Farm, arguments: tuple[str, ...], words: list[str]) -> None:
     refused(farm(*arguments), *words)
+
+
+def test_plan_picks_what_fits_and_looks_at_no_energy(farm: Farm, tmp_path: Path) -> None:
+    known, doubled = tmp_path / "known.csv", tmp_path / "doubled.csv"
+    known.write_text(f"{HEADER}\n")
+    lines = SHIPPED.read_text().splitlines()
+    doubled.write_text("\n".join([lines[0], *(f"{line}0" for line in lines[1:])]) + "\n")
+    asked = ("plan", "--model", "sd35", "--gpu", "a100", "--budget", 4, "--data", known, "--json", "--candidates")
+    found = document(farm(*asked, PAPER))
+    assert {"configurations", "expected_error_percent", "expected_energy_joules"} <= set(found)
+    assert len(found["configurations"]) == 4
+    for pick in found["configurations"]:
+        assert set(pick) == {"model", "gpu", "resolution", "steps", "precision", "cfg", "prompts"}
+    assert document(farm(*asked, doubled))["configurations"] == found["configurations"]
+    refused(farm(*asked[:6], 0, *asked[7:-1]), "budget", "0")
+    words = farm("plan", "--model", "sd2", "--gpu", "h100", "--budget", 2)
+    assert words.code == 0
+    assert "expected error" in words.out
+
+
+def test_predict_in_a_notebook_is_what_the_command_prints(farm: Farm) -> None:
+    import analysis
+
+    asked = {"model": "flux", "gpu": "a100", "resolution": 1024, "steps": 28, "precision": "fp16"}
+    here = analysis.predict(**asked)
+    there = document(farm("predict", *FLUX, "--json"))
+    assert here.energy_joules == pytest.approx(there["energy_joules"], rel=1e-9)
+    assert here.rests_on == there["rests_on"]
+    law = analysis.law("paper").fit(analysis.paper_rows())
+    assert analysis.predict(**asked, law=law).law == "paper"
+    wide = analysis.predict(**{**asked, "resolution": (1024, 512)}, data=[])
+    assert wide.configuration.pixels == 1024 * 512
