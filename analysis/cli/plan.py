@@ -30,9 +30,9 @@ def plan(
     db: str | None,
     as_json: bool,
 ) -> None:
-    """The K configurations of a model and a GPU that are worth measuring next: the most knowledge for the energy.
+    """The configurations worth measuring next.
 
-    What is known already is --data, which may have no rows, else the farm's database.
+    K of one model on one GPU: the most knowledge for the energy. What is known already is --data, which may have no rows, else the farm's database.
     """
     from analysis import design
     from analysis.cli.rows import fit_rows

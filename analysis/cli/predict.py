@@ -37,9 +37,9 @@ def predict(
     db: str | None,
     as_json: bool,
 ) -> None:
-    """Joules of a configuration above idle, with an interval, by phase, and seconds.
+    """Joules of a configuration, with an interval.
 
-    Uses the measured rows of --data, else of the farm's database, else the paper's rows that ship with joulefarm.
+    Above idle, of all prompts together; by phase, and the seconds too where the law knows them. Uses the measured rows of --data, else of the farm's database, else the paper's rows that ship with joulefarm.
     """
     width, height = parse_resolution(resolution)
     from analysis.cli.fits import fitted_law

@@ -17,7 +17,10 @@ from farm.cli.options import db_option, emit_json, json_option
 @db_option
 @json_option
 def report(out: str, data: str | None, countries: tuple[str, ...], db: str | None, as_json: bool) -> None:
-    """What is known, as a document: data sets, fits with their scatter, actual against predicted, carbon."""
+    """What is known, as a document.
+
+    Data sets, fits with their scatter, actual against predicted, carbon of an image; in Markdown.
+    """
     # analysis is an extra: reached by name, only here.
     known = import_module("analysis.cli.rows").known_rows(data, (), db)
     files = import_module("analysis.cli.report").write(known, Path(out), countries)
