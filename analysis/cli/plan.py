@@ -32,7 +32,8 @@ def plan(
 ) -> None:
     """The configurations worth measuring next.
 
-    K of one model on one GPU: the most knowledge for the energy. What is known already is --data, which may have no rows, else the farm's database.
+    K of one model on one GPU: the most knowledge for the energy. What is known already is --data, which may have no
+    rows, else the farm's database.
     """
     from analysis import design
     from analysis.cli.rows import fit_rows

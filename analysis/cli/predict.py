@@ -39,7 +39,8 @@ def predict(
 ) -> None:
     """Joules of a configuration, with an interval.
 
-    Above idle, of all prompts together; by phase, and the seconds too where the law knows them. Uses the measured rows of --data, else of the farm's database, else the paper's rows that ship with joulefarm.
+    Above idle, of all prompts together; by phase, and the seconds too where the law knows them. Uses the measured rows
+    of --data, else of the farm's database, else the paper's rows that ship with joulefarm.
     """
     width, height = parse_resolution(resolution)
     from analysis.cli.fits import fitted_law
