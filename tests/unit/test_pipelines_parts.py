@@ -129,6 +129,7 @@ def test_torch_defaults_are_what_default_pins(fresh):
 
 
 def test_a_setting_says_how_many_threads(restored, monkeypatch):
+    assert pipelines.load(nano("sd2"), "cpu").environment()["cpu_threads"] == 1  # what suits nano
     monkeypatch.setenv("FARM_CPU_THREADS", "2")
     assert pipelines.load(nano("sd2"), "cpu").environment()["cpu_threads"] == 2
 

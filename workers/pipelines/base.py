@@ -68,7 +68,9 @@ class Pipeline(ABC):
         """Weights onto the device, random or pretrained. Errors as :func:`workers.pipelines.load` says."""
         where = _device(device)
         setting = settings.load()
-        numerics.pin(setting.tf32, setting.cpu_threads)
+        # Nano tensors are too small to share: further threads would only wait for one another.
+        threads = setting.cpu_threads or (1 if configuration.size == "nano" else None)
+        numerics.pin(setting.tf32, threads)
         memory.reset_peak(where)
         started = time.monotonic()
         dtype = numerics.DTYPES[configuration.precision]

@@ -19,13 +19,14 @@ DTYPES: Final = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.fl
 # FARM_TF32 -> (convolutions, matrix products)
 TF32: Final = {"default": (True, False), "on": (True, True), "off": (False, False)}
 
+_THREADS: Final = torch.get_num_threads()  # as torch chose them, before anything was pinned
+
 
 def pin(tf32: str, cpu_threads: int | None) -> None:
-    """Set the process-wide switches; every pipeline that this process loads runs under them."""
+    """Set the process-wide switches, to be called at every load; no number of threads means torch's own choice."""
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = TF32[tf32]
     torch.backends.cudnn.benchmark = False  # its trial runs would fall into measured windows
-    if cpu_threads is not None:
-        torch.set_num_threads(cpu_threads)
+    torch.set_num_threads(cpu_threads or _THREADS)
 
 
 def describe(device: torch.device) -> dict[str, object]:
