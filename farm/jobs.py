@@ -41,6 +41,7 @@ class Jobs:
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
         self.settings = settings
+        self._prompts: tuple[str, tuple[str, ...]] | None = None  # the list last asked for: jobs of a sweep share it
 
     # --- a worker's side
 
@@ -119,11 +120,13 @@ class Jobs:
 
     def prompts(self, sha256: str) -> tuple[str, ...]:
         """The prompt list of that hash."""
-        with self.store.read() as db:
-            found = prompts.get(db, sha256)
-        if found is None:
-            raise OperationError(f"prompt list {sha256[:12]}: not in this database")
-        return tuple(found)
+        if self._prompts is None or self._prompts[0] != sha256:
+            with self.store.read() as db:
+                found = prompts.get(db, sha256)
+            if found is None:
+                raise OperationError(f"prompt list {sha256[:12]}: not in this database")
+            self._prompts = (sha256, tuple(found))
+        return self._prompts[1]
 
     def prompts_of(self, job: Job) -> tuple[str, ...]:
         """As many prompts as the job asks for; a shorter list starts over."""

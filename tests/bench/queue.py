@@ -1,0 +1,126 @@
+"""What a job costs beyond its measurement, beside a no-op Celery task through the same broker and settings."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import redis
+
+from farm.broker import Broker, make_app, register_measure
+from farm.embedded import EmbeddedBroker
+from farm.processes import spawn, stop
+from farm.settings import load
+from tests.bench import Row
+
+TASKS = 600
+SPEC = """\
+models: [sd2]
+gpus: [a100]
+resolutions: [64]
+steps: [{steps}]
+precisions: [fp16]
+cfg: [false]
+prompts: [1]
+size: nano
+"""
+JOB_SECONDS = 60.0
+
+
+def rows() -> Iterator[Row]:
+    before = {k: v for k, v in os.environ.items() if k.startswith("FARM_")}
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["FARM_HOME"] = folder
+        try:
+            noop, job = _noop_seconds(Path(folder)), _job_seconds(Path(folder))
+        finally:
+            del os.environ["FARM_HOME"]
+            os.environ.update(before)
+    yield Row("no-op Celery task", noop * 1e3, "ms", None, f"{TASKS} tasks, prefork, one child, late ack")
+    yield Row(
+        "job: claim, prompts, spool, record", job * 1e3, "ms", None, "in process, SQLite, a device that takes no time"
+    )
+    yield Row("job with its doorbell / no-op task", (noop + job) / noop, "x", 3.0, "side by side")
+    yield Row("overhead on a job of 60 s", 100 * (noop + job) / JOB_SECONDS, "%", 2.0, "heartbeats not counted")
+
+
+def noop_worker() -> None:
+    """A worker whose task does nothing; the program of the subprocess below."""
+    settings = load()
+    app = make_app(EmbeddedBroker(settings).url or "", settings)
+    register_measure(app, lambda _: None)
+    worker = app.Worker(
+        pool_cls="prefork", concurrency=1, queues=["noop"], without_gossip=True, without_mingle=True,
+        without_heartbeat=True, quiet=True,
+    )  # fmt: skip
+    worker.start()
+
+
+def _noop_seconds(home: Path) -> float:
+    settings = load()
+    settings.prepare_home()
+    settings.run.mkdir(exist_ok=True)
+    broker = EmbeddedBroker(settings)
+    url = broker.start()
+    bell = Broker(settings)
+    bell.ring("noop", range(1, TASKS + 1))
+    code = "import tests.bench.queue as q; q.noop_worker()"
+    worker = spawn([sys.executable, "-c", code], log=home / "noop.log")
+    with redis.Redis.from_url(url) as client:
+
+        def left() -> int:
+            return int(client.llen("noop"))
+
+        while left() > TASKS * 0.9:
+            time.sleep(0.005)
+        first, count = time.perf_counter(), left()
+        while left() or client.hlen("unacked"):
+            time.sleep(0.005)
+        seconds = (time.perf_counter() - first) / count
+    stop(worker, 5.0)
+    bell.close()
+    broker.stop()
+    return seconds
+
+
+def _job_seconds(home: Path) -> float:
+    from farm.cli import run
+    from farm.jobs import Jobs
+    from farm.store import Store
+    from workers.identity import WorkerIdentity
+    from workers.session import Session
+    from workers.workbench import Workbench
+
+    settings = load()
+    spec = home / "spec.yaml"
+    spec.write_text(SPEC.format(steps=", ".join(str(n) for n in range(1, TASKS // 2 + 1))))
+    run(["sweep", "submit", str(spec)])
+    store = Store.open(settings)
+    ids = Jobs(store, settings).due("a100", TASKS)
+    identity = WorkerIdentity.plain("a100", 0, settings.home, simulate=True)
+    workbench = Workbench(identity, settings)
+    session = Session(identity, settings, workbench=workbench)
+    session.open()
+    session.answer(ids[0])  # imports, statement caches
+    spent = 0.0
+    measure = workbench.measure
+
+    def timed(*arguments):  # the simulated measurement itself is not what is asked for
+        nonlocal spent
+        start = time.perf_counter()
+        found = measure(*arguments)
+        spent += time.perf_counter() - start
+        return found
+
+    workbench.measure = timed  # type: ignore[method-assign]
+    start = time.perf_counter()
+    for job_id in ids[1:]:
+        session.answer(job_id)
+    seconds = (time.perf_counter() - start - spent) / (len(ids) - 1)
+    session.close()
+    store.close()
+    return seconds
