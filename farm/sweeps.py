@@ -12,7 +12,7 @@ from farm import catalog, feasibility
 from farm.domain import Configuration, JobState, RequestError
 from farm.prompts import read_prompts
 from farm.spec import SweepSpec
-from farm.store import Store, prompts, submission, sweeps
+from farm.store import Store, hosts, prompts, submission, sweeps
 from farm.store.submission import Tally, Wanted
 from farm.version import __version__
 
@@ -140,6 +140,7 @@ def status(store: Store, sweep_id: int | None) -> dict[str, Any]:
             gpu: _eta(counts, sweeps.speed(db, gpu, sweep_id) if _open(counts) else None)
             for gpu, counts in by_gpu.items()
         }
+        waiting = hosts.spool_waiting(db)
     known = [seconds for seconds in eta.values() if seconds is not None]
     return {
         "sweep": sweep_id,
@@ -148,6 +149,7 @@ def status(store: Store, sweep_id: int | None) -> dict[str, Any]:
         "pipeline_loads": sum(loads for *_, loads in rows),
         "eta_seconds": max(known, default=0.0) if len(known) == len(eta) else None,
         "eta_seconds_by_gpu": eta,
+        "spool_waiting": waiting,
     }
 
 

@@ -19,6 +19,9 @@ LINE_SECONDS = 10.0  # at most one line in so long, where there is no terminal
 
 def print_status(status: Status) -> None:
     """One row a GPU type, on stdout."""
+    if status["sweep"] is not None:
+        marks = [mark for mark in ("paused", "cancelled") if status[mark]]
+        click.echo(f"sweep {status['sweep']} ({status['name']})" + "".join(f", {mark}" for mark in marks))
     table = Table(box=None, pad_edge=False)
     table.add_column("gpu")
     for state in JobState:
@@ -29,6 +32,8 @@ def print_status(status: Status) -> None:
         table.add_row(gpu, *(str(counts[state]) for state in JobState), _left(eta, counts))
     Console(highlight=False).print(table)
     click.echo(f"pipeline loads: {status['pipeline_loads']}")
+    if status["spool_waiting"]:
+        click.echo(f"in the spools of workers, not in the database yet: {status['spool_waiting']}")
 
 
 def follow(look: Callable[[], Status], interval: float, *, err: bool = False) -> Status:

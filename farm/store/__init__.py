@@ -21,7 +21,7 @@ from farm.store import documents, schema
 
 __all__ = ["Connection", "Store"]
 
-SQLITE_BUSY_SECONDS = 30.0
+SQLITE_BUSY_SECONDS = 60.0  # a sweep of 100,000 is written in one transaction of some seconds
 URL_REMEDY = "sqlite:///PATH or postgresql://USER@HOST/NAME"
 
 

@@ -38,6 +38,11 @@ def workers(db: Connection) -> list[dict[str, Any]]:
     return [dict(row) for row in rows.mappings()]
 
 
+def spool_waiting(db: Connection) -> int:
+    """Results on the disks of all workers that SQL does not have yet."""
+    return int(db.execute(select(func.coalesce(func.sum(t.worker.c.spool_waiting), 0))).scalar_one())
+
+
 def request_drain(db: Connection, name: str | None) -> int:
     """Ask one worker, or all, to finish what it has and stop. How many were asked."""
     where = [] if name is None else [t.worker.c.name == name]

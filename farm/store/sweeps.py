@@ -16,10 +16,11 @@ RECENT = 50  # attempts of a GPU type from which its speed is taken
 
 
 def find(db: Connection, name_or_id: str) -> dict[str, Any] | None:
-    """A sweep by its id, or the newest of that name."""
-    by_id = name_or_id.isdecimal() and len(name_or_id) < 10
-    where = t.sweep.c.id == int(name_or_id) if by_id else t.sweep.c.name == name_or_id
-    row = db.execute(select(t.sweep).where(where).order_by(t.sweep.c.id.desc()).limit(1)).mappings().first()
+    """A sweep by its id, else the newest of that name."""
+    number = int(name_or_id) if name_or_id.isascii() and name_or_id.isdecimal() and len(name_or_id) < 10 else 0
+    by_id = t.sweep.c.id == number
+    query = select(t.sweep).where(by_id | (t.sweep.c.name == name_or_id)).order_by(by_id.desc(), t.sweep.c.id.desc())
+    row = db.execute(query.limit(1)).mappings().first()
     return None if row is None else dict(row)
 
 
@@ -105,7 +106,9 @@ def retry(db: Connection, sweep_id: int) -> int:
         other.c.state.in_((JobState.QUEUED, JobState.RUNNING)),
     )
     where = and_(t.job.c.state == JobState.FAILED, _in(sweep_id), ~open_twin)
-    return leases.requeue(db, where, tries=0, not_before=0.0, reason=None, held=False)
+    paused = db.execute(select(t.sweep.c.paused).where(t.sweep.c.id == sweep_id)).scalar_one()
+    held = ~_wanted_elsewhere(sweep_id) if paused else False
+    return leases.requeue(db, where, tries=0, not_before=0.0, reason=None, held=held)
 
 
 def _in(sweep_id: int) -> ColumnElement[bool]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
+from sqlmodel import SQLModel
 
+from farm import migrations
 from farm.domain import Configuration, Job, Measurement
 from farm.embedded import EmbeddedPostgres
 from farm.jobs import Jobs
@@ -19,37 +20,43 @@ from farm.spec import parse_spec
 from farm.store import Store
 from farm.sweeps import Submission, submit
 
-_numbers = count(1)
-
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Callable[..., str]]:
-    """URLs of new databases with tables, on one real server."""
+def postgres() -> Iterator[str]:
+    """The URL of a real server's maintenance database."""
     server = EmbeddedPostgres()
-    url = server.start()
-    admin = create_engine(url, isolation_level="AUTOCOMMIT")
-
-    def fresh(template: str = "migrated") -> str:
-        name = f"ledger{next(_numbers)}"
-        with admin.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-        return f"{url.rpartition('/')[0]}/{name}"
-
     try:
-        with admin.connect() as connection:
-            connection.execute(text("CREATE DATABASE migrated"))
-        _migrate(f"{url.rpartition('/')[0]}/migrated")
-
-        yield fresh
+        yield server.start()
     finally:
-        admin.dispose()
         server.remove()
 
 
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: str) -> Iterator[Engine]:
+    """A database with the tables of this version."""
+    url = _new_database(postgres, "migrated")
+    _migrate(url)
+    engine = create_engine(url)
+    yield engine
+    engine.dispose()
+
+
 @pytest.fixture
-def postgres_url(postgres: Callable[..., str]) -> str:
+def empty_postgres(migrated_postgres: Engine) -> str:
+    """The URL of that database, its tables emptied: a database a test would take longer, and gigabytes."""
+    names = ", ".join(f'"{name}"' for name in SQLModel.metadata.tables)
+    with migrated_postgres.begin() as connection:
+        connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))
+        connection.execute(text("INSERT INTO refit_state VALUES (1, 0, 0, 0)"))
+        connection.execute(text("INSERT INTO lock VALUES ('submit')"))
+        connection.execute(text("UPDATE alembic_version SET version_num = :head"), {"head": migrations.HEAD})
+    return migrated_postgres.url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def postgres_url(postgres: str) -> str:
     """A new database without tables."""
-    return postgres("template1")
+    return _new_database(postgres, "bare")
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +77,7 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
 def url(request: pytest.FixtureRequest, home: Path) -> str:
     if request.param == "sqlite":
         return request.getfixturevalue("sqlite")(home)
-    return request.getfixturevalue("postgres")()
+    return request.getfixturevalue("empty_postgres")
 
 
 @pytest.fixture
@@ -151,6 +158,14 @@ def point() -> Configuration:
     return Configuration(
         model="sd2", gpu="a100", width=512, height=512, steps=1, precision="fp16", cfg=False, prompts=1
     )
+
+
+def _new_database(server: str, name: str) -> str:
+    admin = create_engine(server, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+    return f"{server.rpartition('/')[0]}/{name}"
 
 
 def _migrate(url: str) -> None:

@@ -154,6 +154,16 @@ class TestHolding:
         assert sweeps.resume(store, first.sweep) == 4
         assert jobs.due("a100", 10) == [1, 2, 3, 4]
 
+    def test_retried_jobs_of_a_paused_sweep_wait_with_it(self, store, jobs, sweep):
+        first = sweep()
+        jobs.claim(1, worker="w", queue="a100")
+        jobs.fail(1, 1, "w", Failure(reason="error", message="m", retry=False))
+        sweeps.pause(store, first.sweep)
+        assert sweeps.retry(store, first.sweep) == 1
+        assert jobs.due("a100", 10) == []
+        sweeps.resume(store, first.sweep)
+        assert jobs.due("a100", 10) == [1, 2, 3, 4]
+
     def test_doorbells_that_rang_while_paused_ring_again(self, store, jobs, sweep):
         first = sweep()
         jobs.mark_sent([1, 2, 3, 4])
@@ -260,3 +270,5 @@ class TestStatus:
         with pytest.raises(RequestError, match="did you mean paper"):
             sweeps.resolve(store, "papre")
         assert sweeps.resolve(store, "paper")["id"] == sweeps.resolve(store, "1")["id"] == 1
+        assert sweep(name="2025").sweep == 2
+        assert sweeps.resolve(store, "2025")["id"] == 2
