@@ -18,9 +18,9 @@ import numpy as np
 
 from farm.domain.units import JOULES_PER_KWH
 from workers.clock import Clock, SystemClock
-from workers.meters.attribution import Levels, attribute
-from workers.meters.base import IDLE, OTHER, PAD, Device, Energy, MeterError, Recording, Span
-from workers.meters.energies import energy_of, unknown
+from workers.meters.attribution import Levels
+from workers.meters.base import Device, Energy, MeterError, Recording, Span
+from workers.meters.energies import energy_from, unknown
 
 COUNTRY: Final = "FRA"  # stated, not looked up
 SAMPLE_SECONDS: Final = 1.0  # as in the paper
@@ -122,17 +122,7 @@ class _CodeCarbonMeter:
             time_std=(answered - asked + self.stale_seconds) / math.sqrt(12),
             unseen=math.sqrt(2) * self.stale_seconds,  # at each end, energy of up to so long falls outside the window
         )
-        found = attribute(levels, spans)
-        work = sum(s.end - s.start for s in spans if s.label not in (IDLE, PAD, OTHER))
-        if found is not None and work < self.shortest_seconds:
-            return unknown(
-                spans,
-                flags=(*self.flags, "window_too_short"),
-                notes={"shortest_seconds": self.shortest_seconds},
-                idle_watts=found.idle_watts,
-                idle_watts_std=found.idle_std,
-            )
-        return energy_of(found, spans, flags=self.flags)
+        return energy_from(levels, spans, flags=self.flags, shortest_seconds=self.shortest_seconds)
 
     def environment(self) -> Mapping[str, Any]:
         return {"device_name": self.device.name, "device_uuid": self.device.uuid, "codecarbon": _version()}

@@ -6,12 +6,37 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workers.meters.attribution import Attribution
+from workers.meters.attribution import Attribution, Levels, attribute, idle_levels
 from workers.meters.base import IDLE, OTHER, PAD, Energy, Span
 
 
+def energy_from(
+    levels: Levels, spans: Sequence[Span], *, flags: Sequence[str] = (), shortest_seconds: float = 0.0
+) -> Energy:
+    """From levels that are believed as they are; work shorter than ``shortest_seconds`` is refused."""
+    found = attribute(levels, spans)
+    if found is None:
+        idle = idle_levels(levels, spans)
+        watts, std = (idle[0].watts, idle[0].std) if idle else (None, None)
+        return unknown(spans, flags=flags, idle_watts=watts, idle_watts_std=std)
+    if work_seconds(spans) < shortest_seconds:
+        return unknown(
+            spans,
+            flags=(*flags, "window_too_short"),
+            notes={"shortest_seconds": shortest_seconds},
+            idle_watts=found.idle_watts,
+            idle_watts_std=found.idle_std,
+        )
+    return energy_of(found, spans, flags=flags)
+
+
+def work_seconds(spans: Sequence[Span]) -> float:
+    """How long all that is attributed energy lasted."""
+    return sum(s.end - s.start for s in spans if s.label not in (IDLE, PAD, OTHER))
+
+
 def energy_of(
-    found: Attribution | None,
+    found: Attribution,
     spans: Sequence[Span],
     *,
     flags: Sequence[str] = (),
@@ -20,10 +45,8 @@ def energy_of(
     complete: bool = True,
     notes: Mapping[str, Any] | None = None,
 ) -> Energy:
-    """By label; all null where the attribution found nothing (None)."""
+    """Sums by label."""
     labels = dict.fromkeys(s.label for s in spans if s.label not in (IDLE, PAD, OTHER))
-    if found is None:
-        return unknown(spans, flags=flags, complete=complete, notes=notes)
     joules: dict[str, float | None] = {}
     std: dict[str, float | None] = {}
     for label in labels:

@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 
 from workers.meters.attribution import Attribution, Levels, attribute, idle_levels
-from workers.meters.base import IDLE, OTHER, PAD, Energy, Recording, Span
-from workers.meters.energies import energy_of, unknown
+from workers.meters.base import IDLE, PAD, Energy, Recording, Span
+from workers.meters.energies import energy_of, unknown, work_seconds
 from workers.meters.latency import without_latency
 from workers.meters.nvml_api import throttle_flags
 from workers.meters.power_log import averages, power_levels
@@ -84,7 +84,7 @@ def judge(recording: Recording, spans: Sequence[Span]) -> Energy:
         return unknown(
             usable, flags=tuple(flags), complete=lost_at is None, notes=notes, idle_watts=watts, idle_watts_std=std
         )
-    seconds = sum(s.end - s.start for s in usable if s.label not in (IDLE, PAD, OTHER))
+    seconds = work_seconds(usable)
     if seconds < SHORTEST_SECONDS or found.budget["sensor_duty"] > abs(found.total):
         shortest = max(SHORTEST_SECONDS, levels.unseen)
         return unknown(

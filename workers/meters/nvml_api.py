@@ -172,7 +172,8 @@ class NvmlDevice:
             if meaning is Meaning.PASSING:
                 return None
             raise DeviceLost(f"device {self.identity.name if hasattr(self, 'identity') else ''}: {error}") from None
-        except (AttributeError, UnicodeDecodeError) as error:  # a function that this nvidia-ml-py lacks; a garbled name
+        except (AttributeError, UnicodeDecodeError, nvml.NVMLLibraryMismatchError) as error:
+            # A function that nvidia-ml-py or the library lacks in the version wanted; a garbled name.
             self.missing[ability] = str(error)
             return None
 

@@ -14,9 +14,9 @@ import numpy as np
 from farm import catalog
 from farm.domain import Configuration
 from workers.clock import Clock, VirtualClock
-from workers.meters.attribution import Levels, attribute
+from workers.meters.attribution import Levels
 from workers.meters.base import Device, Energy, Recording, Span
-from workers.meters.energies import energy_of
+from workers.meters.energies import energy_from
 from workers.meters.simulated_truth import draws
 from workers.workload import BatchResult, PhaseWindow
 
@@ -79,7 +79,7 @@ class SimulatedMeter:
         readings = np.array(self._readings)
         times = readings[:, 1]
         levels = Levels(times=times, joules=readings[:, 2], time_std=np.zeros_like(times))
-        return energy_of(attribute(levels, spans), spans, flags=self.flags)
+        return energy_from(levels, spans, flags=self.flags)
 
     def environment(self) -> Mapping[str, Any]:
         return {

@@ -1,0 +1,115 @@
+"""A window of known power on the fake GPU, seen by the NVML meter: what the tests of the meter have in common."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tests.fake_nvml import fake
+from tests.fake_nvml.fake import Device, Fake, Noise
+from workers.meters.base import IDLE, PAD, Energy, Span
+from workers.meters.nvml import NvmlMeter
+
+PLAIN = "NVIDIA RTX A6000"  # a board whose sensor sees all the time
+PART_TIME = "NVIDIA A100-SXM4-80GB"  # one that sees 25 ms of 100
+WHITE = Noise(white=1.0, seed=1)
+WANDERING = Noise(white=0.5, correlated=1.0, correlation_seconds=1.0, seed=1)
+
+
+@dataclass(frozen=True)
+class Window:
+    energy: Energy
+    joules: float  # drawn above idle, by the script
+
+    @property
+    def error(self) -> float:
+        assert self.energy.total_joules is not None
+        return self.energy.total_joules / self.joules - 1
+
+    @property
+    def covered(self) -> bool:
+        assert self.energy.total_joules is not None
+        assert self.energy.total_std_joules is not None
+        return abs(self.energy.total_joules - self.joules) <= 1.96 * self.energy.total_std_joules
+
+
+def window(
+    gpu: Fake,
+    meter: NvmlMeter,
+    *phases: tuple[str, float, float],
+    idle: float = 2.0,
+    pad: float = 0.3,
+    at_start: Callable[[Fake, float], None] | None = None,
+) -> Window:
+    """Idle, the phases (label, watts above idle, seconds; an empty label is a pause nobody asks about), idle."""
+    spans: list[Span] = []
+
+    def rest(label: str, seconds: float) -> None:
+        start = meter.edge()
+        gpu.clock.sleep(seconds)
+        spans.append(Span(label=label, start=start, end=meter.edge()))
+
+    meter.start()
+    rest(IDLE, idle)
+    rest(PAD, pad)
+    if at_start is not None:
+        at_start(gpu, gpu.now())
+    joules = 0.0
+    for label, watts, seconds in phases:
+        start = meter.edge()
+        gpu.draw(watts)
+        gpu.clock.sleep(seconds)
+        gpu.draw(0.0)
+        if label:
+            spans.append(Span(label=label, start=start, end=meter.edge()))
+            joules += watts * seconds
+    rest(PAD, pad)
+    rest(IDLE, idle)
+    meter.stop()
+    return Window(meter.energy(spans), joules)
+
+
+def bursts(count: int, seconds: float, *, seed: int = 0, idle: float = 2.0, **device: object) -> list[Window]:
+    """Windows of 240 to 360 W at random phases of the counter, one after another on one device."""
+    random = np.random.default_rng(seed)
+    values: dict[str, object] = {"name": PLAIN, "idle": 60.0, "noise": WHITE, "counter_phase": 0.013, **device}
+    found = []
+    with tempfile.TemporaryDirectory() as folder, fake.load(Path(folder), Device(**values)) as gpu:
+        meter = NvmlMeter(0, clock=gpu.clock)
+        for _ in range(count):
+            gpu.clock.sleep(random.uniform(0, 0.3))
+            pad = 0.3 + random.uniform(0, 0.1)
+            found.append(window(gpu, meter, ("work", random.uniform(240, 360), seconds), idle=idle, pad=pad))
+        meter.close()
+    return found
+
+
+def one(
+    *phases: tuple[str, float, float],
+    before: Callable[[Fake], None] | None = None,
+    at_start: Callable[[Fake, float], None] | None = None,
+    idle: float = 3.0,
+    **device: object,
+) -> Window:
+    """One window on a device of its own. ``before`` acts before the meter opens, ``at_start`` as the work begins."""
+    values: dict[str, object] = {"name": PLAIN, "idle": 60.0, "noise": WHITE, **device}
+    with tempfile.TemporaryDirectory() as folder, fake.load(Path(folder), Device(**values)) as gpu:
+        if before is not None:
+            before(gpu)
+        meter = NvmlMeter(0, clock=gpu.clock)
+        found = window(gpu, meter, *(phases or (("work", 300.0, 3.0),)), idle=idle, at_start=at_start)
+        meter.close()
+    return found
+
+
+def rms(windows: Sequence[Window]) -> float:
+    return math.sqrt(sum(w.error**2 for w in windows) / len(windows))
+
+
+def bias(windows: Sequence[Window]) -> float:
+    return sum(w.error for w in windows) / len(windows)
