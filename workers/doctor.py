@@ -18,7 +18,7 @@ from workers.locks import DeviceLock
 from workers.spool import Spool
 
 TORCH_SECONDS: Final = 120.0  # a first import from a network disk takes its time
-IDLE_SECONDS: Final = 4.0
+IDLE_SECONDS: Final = 3.0
 STEADY_PERCENT: Final = 5.0  # standard deviation of idle power, relative
 # Prints: version, CUDA version it was built for, devices it can use. In a child: a doctor does not hold the device.
 _TORCH: Final = "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.device_count())"
@@ -26,17 +26,25 @@ _TORCH: Final = "import torch; print(torch.__version__, torch.version.cuda, torc
 
 def gpu_host(settings: Settings) -> Iterator[Finding]:
     """One finding after another; devices are looked at one by one. A device that is measured on is left alone."""
-    yield spool(settings)
-    yield package("diffusers", "image generation", "worker")
-    yield package("codecarbon", "comparison with the paper's meter", "worker")
-    try:
-        driver, devices = host.inspect()
-    except OperationError as error:
-        yield _torch(expects_gpu=False)
-        yield warning("nvml", str(error), "only simulated and CPU measurements (estimates) are possible here")
-        return
-    yield _torch(expects_gpu=bool(devices))
-    yield ok("nvml", f"driver {driver}, {len(devices)} device(s)")
+    # Importing torch takes seconds: it does so while the devices are looked at.
+    with subprocess.Popen(
+        [sys.executable, "-c", _TORCH], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as torch:
+        yield spool(settings)
+        yield package("diffusers", "image generation", "worker")
+        yield package("codecarbon", "comparison with the paper's meter", "worker")
+        try:
+            driver, devices = host.inspect()
+        except OperationError as error:
+            devices = ()
+            yield warning("nvml", str(error), "only simulated and CPU measurements (estimates) are possible here")
+        else:
+            yield ok("nvml", f"driver {driver}, {len(devices)} device(s)")
+            yield from _visible(devices)
+        yield _torch(torch, expects_gpu=bool(devices))
+
+
+def _visible(devices: tuple[DeviceFacts, ...]) -> Iterator[Finding]:
     seen = host.visible(devices)
     if len(seen) < len(devices):
         yield ok("visible", f"CUDA_VISIBLE_DEVICES leaves {len(seen)} of them")
@@ -54,17 +62,16 @@ def spool(settings: Settings) -> Finding:
     return ok("spool", "nothing waits")
 
 
-def _torch(*, expects_gpu: bool) -> Finding:
+def _torch(child: subprocess.Popen[str], *, expects_gpu: bool) -> Finding:
     found = package("torch", "image generation", "worker")
     if found.remedy:
         return found
     try:
-        child = subprocess.run(
-            [sys.executable, "-c", _TORCH], capture_output=True, text=True, timeout=TORCH_SECONDS, check=True
-        )
-        version, cuda, devices = child.stdout.split()
-    except (subprocess.SubprocessError, ValueError) as error:
-        return failure("torch", f"{found.found} cannot be imported ({type(error).__name__})", "install it again")
+        answer, _ = child.communicate(timeout=TORCH_SECONDS)
+        version, cuda, devices = answer.split()
+    except (subprocess.TimeoutExpired, ValueError):
+        child.kill()
+        return failure("torch", f"{found.found} cannot be imported", f"{sys.executable} -c 'import torch' says why")
     if expects_gpu and devices == "0":
         built = "without CUDA" if cuda == "None" else f"for CUDA {cuda}"
         return failure("torch", f"{version}, built {built}, sees no GPU", "install a build that suits the driver")

@@ -1,0 +1,103 @@
+"""`farm doctor` on hosts with and without what it looks for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import FARM
+from tests.fake_nvml import fake
+from tests.fake_nvml.fake import Code, Device, Fault
+
+LEVELS = {"ok", "warning", "failure"}
+
+
+@pytest.fixture
+def doctor(farm_process):
+    """(exit code, {check: [(level, found, remedy), ...]}) of `farm doctor --json`."""
+
+    def call(gpu: fake.Fake | None = None, **environment: str):
+        done = farm_process("doctor", "--json", **(gpu.environment(**environment) if gpu else environment))
+        document = json.loads(done.out)
+        assert document["level"] in LEVELS
+        found: dict[str, list[tuple[str, str, str | None]]] = {}
+        for check in document["checks"]:
+            assert check["level"] in LEVELS
+            assert (check["remedy"] is None) == (check["level"] == "ok")
+            found.setdefault(check["check"], []).append((check["level"], check["found"], check["remedy"]))
+        return done.code, found
+
+    return call
+
+
+def levels(findings) -> list[str]:
+    return [level for level, _, _ in findings]
+
+
+def test_a_host_without_gpu_or_broker_is_warned_not_failed(doctor) -> None:
+    code, found = doctor(LD_LIBRARY_PATH="")
+    assert {"python", "home", "disk", "database", "broker", "spool", "torch", "nvml"} <= set(found)
+    assert levels(found["broker"]) == ["warning"]
+    assert levels(found["nvml"]) in (["warning"], ["ok"])
+    if levels(found["nvml"]) == ["warning"]:
+        assert code == 0
+
+
+def test_it_says_what_the_meter_finds_out_and_what_is_wrong(doctor, tmp_path: Path) -> None:
+    devices = [
+        Device(name="NVIDIA RTX A4000", idle=15, persistence=False),
+        Device(),
+        Device(name="NVIDIA Unheard 1"),
+        Device(),
+    ]
+    with fake.load(tmp_path, *devices, clock="real") as gpu:
+        gpu.fault(Fault.MIG, device=1)
+        gpu.fault(Fault.NO_COUNTER, device=2)
+        gpu.fault(Fault.PROCESS, device=2, value=4242)
+        code, found = doctor(gpu, CUDA_VISIBLE_DEVICES="0,1,2")
+    assert code == 1
+    assert found["visible"] == [("ok", "CUDA_VISIBLE_DEVICES leaves 3 of them", None)]
+    lines = " | ".join(text for _, text, _ in found["device 0"])
+    for part in ("NVIDIA RTX A4000", "a4000", "a tick of 100 ms", "power log: instant", "idle 15.", "persistence mode"):
+        assert part in lines
+    mig = ("failure", "MIG is enabled: there is no energy of an instance", "nvidia-smi -i 1 -mig 0")
+    assert mig in found["device 1"]
+    warned = " | ".join(text for level, text, _ in found["device 2"] if level == "warning")
+    for part in ("no GPU type of the catalog", "no energy counter", "process 4242"):
+        assert part in warned
+    assert "device 3" not in found
+
+
+def test_a_device_that_is_measured_on_is_left_alone(doctor, tmp_path: Path) -> None:
+    with fake.load(tmp_path, clock="real") as gpu:
+        worker = subprocess.Popen(
+            [FARM, "meter", "--idle-seconds", "60", "--", "true"], env=gpu.environment(), stderr=subprocess.DEVNULL
+        )
+        try:
+            deadline = time.monotonic() + 20
+            while not gpu.polls():
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            _, found = doctor(gpu)
+        finally:
+            worker.kill()
+            worker.wait()
+    level, text, _ = found["device 0"][-1]
+    assert level == "warning"
+    assert f"process {worker.pid} measures on it" in text
+
+
+def test_an_open_home_a_broker_that_is_away_and_a_refusing_nvml(doctor, tmp_path: Path, home: Path) -> None:
+    home.mkdir(mode=0o755)
+    home.chmod(0o755)
+    with fake.load(tmp_path, errors={"nvmlInit": Code.NO_PERMISSION}, clock="real") as gpu:
+        code, found = doctor(gpu, FARM_BROKER_URL="redis://:secret@127.0.0.1:9/0")
+    assert code == 1
+    assert levels(found["home"]) == ["warning"]
+    assert levels(found["broker"]) == ["failure"]
+    assert "secret" not in json.dumps(found)
+    assert "may not open /dev/nvidia" in found["nvml"][0][1]
