@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any, Final
 
 import numpy as np
@@ -59,20 +60,22 @@ class Scope:
 
 
 def scopes(table: Table) -> Iterator[Scope]:
-    """Everything of one origin; each data set of it; each model on each GPU of a data set with rows enough."""
+    """Each model on each GPU of a data set with rows enough; each data set; everything of one origin.
+
+    The widest comes last, so that its fit is the newest.
+    """
     for origin in np.unique(table.origin).tolist():
         kind = table.where(origin=origin)
         datasets = kind.names("dataset")
-        if len(datasets) > 1:
-            yield Scope("all", kind, pooled=True)
         for dataset in datasets:
             rows = kind.where(dataset=dataset)
+            for model, gpu in product(rows.names("model"), rows.names("gpu")):
+                cell = rows.where(model=model, gpu=gpu)
+                if ENOUGH_ROWS <= len(cell) < len(rows):
+                    yield Scope(dataset, cell, pooled=False)
             yield Scope(dataset, rows, pooled=True)
-            for model in rows.names("model"):
-                for gpu in rows.names("gpu"):
-                    cell = rows.where(model=model, gpu=gpu)
-                    if ENOUGH_ROWS <= len(cell) < len(rows):
-                        yield Scope(dataset, cell, pooled=False)
+        if len(datasets) > 1:
+            yield Scope("all", kind, pooled=True)
 
 
 def refit(table: Table, before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

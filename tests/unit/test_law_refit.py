@@ -52,6 +52,7 @@ def test_every_law_is_fitted_to_every_scope_and_validated(settings: Settings) ->
     held_out = pooled["metrics"]["validation"]["flux held out"]
     assert round(held_out["metrics"]["mape_percent"], 1) == 13.0
     assert pooled["dataset"] == "paper"
+    assert max(fits, key=lambda fit: fit["id"])["n"] == 200  # the widest is what `farm law show` shows
 
 
 def test_nothing_is_done_when_nothing_is_new(settings: Settings) -> None:
@@ -113,7 +114,7 @@ def test_several_data_sets_are_fitted_apart_and_together(settings: Settings) -> 
 
     names = [scope.dataset for scope in scopes(Table.from_rows(Results(store).rows())) if scope.pooled]
     store.close()
-    assert names == ["all", "one", "two"]
+    assert names == ["one", "two", "all"]
 
 
 def test_a_fit_that_is_stored_is_not_made_again(settings: Settings) -> None:
