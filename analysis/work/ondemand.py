@@ -6,6 +6,7 @@ The name of a cached file is the hash of everything that the work depends on, so
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -13,8 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from analysis.work.trace.pipeline import Pipeline
-from farm.domain.errors import OperationError
-from farm.settings import load as load_settings
+from farm.domain.errors import OperationError, RequestError
+
+
+def home() -> Path:
+    """The farm's home. Read from the environment, since the laws do not know the farm's settings."""
+    return Path(os.environ.get("FARM_HOME") or "~/.local/share/joulefarm").expanduser()
 
 
 def table(pipeline: Pipeline) -> dict[str, Any]:
@@ -50,22 +55,23 @@ def _require_torch() -> None:
 
 
 def _cached(pipeline: Pipeline, what: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    path = load_settings().home / "cache" / "work" / f"{pipeline.digest}-{what}.json"
+    path = home() / "cache" / "work" / f"{pipeline.digest}-{what}.json"
     try:
         known: dict[str, Any] = json.loads(path.read_text())
         return known
-    except FileNotFoundError:
-        pass
     except (OSError, ValueError):
-        path.unlink(missing_ok=True)  # a file that cannot be read is made again
+        pass  # none yet, or one that cannot be read: it is made again
     made = make()
-    load_settings().prepare_home()
-    _write(path, json.dumps(made))
+    try:
+        _write(path, json.dumps(made))
+    except OSError as error:
+        raise RequestError("FARM_HOME", str(home()), f"a folder that can be written ({error.strerror})") from None
     return made
 
 
 def _write(path: Path, text: str) -> None:
     """Whole or not at all: written beside, then renamed."""
+    home().mkdir(parents=True, exist_ok=True, mode=0o700)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
         file.write(text)

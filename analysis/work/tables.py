@@ -25,7 +25,6 @@ from analysis.work import ondemand
 from analysis.work.trace.pipeline import check_side, from_catalog
 from farm import catalog
 from farm.domain.errors import RequestError
-from farm.settings import default_home
 
 Floats = NDArray[np.float64]
 
@@ -123,7 +122,7 @@ def load(name: str) -> ModelWork:
 
     RequestError where the catalog has no such model; OperationError where it must be traced and torch is not installed.
     """
-    return _load(name, catalog.model(name).digest, str(default_home()))
+    return _load(name, catalog.model(name).digest, str(ondemand.home()))
 
 
 def forward(kind: str, phase: str, cfg: bool, batch: int) -> tuple[int, int]:
