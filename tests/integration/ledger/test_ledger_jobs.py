@@ -10,7 +10,7 @@ from threading import Barrier
 import pytest
 from sqlalchemy import text
 
-from farm.domain import Failure, OperationError
+from farm.domain import Failure, FarmError, OperationError
 from farm.jobs import Jobs, WorkerInfo
 from farm.store import Store, audit
 
@@ -416,7 +416,7 @@ def test_prompts_start_over_when_there_are_too_few(jobs, sweep, tmp_path):
     sweep(models=["sd2"], steps=[1], prompts=[5], prompts_file=str(path))
     job = jobs.claim(1, worker="w", queue="a100")
     assert jobs.prompts_of(job) == ("one", "two", "one", "two", "one")
-    with pytest.raises(OperationError, match="prompt list"):
+    with pytest.raises(FarmError, match="prompt list"):
         jobs.prompts("0" * 64)
 
 
