@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from scipy.stats import binom
 
 from farm import catalog
 from farm.domain import Configuration
+from tests.fake_nvml import fake
 from workers.meters import open_meter, simulated_workload
+from workers.meters.nvml import NvmlMeter
 from workers.meters.simulated import SimulatedMeter
 from workers.meters.simulated_truth import ALPHA, B_FP32, B_RES, denoise_gflops, energy_joules, gpu_ratio
 from workers.procedure import Options, measure, measure_idle
@@ -193,3 +196,42 @@ def test_options_suit_the_meter() -> None:
     assert Options.suited(meter, 7.0).idle_seconds == 7.0
     meter.flags = ("estimated",)
     assert Options.suited(meter, 7.0) == Options.quick()
+
+
+class OnFakeGpu(Scripted):
+    """The same on the fake GPU, where the power has to be found by the NVML meter."""
+
+    def __init__(self, gpu: fake.Fake, **options: float) -> None:
+        self.gpu = gpu
+        super().__init__(self, **options)  # type: ignore[arg-type]
+
+    def seed(self, random: np.random.Generator) -> None:
+        pass
+
+    def draw(self, watts: float, seconds: float) -> None:
+        self.gpu.draw(watts)
+        self.gpu.clock.sleep(seconds)
+        self.gpu.draw(0.0)
+
+
+@pytest.mark.parametrize(("board", "part"), [("NVIDIA RTX A6000", math.inf), ("NVIDIA A100-SXM4-80GB", 0.025)])
+def test_on_nvml(tmp_path: Path, board: str, part: float) -> None:
+    """Ten images of 0.3 s, three phases each, shorter than the counter's tick: passes until sure, and right."""
+    device = fake.Device(name=board, sensor_window=part, noise=fake.Noise(white=1.0))
+    with fake.load(tmp_path, device) as gpu:
+        meter = NvmlMeter(0, clock=gpu.clock)
+        workload = OnFakeGpu(gpu, watts=250.0, seconds=0.33)
+        found = measure(SHORT, workload, meter, prompts=["x"], options=Options(idle_seconds=5.0)).measurement
+        lose_at = len(workload.asked) + 25
+        lost = measure(
+            SHORT, workload, meter, prompts=["x"], options=Options(idle_seconds=5.0),
+            checkpoint=lambda: gpu.fault(fake.Fault.LOST) if len(workload.asked) == lose_at else None,
+        ).measurement  # fmt: skip
+        meter.close()
+    assert found.flags == ()
+    assert found.energy_joules == pytest.approx(10 * 0.33 * 250, rel=0.02)
+    assert abs(found.energy_joules - 10 * 0.33 * 250) < 3 * found.energy_std_joules
+    assert found.phases["denoise"].joules == pytest.approx(10 * 0.33 * 0.8 * 250, rel=0.03)
+    assert found.environment["probe"]["tick"] == pytest.approx(0.1, abs=0.002)
+    assert "gpu_lost" in lost.flags
+    assert not lost.environment["complete"]

@@ -125,7 +125,11 @@ class _CodeCarbonMeter:
         return energy_from(levels, spans, flags=self.flags, shortest_seconds=self.shortest_seconds)
 
     def environment(self) -> Mapping[str, Any]:
-        return {"device_name": self.device.name, "device_uuid": self.device.uuid, "codecarbon": _version()}
+        return {
+            "device_name": self.device.name,
+            "device_uuid": self.device.uuid,
+            "codecarbon": {"version": _version(), "country": COUNTRY},
+        }
 
     def close(self) -> None:
         tracker, self._tracker = self._tracker, None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from farm import catalog
+from farm.domain import DeviceLost
 from workers.clock import Clock, SystemClock
 from workers.meters.base import Device, Energy, Recording, Span
 from workers.meters.judgement import judge, shortest_window
@@ -34,6 +36,7 @@ class NvmlMeter:
             self.device: Device = self._nvml.identity
             self._gpu = gpu or _catalog_entry(self.device.name)
             self._power = _power_source(self._nvml, self._gpu)
+            self._limit_watts = self._nvml.power_limit_watts()
             self._probe: Probe = probe_counter(self._nvml, self.clock)
         except BaseException:
             self._nvml.close()
@@ -70,7 +73,7 @@ class NvmlMeter:
                 "power": self._power.kind,
                 "power_source": self._power.name,
                 "sensor_duty": self._gpu.sensor_duty if self._gpu else None,
-                "limit_watts": self._nvml.power_limit_watts() if not self._sampler.lost else None,
+                "limit_watts": self._limit_watts,
             }
         )
 
@@ -86,7 +89,7 @@ class NvmlMeter:
             "probe": {**asdict(self._probe), "power": self._power.kind, "power_source": self._power.name},
             "nvml_missing": dict(nvml.missing),
         }
-        if not self._sampler.lost:
+        with contextlib.suppress(DeviceLost):  # then what is known without it has to do
             found |= {
                 "driver": nvml.driver(),
                 "power_limit_watts": nvml.power_limit_watts(),

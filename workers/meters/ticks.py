@@ -25,6 +25,8 @@ CLOSE_PART: Final = 0.15  # of the tick: a bracket not wider than this is close
 CLOSE_SECONDS: Final = 0.004  # and one of this width always is
 CLOSE_QUANTILE: Final = 0.4
 GRID_PART: Final = 0.06  # of the tick: ticks that scatter less than this around a straight line are put on it
+GRID_MARGIN_SIGMAS: Final = 4.0
+GRID_MARGIN_SECONDS: Final = 0.0005
 FROZEN_TICKS: Final = 6  # a counter that misses so many ticks in a row is frozen
 FROZEN_SECONDS: Final = 0.5  # and not before so long
 IMPLAUSIBLE: Final = 2.0  # times the power limit: more energy than the board can have drawn
@@ -66,12 +68,10 @@ def counter_levels(
     moved = np.flatnonzero(np.diff(joules) != 0) + 1  # first readings of a new value
     if len(moved) < 2:
         return None
-    low, high = asked[moved - 1], answered[moved]
-    width = high - low
     if tick is None:  # it follows the power without steps that matter: read exactly when asked
         times, std, chosen = (asked[moved] + answered[moved]) / 2, (answered - asked)[moved] / math.sqrt(12), moved
     else:
-        times, std, chosen = _bracketed(low, high, width, moved, tick)
+        times, std, chosen = _bracketed(asked, answered, moved, tick)
     levels = Levels(times=times, joules=joules[chosen], time_std=std, tick=tick or 0.0)
     quiet = max(FROZEN_TICKS * (tick or 0.0), FROZEN_SECONDS)
     # From the first reading of a value to its last: how long the counter was seen to stand still.
@@ -81,30 +81,54 @@ def counter_levels(
     return Counter(levels, kinds, still_since=float(asked[moved[-1]]) if stood[-1] > quiet else None)
 
 
-def _bracketed(
-    low: Floats, high: Floats, width: Floats, moved: np.ndarray, tick: float
-) -> tuple[Floats, Floats, np.ndarray]:
+def _bracketed(asked: Floats, answered: Floats, moved: np.ndarray, tick: float) -> tuple[Floats, Floats, np.ndarray]:
+    """Times of levels, their standard uncertainties, and the readings they are of."""
+    low, high = asked[moved - 1], answered[moved]
+    width = high - low
     # Where few are close (a jittery counter), the better ones have to do.
     close = width <= max(CLOSE_PART * tick, CLOSE_SECONDS, float(np.quantile(width, CLOSE_QUANTILE)))
-    if close.sum() >= 3:
-        times, spread = (low + high)[close] / 2, width[close] / math.sqrt(12)
-        return (*_on_grid(times, spread, tick), moved[close])
-    # Only wide ones: the value is of the last tick before the reading, which may be up to a tick back.
-    back = np.minimum(width, tick)
-    return high - back / 2, back / math.sqrt(12), moved
+    if close.sum() < 3:
+        # Only wide ones: the value is of the last tick before the reading, which may be up to a tick back.
+        back = np.minimum(width, tick)
+        return high - back / 2, back / math.sqrt(12), moved
+    times, spread = (low + high)[close] / 2, width[close] / math.sqrt(12)
+    grid = _grid(times, tick)
+    if grid is None:
+        return times, spread, moved[close]
+    # A busy host reads late: such a value is of the last tick of the grid, unless it was read too near the next.
+    margin = max(GRID_MARGIN_SIGMAS * grid.scatter, GRID_MARGIN_SECONDS)
+    late = grid.line(np.floor((asked[moved] - grid.start) / grid.period))
+    sure = (asked[moved] - late > margin) & (late + grid.period - high > margin) & (late > low - margin)
+    found = np.where(close, grid.line(np.round(((low + high) / 2 - grid.start) / grid.period)), late)
+    std = np.where(close, np.maximum(width / math.sqrt(12), grid.scatter), max(float(np.median(spread)), grid.scatter))
+    chosen = close | sure
+    chosen &= np.diff(found, prepend=-np.inf) > grid.period / 2
+    return found[chosen], std[chosen] / 2, moved[chosen]
 
 
-def _on_grid(times: Floats, spread: Floats, tick: float) -> tuple[Floats, Floats]:
-    """Times put on a line of constant period where they lie close to one; their scatter joins their uncertainty."""
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Ticks of constant period."""
+
+    start: float
+    period: float
+    scatter: float  # standard deviation of what was seen around it, seconds
+
+    def line(self, number: Floats) -> Floats:
+        return self.start + self.period * number
+
+
+def _grid(times: Floats, tick: float) -> _Grid | None:
+    """The line of constant period that ticks lie close to; None where they do not."""
     if len(times) < 5:
-        return times, spread
+        return None
     steps = np.round(np.diff(times) / tick)
     number = np.concatenate([[0.0], np.cumsum(steps)])
-    slope, start = np.polyfit(number, times, 1)
-    scatter = float(np.std(times - (start + slope * number)))
+    period, start = np.polyfit(number, times, 1)
+    scatter = float(np.std(times - (start + period * number)))
     if scatter > GRID_PART * tick or np.any(steps < 1):
-        return times, spread
-    return start + slope * number, np.maximum(spread / 2, scatter / 2)
+        return None
+    return _Grid(float(start), float(period), scatter)
 
 
 def _kinds(levels: Levels, frozen_from: Floats, limit_watts: float) -> tuple[Difference, ...]:
