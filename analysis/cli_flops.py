@@ -28,10 +28,11 @@ _PARTS: Final = {"text": "text", "denoise": "denoise_step", "decode": "decode"}
 @click.option("--cfg", is_flag=True, help="With classifier-free guidance: both passes.")
 @json_option
 def flops(model: str, resolution: str, cfg: bool, as_json: bool) -> None:
-    """The work of one image and one denoising step of MODEL, a catalog name or a folder in diffusers layout.
+    """The work of one image and of one denoising step.
 
-    Exact counts of matrix products, attention and convolutions (2 a multiply-add), bytes moved and kernels in fp16,
-    eager. A folder is counted on the meta device: configurations only, no weights.
+    MODEL is a catalog name or a folder in diffusers layout, which is counted on the meta device: configurations only,
+    no weights. Exact counts of matrix products, attention and convolutions (2 a multiply-add), bytes moved and kernels
+    in fp16, eager.
     """
     width, height = _parse_resolution(resolution)
     document = work_of(model, width, height, cfg)

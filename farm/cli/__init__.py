@@ -14,25 +14,28 @@ from farm.domain.errors import FarmError
 
 # name -> (module:attribute, the one line that `farm --help` shows). A test holds both against the code.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "coordinator": ("farm.cli.coordinator:coordinator", "Send jobs to the queues, take back lost ones, refit."),
+    "coordinator": (
+        "farm.cli.coordinator:coordinator",
+        "Send jobs to the queues, take back lost ones, refit when results came.",
+    ),
     "db": ("farm.cli.db:db", "Bring the database to this version."),
     "demo": ("farm.cli.demo:demo", "The main job on this machine, from nothing."),
-    "doctor": ("farm.cli.doctor:doctor", "Can this host measure? A line each, and what to do."),
-    "down": ("farm.cli.up:down", "Stop the embedded farm."),
-    "flops": ("analysis.cli_flops:flops", "The work of one image."),
+    "doctor": ("farm.cli.doctor:doctor", "Can this host measure? A line each: ok, warning or failure, and what to do."),
+    "down": ("farm.cli.up:down", "Stop the embedded farm of this FARM_HOME."),
+    "flops": ("analysis.cli_flops:flops", "The work of one image and of one denoising step."),
     "jobs": ("farm.cli.jobs:jobs", "List jobs; show every attempt of one."),
     "law": ("analysis.cli:law", "Fit, validate, show, list and plot the laws."),
     "measure": ("workers.cli_measure:measure", "Measure one configuration, here, without a queue."),
-    "meter": ("workers.cli_meter:meter", "The GPU energy of any command."),
+    "meter": ("workers.cli_meter:meter", "The GPU energy of a command: what it drew above idle, with a 95 % interval."),
     "plan": ("analysis.cli:plan", "The configurations worth measuring next."),
     "predict": ("analysis.cli:predict", "Joules of a configuration, with an interval."),
     "report": ("farm.cli.report:report", "What is known, as a document."),
     "results": ("farm.cli.results:results", "List, export and import measurements."),
     "serve": ("farm.cli.serve:serve", "What is known, as a live page."),
     "sweep": ("farm.cli.sweep:sweep", "Submit and watch sweeps."),
-    "up": ("farm.cli.up:up", "Run a whole farm on this machine."),
+    "up": ("farm.cli.up:up", "Run a whole farm on this machine: broker, coordinator, and a worker for every device."),
     "weights": ("workers.cli_measure:weights", "Fetch pretrained weights beforehand."),
-    "worker": ("workers.cli_worker:worker", "One long-running worker, pinned to one device."),
+    "worker": ("workers.cli_worker:worker", "Measure the jobs of one GPU type on one device until SIGTERM."),
     "workers": ("farm.cli.workers:workers", "List and drain workers."),
 }
 
