@@ -101,7 +101,7 @@ def end(settings: Settings, seconds: float | None) -> bool:
 
 
 def can_serve() -> bool:
-    return find_spec("farm.cli.serve") is not None
+    return all(find_spec(name) is not None for name in ("uvicorn", "fastapi"))
 
 
 class _State:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 from typing import Any, Final
 
-from farm.domain import AttemptEnd, Failure, Job, Measurement, OperationError
+from farm.domain import AttemptEnd, Failure, Infeasible, Job, Measurement
 from farm.settings import Settings
 from farm.store import Store, doorbells, hosts, leases, limits, prompts, records, refits
 
@@ -124,14 +124,14 @@ class Jobs:
             with self.store.read() as db:
                 found = prompts.get(db, sha256)
             if found is None:
-                raise OperationError(f"prompt list {sha256[:12]}: not in this database")
+                raise Infeasible(f"prompt list {sha256[:12]}: not in this database")
             self._prompts = (sha256, tuple(found))
         return self._prompts[1]
 
     def prompts_of(self, job: Job) -> tuple[str, ...]:
         """As many prompts as the job asks for; a shorter list starts over."""
         if job.prompts_sha256 is None:
-            raise OperationError(f"job {job.id}: has no prompt list")
+            raise Infeasible(f"job {job.id}: has no prompt list")
         return tuple(islice(cycle(self.prompts(job.prompts_sha256)), job.configuration.prompts))
 
     def register(self, info: WorkerInfo) -> None:

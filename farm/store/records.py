@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, exists, select, update
 
 from farm import tables as t
-from farm.domain import AttemptEnd, Job, JobState, Measurement, OperationError, origin
+from farm.domain import AttemptEnd, Job, JobState, Measurement, RequestError, origin
 from farm.store import leases
 from farm.store.clock import now
 
@@ -22,14 +22,15 @@ def record(
 ) -> bool:
     """Whether the measurement is now the job's. The same measurement again changes nothing and answers the same.
 
+    RequestError: it can never be stored here; trying again is of no use.
     Not fenced: an hour of valid data is not thrown away because its lease ran out meanwhile.
     """
     row = leases.lock_row(db, job_id)
     job = leases.load(db, job_id)
     if row is None or job is None:
-        raise OperationError(f"job {job_id}: not in this database, so its measurement cannot be stored")
+        raise RequestError("job", job_id, "not in this database, so its measurement cannot be stored")
     if job.configuration != measurement.configuration:
-        raise OperationError(f"job {job_id}: the measurement is of another configuration")
+        raise RequestError("job", job_id, "the measurement is of another configuration")
     known = _known(db, job_id, measurement.measurement_id)
     if known is not None:
         return known
@@ -58,7 +59,7 @@ def _known(db: Connection, job_id: int, measurement_id: str) -> bool | None:
     found = db.execute(select(t.measurement.c.job_id).where(t.measurement.c.measurement_id == measurement_id)).scalar()
     if found is not None:
         if found != job_id:
-            raise OperationError(f"measurement {measurement_id}: already stored for job {found}, not {job_id}")
+            raise RequestError("measurement", measurement_id, f"already stored for job {found}, not {job_id}")
         return True
     late = t.late_measurement.c
     return False if db.execute(select(exists().where(late.measurement_id == measurement_id))).scalar() else None

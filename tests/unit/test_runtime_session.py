@@ -138,6 +138,16 @@ def test_how_an_attempt_fails(session, jobs, device, error, after_one, after_two
     assert history(jobs, other) == ("done", ["accepted"])
 
 
+def test_a_job_without_prompts_fails_and_holds_nobody_up(session, jobs):
+    from sqlalchemy import text
+
+    job = jobs.due("a100", 1)[0]
+    with jobs.store.write() as db:
+        db.execute(text(f"UPDATE job SET prompts_sha256 = NULL WHERE id = {job}"))
+    session.answer(job)
+    assert history(jobs, job) == ("failed", ["infeasible"])
+
+
 def test_a_device_that_is_gone_takes_no_job(session, jobs, device, monkeypatch):
     monkeypatch.setattr("workers.session.DEVICE_WAIT_SECONDS", 0.0)
     job = jobs.due("a100", 1)[0]
@@ -160,6 +170,32 @@ def test_a_result_waits_on_the_spool_while_the_database_is_away(session, jobs, d
     session.answer(job)  # any doorbell drains first
     assert history(jobs, job) == ("done", ["accepted"])
     assert list(settings.spool.glob("*.result")) == []
+
+
+def test_a_result_that_no_database_will_ever_take_holds_nobody_up(session, jobs, settings):
+    """The database was deleted and made anew, the spool was not."""
+    from sqlalchemy import text
+
+    first, second, _ = jobs.due("a100", 3)
+    session.answer(first)
+    entry = session._spool.put(session_entry(session, jobs, first, job_id=999))
+    session.answer(second)
+    assert history(jobs, second) == ("done", ["accepted"])
+    assert not entry.exists()
+    assert session._spool.set_aside == 1
+    with jobs.store.read() as db:
+        assert db.execute(text("SELECT count(*) FROM measurement")).scalar() == 2
+
+
+def session_entry(session, jobs, job, *, job_id):
+    from dataclasses import replace
+
+    from workers.spool import Entry
+
+    measurement, _ = Device().measure(replace(jobs.get(job), id=job_id), ())
+    return Entry(
+        job_id=job_id, attempt=1, worker="w", database=session._database, measurement=measurement, samples=None
+    )
 
 
 def test_a_result_goes_straight_to_the_database_where_the_disk_is_full(session, jobs, settings):

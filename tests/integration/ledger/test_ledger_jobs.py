@@ -10,7 +10,7 @@ from threading import Barrier
 import pytest
 from sqlalchemy import text
 
-from farm.domain import Failure, FarmError, OperationError
+from farm.domain import Failure, FarmError, RequestError
 from farm.jobs import Jobs, WorkerInfo
 from farm.store import Store, audit
 
@@ -269,13 +269,13 @@ class TestRecord:
     def test_of_another_configuration_or_job_is_refused(self, jobs, sweep, measure):
         sweep()
         job = jobs.claim(1, worker="w", queue="a100")
-        with pytest.raises(OperationError, match="another configuration"):
+        with pytest.raises(RequestError, match="another configuration"):
             jobs.record(2, 1, "w", measure(job))
-        with pytest.raises(OperationError, match="not in this database"):
+        with pytest.raises(RequestError, match="not in this database"):
             jobs.record(99, 1, "w", measure(job))
         jobs.record(1, 1, "w", measure(job))
         other = jobs.claim(2, worker="w", queue="a100")
-        with pytest.raises(OperationError, match="already stored for job 1"):
+        with pytest.raises(RequestError, match="already stored for job 1"):
             jobs.record(2, 1, "w", measure(other, measurement_id="m-1"))
         assert (state(jobs, 1), state(jobs, 2)) == ("done", "running")
 
