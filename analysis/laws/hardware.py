@@ -40,7 +40,7 @@ SHARES: Final = {
     "fp32": 0.85,
     "convolution": 1.00,
     "memory": 0.55,  # streaming kernels draw 200 to 260 W on an A100
-    "wait": 0.18,  # clocks up, nothing to do: about 100 W on an A100
+    "wait": 0.13,  # clocks up, nothing to do: about 100 W on an A100
 }
 KERNEL_SECONDS: Final = 2.5e-6  # no kernel takes less
 

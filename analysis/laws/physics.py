@@ -18,7 +18,9 @@ from analysis.laws.roofline import CLASSES, Demand
 from analysis.table import Floats
 
 COEFFICIENTS: Final = (*CLASSES, "wait", "launch", "host")  # the first six are watts
-LAUNCH_SECONDS: Final = 7e-6  # of the host for one dispatch, views among them: about 10 us a kernel in eager PyTorch
+# Of the host for one dispatch, views among them. A U-Net of 1,750 dispatches makes 22 to 40 steps a second in eager
+# PyTorch on an A100 or a faster host, whatever the GPU could do: 14 to 26 us.
+LAUNCH_SECONDS: Final = 14e-6
 HOST_SECONDS: Final = 0.1  # of the host for a megapixel of finished image: conversion, maybe compression
 _CORNER: Final = 8.0
 
