@@ -103,14 +103,14 @@ def _joulefarm(gpu: fake.Fake) -> list[tuple[float, float]]:
     def around(work: Callable[[], None]) -> None:
         start = meter.edge()
         work()
-        spans.append(Span(label="burst", start=start, end=meter.edge()))
+        spans.append(Span(label=f"burst {len(spans)}", start=start, end=meter.edge()))
 
     rest(5)
     played = _bursts(gpu, around)
     rest(5)
     meter.stop()
     joules = [
-        j for s, j in zip(spans, meter.energy(spans).span_joules, strict=True) if s.label == "burst" and j is not None
+        j for s, j in zip(spans, meter.energy(spans).span_joules, strict=True) if s.label != LABEL and j is not None
     ]
     meter.close()
     return _pair(gpu, played, joules)

@@ -24,6 +24,7 @@ from workers.meters.idle import Floats
 CLOSE_PART: Final = 0.15  # of the tick: a bracket not wider than this is close
 CLOSE_SECONDS: Final = 0.004  # and one of this width always is
 CLOSE_QUANTILE: Final = 0.4
+FEWEST_CLOSE: Final = 8  # fewer are no base for a grid: the better part of all is taken
 GRID_PART: Final = 0.06  # of the tick: ticks that scatter less than this around a straight line are put on it
 GRID_MARGIN_SIGMAS: Final = 4.0
 GRID_MARGIN_SECONDS: Final = 0.0005
@@ -86,13 +87,15 @@ def _bracketed(asked: Floats, answered: Floats, moved: np.ndarray, tick: float) 
     low, high = asked[moved - 1], answered[moved]
     width = high - low
     # Where few are close (a jittery counter), the better ones have to do.
-    close = width <= max(CLOSE_PART * tick, CLOSE_SECONDS, float(np.quantile(width, CLOSE_QUANTILE)))
+    close = width <= max(CLOSE_PART * tick, CLOSE_SECONDS)
+    if close.sum() < FEWEST_CLOSE:
+        close = width <= float(np.quantile(width, CLOSE_QUANTILE))
     if close.sum() < 3:
         # Only wide ones: the value is of the last tick before the reading, which may be up to a tick back.
         back = np.minimum(width, tick)
         return high - back / 2, back / math.sqrt(12), moved
     times, spread = (low + high)[close] / 2, width[close] / math.sqrt(12)
-    grid = _grid(times, tick)
+    grid = _grid(times, width[close], tick)
     if grid is None:
         return times, spread, moved[close]
     # A busy host reads late: such a value is of the last tick of the grid, unless it was read too near the next.
@@ -118,14 +121,15 @@ class _Grid:
         return self.start + self.period * number
 
 
-def _grid(times: Floats, tick: float) -> _Grid | None:
-    """The line of constant period that ticks lie close to; None where they do not."""
+def _grid(times: Floats, width: Floats, tick: float) -> _Grid | None:
+    """The line of constant period that ticks lie close to; None where they do not. A narrow bracket weighs more."""
     if len(times) < 5:
         return None
     steps = np.round(np.diff(times) / tick)
     number = np.concatenate([[0.0], np.cumsum(steps)])
-    period, start = np.polyfit(number, times, 1)
-    scatter = float(np.std(times - (start + period * number)))
+    weight = 1 / np.maximum(width, float(np.median(width)))
+    period, start = np.polyfit(number, times, 1, w=weight)
+    scatter = math.sqrt(float(np.average((times - (start + period * number)) ** 2, weights=weight**2)))
     if scatter > GRID_PART * tick or np.any(steps < 1):
         return None
     return _Grid(float(start), float(period), scatter)
