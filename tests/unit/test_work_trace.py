@@ -58,22 +58,21 @@ def test_flops_equal_those_of_torch(model):
         assert sum(op.flops for op in ops) == counter.get_total_flops() > 0
 
 
-@pytest.mark.parametrize("model", NANO)
+@pytest.mark.parametrize("model", ["sd2", "sd35", "flux"])
 def test_a_table_predicts_other_sizes_and_batches(model):
     pipeline = nano(model)
-    work = tables.parse(tabulate(pipeline))
+    work = tables.parse(tabulate(pipeline, ("fp16",)))
     multiple = pipeline.convention.multiple
-    for precision in ("fp16", "fp32"):
-        tracer = Tracer(pipeline, precision)
-        for phase in tables.PHASES:
-            for width, height, samples in ((320, 448, 1), (5 * multiple, 11 * multiple, 1), (192, 640, 5)):
-                ops = tracer.phase(phase, width, height, samples)
-                groups = work.groups(phase, precision, samples == 1)
-                found = groups.evaluate(width, height, samples)
-                assert found["flops"].sum() == pytest.approx(sum(op.flops for op in ops), rel=1e-9)
-                for name in ("read_bytes", "write_bytes", "weight_bytes"):
-                    assert found[name].sum() == pytest.approx(sum(getattr(op, name) for op in ops), rel=0.02)
-                assert groups.count.sum() == len(ops)
+    tracer = Tracer(pipeline, "fp16")
+    for phase in tables.PHASES:
+        for width, height, samples in ((320, 448, 1), (5 * multiple, 11 * multiple, 1), (192, 640, 5)):
+            ops = tracer.phase(phase, width, height, samples)
+            groups = work.groups(phase, "fp16", samples == 1)
+            found = groups.evaluate(width, height, samples)
+            assert found["flops"].sum() == pytest.approx(sum(op.flops for op in ops), rel=1e-9)
+            for name in ("read_bytes", "write_bytes", "weight_bytes"):
+                assert found[name].sum() == pytest.approx(sum(getattr(op, name) for op in ops), rel=0.02)
+            assert groups.count.sum() == len(ops)
 
 
 def test_dimensions_give_the_flops_of_every_group():

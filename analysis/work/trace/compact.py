@@ -34,13 +34,13 @@ PRECISIONS: Final = ("fp16", "bf16", "fp32")
 _LEVELS: Final = 5  # scales tried: the pipeline's multiple and its doublings
 
 
-def tabulate(pipeline: Pipeline) -> dict[str, Any]:
+def tabulate(pipeline: Pipeline, precisions: Sequence[str] = PRECISIONS) -> dict[str, Any]:
     """The table of a pipeline as a JSON document."""
     phases: dict[str, dict[str, Any]] = {phase: {} for phase in PHASES}
-    tracers = {precision: Tracer(pipeline, precision) for precision in PRECISIONS}
+    tracers = {precision: Tracer(pipeline, precision) for precision in precisions}
     for phase in PHASES:
         for precision, tracer in tracers.items():
-            if precision == "bf16" and _alike(tracers["fp16"], tracer, phase):
+            if precision == "bf16" and "fp16" in tracers and _alike(tracers["fp16"], tracer, phase):
                 phases[phase][precision] = "fp16"
             else:
                 phases[phase][precision] = {"one": _single(tracer, phase), "many": _several(tracer, phase)}
