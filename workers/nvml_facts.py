@@ -24,12 +24,12 @@ def read() -> dict[str, Any]:
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
-        return {"error": _unusable(nvml, error)}
+        return {"error": _unusable(error)}
     try:
         count = nvml.nvmlDeviceGetCount()
         return {"driver": str(nvml.nvmlSystemGetDriverVersion()), "devices": [_device(nvml, i) for i in range(count)]}
     except nvml.NVMLError as error:
-        return {"error": _unusable(nvml, error)}
+        return {"error": _unusable(error)}
     finally:
         with contextlib.suppress(nvml.NVMLError):
             nvml.nvmlShutdown()
@@ -63,15 +63,11 @@ def _device(nvml: Any, index: int) -> dict[str, Any]:
     }
 
 
-def _unusable(nvml: Any, error: Exception) -> str:
+def _unusable(error: Exception) -> str:
     """NVML's refusal with what to do about it."""
-    remedy = {
-        nvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no NVIDIA driver is installed here (libnvidia-ml.so.1 was not found)",
-        nvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA driver is installed but not loaded: try nvidia-smi, or reboot",
-        nvml.NVML_ERROR_NO_PERMISSION: "this user may not open /dev/nvidia*: check groups or the container's devices",
-        nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the driver was updated under the running kernel module: reboot",
-    }.get(getattr(error, "value", None), "try nvidia-smi")
-    return f"NVML cannot be used: {error}: {remedy}"
+    from workers.meters.nvml_api import REMEDIES
+
+    return f"NVML cannot be used: {error}: {REMEDIES.get(getattr(error, 'value', 0), 'try nvidia-smi')}"
 
 
 if __name__ == "__main__":
