@@ -1,0 +1,64 @@
+"""Planning: cheap rows that teach most, without a look at what they would show."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.design import ALLOWANCE, grid, plan
+from analysis.prediction import paper_rows
+from analysis.table import Table
+from farm.domain import RequestError
+
+
+def test_the_grid_holds_what_fits_the_memory() -> None:
+    assert len(grid("flux", "a100")) == 240
+    assert {row.precision for row in grid("qwen", "a100")} == {"fp16"}
+    assert grid("qwen", "a4000") == []
+
+
+def test_picks_are_distinct_cheap_and_lessen_the_expected_error() -> None:
+    known = paper_rows().where(model=["flux", "qwen"])
+    errors = []
+    for budget in (1, 4, 8):
+        made = plan(known, model="sd35", gpu="a100", budget=budget)
+        rows = made.configurations
+        assert len(rows) == budget == len({c.key for c in rows.configurations()})
+        assert set(rows.prompts.tolist()) == {25}
+        assert made.expected_energy_joules <= ALLOWANCE * made.candidates_energy_joules
+        errors.append(made.expected_error_percent)
+    assert made.error_before_percent > errors[0] > errors[1] > errors[2]
+
+
+def test_energies_of_candidates_are_not_looked_at() -> None:
+    known, rows = paper_rows().where(model="qwen"), paper_rows().where(model="flux")
+    shuffled = Table.from_rows(c.to_dict() | {"energy_joules": 1.0 + i} for i, c in enumerate(rows.configurations()))
+    first, second = (plan(known, c, model="flux", gpu="a100", budget=5).configurations for c in (rows, shuffled))
+    assert list(first.configurations()) == list(second.configurations())
+
+
+def test_what_is_known_is_not_measured_again() -> None:
+    rows = paper_rows().where(model="flux")
+    made = plan(rows[:70], rows, model="flux", gpu="a100", budget=20)
+    assert len(made.configurations) == 10
+    assert not {c.key for c in made.configurations.configurations()} & {c.key for c in rows[:70].configurations()}
+
+
+def test_a_gpu_without_any_row_is_planned_from_its_figures() -> None:
+    made = plan(paper_rows()[:0], model="sd2", gpu="b200", budget=6)
+    assert len(made.configurations) == 6
+    assert 0 < made.expected_error_percent < made.error_before_percent
+
+
+@pytest.mark.parametrize("budget", [0, -1, True])
+def test_a_budget_that_is_none_is_refused(budget: int) -> None:
+    with pytest.raises(RequestError, match="budget"):
+        plan(paper_rows(), model="flux", gpu="a100", budget=budget)
+
+
+def test_nothing_to_choose_from_is_refused() -> None:
+    with pytest.raises(RequestError, match="candidates"):
+        plan(paper_rows(), paper_rows(), model="flux", gpu="a100", budget=2)
+    with pytest.raises(RequestError, match="model"):
+        plan(paper_rows(), model="fluks", gpu="a100", budget=2)
+    assert np.isfinite(plan(paper_rows(), model="sd2", gpu="a100", budget=500).expected_error_percent)
