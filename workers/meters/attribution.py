@@ -9,7 +9,9 @@
 
 The standard uncertainty adds, in squares: the idle baseline times the duration, idle noise that goes on under the
 work, the time of a reading at each end of the whole, the split of shared intervals, and what a part-time sensor may
-miss where the power changes.
+miss where the power changes. An edge at a random place of a sensor's cycle is seen up to ``unseen`` seconds early or
+late; for a burst the standard deviation of both edges together is between 0 and ``unseen`` / 2, by its length, and the
+worst case is stated: unseen / sqrt(8) for each.
 """
 
 from __future__ import annotations
@@ -93,7 +95,7 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
     idle_watts, idle_std = baseline.at(middle)
     jumps = _jumps(pieces, powers)
     split = SPLIT_UNCERTAINTY * np.minimum(np.abs(energy), np.abs(dynamic[pieces.interval] - energy))
-    missed = levels.unseen / math.sqrt(6)
+    missed = levels.unseen / math.sqrt(8)
     change = math.sqrt(float(jumps @ jumps))
     if duration < levels.unseen:
         change = max(change, math.sqrt(2) * levels.likely_watts)

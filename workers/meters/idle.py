@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.statistics import Z_975, t_975
+
 Floats = NDArray[np.float64]
 
 # Readings of a counter carry a timing error that makes neighbours anticorrelated; a stronger anticorrelation than this
@@ -56,17 +58,20 @@ def idle_level(times: Floats, joules: Floats, spread: float | None = None) -> Id
     watts = float(joules[-1] - joules[0]) / seconds
     n = len(steps)
     if n < 3:
-        std = spread if spread is not None else 0.01 * abs(watts)
+        plain = std = spread if spread is not None else 0.01 * abs(watts)
     else:
         residuals = np.diff(joules) / steps - watts
         variance = float(residuals @ residuals) / (n - 1)
         rho = autocorrelation(residuals)
-        std = math.sqrt(variance / n * (1 + rho) / (1 - rho))
+        independent = n * (1 - rho) / (1 + rho)
+        plain = math.sqrt(variance / independent)
+        # Few independent readings make the error itself uncertain; two such stretches surround the work.
+        std = plain * t_975(max(2, round(2 * (independent - 1)))) / Z_975
     return IdleLevel(
         middle=float(times[0] + times[-1]) / 2,
         seconds=seconds,
         watts=watts,
         std=std,
-        noise=std * std * seconds,
+        noise=plain * plain * seconds,
         readings=n,
     )
