@@ -81,7 +81,7 @@ RULES = [
     ),
     (
         "only the pipelines and the tracer know torch",
-        lambda p: not under(p, "workers/pipelines", "analysis/work/trace.py"),
+        lambda p: not under(p, "workers/pipelines", "analysis/work/trace"),
         ("torch", "diffusers", "transformers"),
         False,
     ),
@@ -102,7 +102,7 @@ RULES = [
         lambda p: (
             under(p, "analysis")
             and not p.name.startswith("cli")
-            and not under(p, "analysis/refit.py", "analysis/tasks.py")
+            and not under(p, "analysis/cli", "analysis/refit.py", "analysis/tasks.py")
         ),
         ("farm.store", "farm.jobs", "farm.broker", "farm.tables", "farm.settings", "celery", "sqlmodel", "workers"),
         False,
