@@ -171,6 +171,14 @@ def test_looking_leaves_nothing_loaded_in_the_caller(stage) -> None:
     assert done.stdout.split() == ["set()"]
 
 
+def test_a_worker_for_another_board_refuses_to_start(stage, farm_process) -> None:
+    gpu = stage(A4000)
+    environment = gpu.environment(FARM_BROKER_URL="redis://127.0.0.1:9/0")  # not reached: the device comes first
+    done = farm_process("worker", "--gpu", "a100", "--device", 0, **environment)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "farm: gpu: a100: device 0 is a NVIDIA RTX A4000, by NVML, which is a4000\n"
+
+
 HOLD = """
 import sys, time
 from pathlib import Path
