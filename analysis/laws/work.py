@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from sklearn.base import clone
 
 from analysis.laws import hierarchy, physics
 from analysis.laws.base import Law
@@ -50,11 +51,15 @@ class WorkLaw(Law):
     _posterior: Posterior
     _cell_places: dict[str, int]
     _slowness: float
-
-    def __init__(self, warm_start: bool = False) -> None:
-        self.warm_start = warm_start
+    _before: tuple[Effects, Posterior] | None = None  # where the next fit begins, if not at the priors
 
     # --- fitting
+
+    def updated(self, X: Any) -> WorkLaw:
+        """A fit to all these rows whose steps begin at this one's end; it ends where a fit from the priors does."""
+        fresh: WorkLaw = clone(self)
+        fresh._before = (self._effects, self._posterior)
+        return fresh.fit(X)
 
     def _fit(self, table: Table, energy_joules: Floats, weight: Floats | None) -> None:
         weight = np.ones(len(table)) if weight is None else weight / weight.mean()
@@ -91,11 +96,11 @@ class WorkLaw(Law):
         return masks
 
     def _start(self, effects: Effects) -> Floats:
-        start = np.zeros(len(effects.std))
-        if self.warm_start and hasattr(self, "_posterior"):
-            known = dict(zip(self._effects.labels, self._posterior.p.tolist(), strict=True))
-            start[:] = [known.get(label, 0.0) for label in effects.labels]
-        return start
+        if self._before is None:
+            return np.zeros(len(effects.std))
+        (old, posterior), self._before = self._before, None
+        known = dict(zip(old.labels, posterior.p.tolist(), strict=True))
+        return np.array([known.get(label, 0.0) for label in effects.labels])
 
     def _fit_seconds(self, table: Table, asked: Demand) -> float:
         """Logarithm of measured over computed seconds, shrunk to 0."""

@@ -144,7 +144,7 @@ def test_saved_and_loaded_it_predicts_the_same_intervals_too() -> None:
 
 
 def test_a_warm_start_ends_where_a_cold_one_does() -> None:
-    warm = WorkLaw(warm_start=True).fit(paper_rows()[::2]).fit(paper_rows())
+    warm = WorkLaw().fit(paper_rows()[::2]).updated(paper_rows())
     cold = WorkLaw().fit(paper_rows())
     assert warm.predict(paper_rows()) == pytest.approx(cold.predict(paper_rows()), rel=1e-5)
 
