@@ -1,7 +1,7 @@
 """Who shares what: the effects of the law ``work``, their prior spreads, and their place in one vector.
 
 Every family of models, every model and every GPU has its own factor on each coefficient, near 1; every GPU (as a
-``board``), every pair of model and GPU and every data set has one on the whole. All priors are of logarithms. They state
+``board``), every pair of model and GPU and every data set has one on the whole. All priors are of logarithms, and state
 what is known of hardware and laboratories; docs/laws.md says which of them were revised after a look at the data:
 
 - shared: how far the centre may be off on GPUs as a whole. What kernels reach is published within 10 to 20%, the watts
