@@ -73,8 +73,9 @@ def counter_levels(
         times, std, chosen = (asked[moved] + answered[moved]) / 2, (answered - asked)[moved] / math.sqrt(12), moved
     else:
         times, std, chosen = _bracketed(asked, answered, moved, tick)
-    levels = Levels(times=times, joules=joules[chosen], time_std=std, tick=tick or 0.0)
-    quiet = max(FROZEN_TICKS * (tick or 0.0), FROZEN_SECONDS)
+    levels = Levels(times=times, joules=joules[chosen], time_std=std, tick=tick or 0.0, quantum=_quantum(joules))
+    usual = max(tick or 0.0, float(np.median(np.diff(asked[moved]))))
+    quiet = max(FROZEN_TICKS * usual, FROZEN_SECONDS)
     # From the first reading of a value to its last: how long the counter was seen to stand still.
     stood = asked[np.append(moved[1:], len(joules)) - 1] - asked[moved]
     frozen_from = asked[moved[stood > quiet]]
@@ -96,8 +97,9 @@ def _bracketed(asked: Floats, answered: Floats, moved: np.ndarray, tick: float) 
         return high - back / 2, back / math.sqrt(12), moved
     times, spread = (low + high)[close] / 2, width[close] / math.sqrt(12)
     grid = _grid(times, width[close], tick)
-    if grid is None:
-        return times, spread, moved[close]
+    if grid is None:  # without one every bracket that is not hopeless is needed
+        close |= width <= max(CLOSE_PART * tick, CLOSE_SECONDS, float(np.quantile(width, CLOSE_QUANTILE)))
+        return (low + high)[close] / 2, width[close] / math.sqrt(12), moved[close]
     # A busy host reads late: such a value is of the last tick of the grid, unless it was read too near the next.
     margin = max(GRID_MARGIN_SIGMAS * grid.scatter, GRID_MARGIN_SECONDS)
     late = grid.line(np.floor((asked[moved] - grid.start) / grid.period))
@@ -133,6 +135,12 @@ def _grid(times: Floats, width: Floats, tick: float) -> _Grid | None:
     if scatter > GRID_PART * tick or np.any(steps < 1):
         return None
     return _Grid(float(start), float(period), scatter)
+
+
+def _quantum(joules: Floats) -> float:
+    """The step that all differences are multiples of, in joules."""
+    steps = np.unique(np.round(1000 * np.abs(np.diff(joules))).astype(np.int64))
+    return float(np.gcd.reduce(steps)) / 1000
 
 
 def _kinds(levels: Levels, frozen_from: Floats, limit_watts: float) -> tuple[Difference, ...]:
