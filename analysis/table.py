@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from farm.catalog import NANO
 from farm.domain import SPOILING_FLAGS, Configuration, Measurement, RequestError, origin
 from farm.domain.table import BadRows, Row, parse_row, parse_rows, read_csv
 
@@ -132,7 +133,7 @@ class Table:
         for name in REAL:
             values = (getattr(row, name) for row in rows)
             numbers[name] = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
-        return cls(labels, numbers, np.arange(1, len(rows) + 1))
+        return cls(_by_build(labels), numbers, np.arange(1, len(rows) + 1))
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, Any]) -> Table:
@@ -168,7 +169,7 @@ class Table:
         meaning = np.array([str(name).strip().lower() in _TRUE for name in switch.names], dtype=np.bool_)
         numbers: dict[str, NDArray[Any]] = {name: values.astype(np.int64) for name, values in whole.items()}
         numbers["cfg"] = meaning[switch.codes] if n else np.empty(0, dtype=np.bool_)
-        return cls(labels, {**numbers, **real}, np.arange(1, n + 1))
+        return cls(_by_build(labels), {**numbers, **real}, np.arange(1, n + 1))
 
     @classmethod
     def _from_array(cls, array: NDArray[Any]) -> Table:
@@ -491,3 +492,12 @@ def _extremes(values: Floats) -> Integers:
 
 def _text(value: Any) -> str:
     return "" if value is None or value != value else str(value).strip()
+
+
+def _by_build(labels: dict[str, Labels]) -> dict[str, Labels]:
+    """Rows of the nano size are of models of their own, ``flux-nano``: nothing carries over from the full size."""
+    if "nano" not in labels["size"].names:
+        return labels
+    pairs = zip(labels["model"].texts().tolist(), labels["size"].texts().tolist(), strict=True)
+    names = (model + NANO if size == "nano" and not model.endswith(NANO) else model for model, size in pairs)
+    return {**labels, "model": Labels.of(names)}

@@ -140,9 +140,8 @@ class Law(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _unknown(self, table: Table) -> dict[str, NDArray[np.bool_]]:
         """Rows that the law cannot place, a mask (n,) by the reason: fits leave them out."""
-        models = set(table.names("model")) - set(catalog.models())
-        masks = {f"model {name} is not in the catalog": table.model == name for name in sorted(models)}
-        return {**masks, "size nano: laws are of models at full size": table.size == "nano"}
+        models = {name for name in table.names("model") if not catalog.has_build(name)}
+        return {f"model {name} is not in the catalog": table.model == name for name in sorted(models)}
 
     @abstractmethod
     def _state(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from analysis.table import Floats, Integers, Table
 from farm import catalog
 
 N: Final = len(COEFFICIENTS)
-_KIN: Final = np.array([0.08, 0.10, 0.06, 0.08, 0.10, 0.10, 0.25, 0.30]) / np.sqrt(2)
+_KIN: Final = np.array([0.08, 0.12, 0.06, 0.08, 0.10, 0.10, 0.15, 0.30]) / np.sqrt(2)
 # Of each coefficient:   matmul attention fp32 convolution memory wait launch host
 SPREADS: Final[Mapping[str, Floats]] = {
     "shared": np.array([0.15, 0.20, 0.15, 0.20, 0.08, 0.40, 0.30, 0.70]),
@@ -137,7 +137,7 @@ def _keys(table: Table) -> dict[str, list[str]]:
     models, gpus = table.model.tolist(), table.gpu.tolist()
     return {
         "shared": [_ALL] * len(table),
-        "family": [catalog.model(name).family for name in models],
+        "family": [catalog.build(name).family for name in models],
         "model": models,
         "gpu": gpus,
         "board": gpus,

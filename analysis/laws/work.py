@@ -85,7 +85,7 @@ class WorkLaw(Law):
         masks = super()._unknown(table)
         for name in sorted(set(table.names("gpu")) - set(catalog.gpus())):
             masks[f"gpu {name} is not in the catalog"] = table.gpu == name
-        for name in sorted(set(table.names("model")) & set(catalog.models())):
+        for name in filter(catalog.has_build, table.names("model")):
             try:
                 work = tables.load(name)
             except FarmError as error:

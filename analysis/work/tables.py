@@ -118,11 +118,12 @@ class ModelWork:
 
 
 def load(name: str) -> ModelWork:
-    """The table of a catalog model: the shipped one, or, for a lab's own model, one traced now and kept in FARM_HOME.
+    """The table of a catalog model (``flux-nano``: at nano size): the shipped one, or, for a lab's own model, one
+    traced now and kept in FARM_HOME.
 
     RequestError where the catalog has no such model; OperationError where it must be traced and torch is not installed.
     """
-    return _load(name, catalog.model(name).digest, str(ondemand.home()))
+    return _load(name, catalog.build(name).digest, str(ondemand.home()))
 
 
 def forward(kind: str, phase: str, cfg: bool, batch: int) -> tuple[int, int]:
@@ -155,7 +156,7 @@ def parse(data: Mapping[str, Any]) -> ModelWork:
 
 @lru_cache(maxsize=64)
 def _load(name: str, _digest: str, _home: str) -> ModelWork:
-    pipeline = from_catalog(catalog.model(name))
+    pipeline = from_catalog(catalog.build(name))
     path = SHIPPED / f"{name}.json"
     if path.is_file():
         data = json.loads(path.read_text())

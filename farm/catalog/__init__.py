@@ -11,7 +11,7 @@ import hashlib
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from farm.domain.errors import RequestError
 T = TypeVar("T")
 
 SHIPPED = Path(__file__).resolve().parent
+NANO = "-nano"  # ends the name of a build at nano size
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,13 @@ class Model:
     sources: Mapping[str, str]
     digest: str
 
+    def at_nano(self) -> Model:
+        """The same architecture at nano size, as a model of its own; RequestError where no such size is stated."""
+        if not any(c.nano for c in self.components.values()):
+            raise RequestError("size", "nano", f"full: {self.name} has no nano size")
+        components = {name: replace(c, config=c.nano) for name, c in self.components.items()}
+        return replace(self, name=self.name + NANO, components=components)
+
     def check_resolution(self, width: int, height: int) -> None:
         for axis, value in (("width", width), ("height", height)):
             if value % self.multiple:
@@ -105,6 +113,20 @@ def gpu(name: str) -> Gpu:
 def model(name: str) -> Model:
     """The model of that name; RequestError with the nearest names otherwise."""
     return _named("model", name, _models(_home()))
+
+
+def build(name: str) -> Model:
+    """A model by the name of its build, as the laws know it: ``flux``, or ``flux-nano`` for its nano size."""
+    if name.endswith(NANO) and name not in _models(_home()):
+        return model(name.removesuffix(NANO)).at_nano()
+    return model(name)
+
+
+def has_build(name: str) -> bool:
+    """Whether ``build`` knows it."""
+    known = _models(_home())
+    base = known.get(name.removesuffix(NANO))
+    return name in known or (base is not None and any(c.nano for c in base.components.values()))
 
 
 def version() -> str:

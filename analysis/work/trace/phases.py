@@ -35,6 +35,8 @@ class Tracer:
         self.pipeline = pipeline
         self.precision = precision
         self._build = lru_cache(maxsize=None)(self._build_component)
+        # Once each: a second run at one size would find what the model itself keeps (tables of rotary positions).
+        self._traced = lru_cache(maxsize=None)(self._trace)
 
     def phase(self, name: str, width: int, height: int, batch: int = 1) -> list[Op]:
         """Operations of one phase in order of execution, views included.
@@ -42,6 +44,9 @@ class Tracer:
         ``text``: all encoders over ``batch`` prompts, one pass. ``denoise``: one forward of ``batch`` samples.
         ``decode``: latents of ``batch`` images to pixels.
         """
+        return self._traced(name, width, height, batch)
+
+    def _trace(self, name: str, width: int, height: int, batch: int) -> list[Op]:
         return {"text": self._text, "denoise": self._denoise, "decode": self._decode}[name](width, height, batch)
 
     def _text(self, width: int, height: int, batch: int) -> list[Op]:
