@@ -37,6 +37,24 @@ def test_a_late_counter(latency: float, seconds: float) -> None:
     assert rms(windows) <= (0.02 if seconds < 0.2 else 0.005)
 
 
+@pytest.mark.parametrize(
+    "counter",
+    [
+        {"counter_period": 0.004},
+        {"counter_period": 0.033},
+        {"counter_period": 1.0},
+        {"quantum_mj": 1000},
+        {"counter_jitter": 0.01, "counter_latency": 0.02},
+    ],
+    ids=str,
+)
+def test_other_counters(counter: dict[str, float]) -> None:
+    windows = bursts(25, 0.5, seed=6, **counter)
+    assert rms(windows) <= 0.01
+    assert not any(w.energy.flags for w in windows)
+    assert sum(w.covered for w in windows) >= binom.ppf(0.01, len(windows), 0.95)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("board", "part"), [(PART_TIME, 0.025), (PLAIN, float("inf"))])
 def test_intervals_cover_the_truth(board: str, part: float) -> None:

@@ -39,6 +39,7 @@ class Levels:
     joules: Floats
     time_std: Floats  # standard uncertainty of the times, seconds
     tick: float = 0.0  # seconds between updates of the source; 0: read exactly when asked
+    quantum: float = 0.0  # joules: the smallest step of the source
     unseen: float = 0.0  # seconds in a row that a part-time sensor does not see; 0: it sees all
     likely_watts: float = 0.0  # above idle, of work that the sensor may have missed altogether
 
@@ -102,16 +103,17 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
     else:
         # A part-time sensor that saw what a constant power would give has, this time, missed nothing.
         missed = min(missed, _misfit(pieces, powers, dynamic) / max(change, 1e-12))
-    edge_time = baseline.at(first)[0] * levels.time_std[low], baseline.at(last)[0] * levels.time_std[high]
+    step = levels.quantum / math.sqrt(12)
+    edges = [math.hypot(baseline.at(time)[0] * levels.time_std[at], step) for time, at in ((first, low), (last, high))]
     variance = _sums(pieces.span[owned], split[owned] ** 2, n) + (missed**2) * _by_span(pieces, jumps, n)
     variance += (idle_std * seconds) ** 2 + baseline.noise * seconds
-    for span, joule_std in zip(_edge_spans(pieces), edge_time, strict=True):
+    for span, joule_std in zip(_edge_spans(pieces), edges, strict=True):
         variance[span] += joule_std**2
     outside = _beside_other(pieces, split)
     budget = {
         "idle": idle_std * duration,
         "idle_noise": math.sqrt(baseline.noise * duration),
-        "tick": math.hypot(*edge_time),
+        "tick": math.hypot(*edges),
         "sensor_duty": missed * change,
         "split": math.sqrt(outside),
     }

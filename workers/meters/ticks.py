@@ -101,14 +101,24 @@ def _bracketed(asked: Floats, answered: Floats, moved: np.ndarray, tick: float) 
         close |= width <= max(CLOSE_PART * tick, CLOSE_SECONDS, float(np.quantile(width, CLOSE_QUANTILE)))
         return (low + high)[close] / 2, width[close] / math.sqrt(12), moved[close]
     # A busy host reads late: such a value is of the last tick of the grid, unless it was read too near the next.
-    margin = max(GRID_MARGIN_SIGMAS * grid.scatter, GRID_MARGIN_SECONDS)
-    late = grid.line(np.floor((asked[moved] - grid.start) / grid.period))
+    number = np.floor((asked[moved] - grid.start) / grid.period)
+    late, error = grid.line(number), grid.error(number)
+    margin = np.maximum(GRID_MARGIN_SIGMAS * np.hypot(grid.scatter, error), GRID_MARGIN_SECONDS)
     sure = (asked[moved] - late > margin) & (late + grid.period - high > margin) & (late > low - margin)
-    found = np.where(close, grid.line(np.round(((low + high) / 2 - grid.start) / grid.period)), late)
-    std = np.where(close, np.maximum(width / math.sqrt(12), grid.scatter), max(float(np.median(spread)), grid.scatter))
-    chosen = close | sure
-    chosen &= np.diff(found, prepend=-np.inf) > grid.period / 2
-    return found[chosen], std[chosen] / 2, moved[chosen]
+    sure &= error < GRID_PART * tick / 2  # far from what the line was drawn through it says little
+    middle = (low + high) / 2
+    nearest = np.round((middle - grid.start) / grid.period)
+    doubt = grid.error(nearest)
+    seen = np.where(doubt < width / math.sqrt(12), grid.line(nearest), middle)
+    # The better part of the brackets counts in any case: a grid of few ticks says little elsewhere.
+    fair = close | (~sure & (width <= min(tick / 2, float(np.quantile(width, CLOSE_QUANTILE)))))
+    found = np.where(close, seen, np.where(sure, late, middle))
+    std = np.where(close, np.maximum(width / math.sqrt(12), np.hypot(grid.scatter, doubt)) / 2, width / math.sqrt(12))
+    narrow = np.hypot(max(float(np.median(spread)), grid.scatter) / 2, error)
+    std = np.where(sure & ~close, narrow, std)
+    chosen = fair | sure
+    chosen &= np.diff(np.maximum.accumulate(found), prepend=-np.inf) > grid.period / 2
+    return found[chosen], std[chosen], moved[chosen]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +128,13 @@ class _Grid:
     start: float
     period: float
     scatter: float  # standard deviation of what was seen around it, seconds
+    middle: float  # number of the tick in the middle of what it was drawn through
+    spread: float  # root of the summed squares of their numbers around it
+    count: int
+
+    def error(self, number: Floats) -> Floats:
+        """Standard error of the line at a tick."""
+        return self.scatter * np.sqrt(1 / self.count + ((number - self.middle) / self.spread) ** 2)
 
     def line(self, number: Floats) -> Floats:
         return self.start + self.period * number
@@ -134,7 +151,9 @@ def _grid(times: Floats, width: Floats, tick: float) -> _Grid | None:
     scatter = math.sqrt(float(np.average((times - (start + period * number)) ** 2, weights=weight**2)))
     if scatter > GRID_PART * tick or np.any(steps < 1):
         return None
-    return _Grid(float(start), float(period), scatter)
+    middle = float(number.mean())
+    spread = math.sqrt(float(((number - middle) ** 2).sum()))
+    return _Grid(float(start), float(period), scatter, middle, spread, len(times))
 
 
 def _quantum(joules: Floats) -> float:
