@@ -6,7 +6,7 @@ what is known of hardware and laboratories; docs/laws.md says which of them were
 
 - shared: how far the centre may be off on GPUs as a whole. What kernels reach is published within 10 to 20%, the watts
   of streaming memory more closely, what a host needs for a launch within a third.
-- family and model: kernels suit shapes unequally well, and data change switching power: 5 to 10% together (input-
+- family and model: kernels suit shapes unequally well, and data change switching power: 10 to 15% together (input-
   dependent power of GPUs: arXiv 2409.18324). Models of one family run the same code, and share half of that variance.
 - GPU and board: boards of a type differ by 5%, published figures and real ones by more: 10 to 20% in all.
 - data set: laboratories differ by 4% in power limit, temperature and meter.
@@ -26,7 +26,7 @@ from analysis.table import Floats, Integers, Table
 from farm import catalog
 
 N: Final = len(COEFFICIENTS)
-_KIN: Final = np.array([0.08, 0.12, 0.06, 0.08, 0.10, 0.10, 0.15, 0.30]) / np.sqrt(2)
+_KIN: Final = np.array([0.10, 0.15, 0.06, 0.10, 0.10, 0.10, 0.15, 0.30]) / np.sqrt(2)
 # Of each coefficient:   matmul attention fp32 convolution memory wait launch host
 SPREADS: Final[Mapping[str, Floats]] = {
     "shared": np.array([0.15, 0.20, 0.15, 0.20, 0.08, 0.40, 0.30, 0.70]),
