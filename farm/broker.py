@@ -12,10 +12,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
+from urllib.parse import unquote
 
 from celery import Celery
 from kombu.exceptions import ChannelError, KombuError
 
+from farm import acl
 from farm.domain.errors import OperationError, RequestError
 from farm.embedded import EmbeddedBroker
 from farm.settings import Settings
@@ -24,14 +26,14 @@ MEASURE: Final = "joulefarm.measure"  # the one task
 SCHEMES: Final = ("redis", "rediss", "amqp", "amqps")
 
 
-def resolve_url(settings: Settings) -> str:
-    """FARM_BROKER_URL, else the embedded broker of this home; OperationError when there is neither.
+def resolve_url(settings: Settings, *, user: str = acl.COORDINATOR) -> str:
+    """FARM_BROKER_URL, else the embedded broker of this home as ``user``; OperationError when there is neither.
 
     RequestError for a URL that cannot be one; it is never printed, since it may hold a password.
     """
     url = settings.broker()
     if url is None:
-        url = EmbeddedBroker(settings).url
+        url = EmbeddedBroker(settings).url_of(user)
         if url is None:
             raise OperationError("no broker: run `farm up`, or set FARM_BROKER_URL")
         return url
@@ -42,7 +44,7 @@ def resolve_url(settings: Settings) -> str:
 
 def redact(url: str) -> str:
     """The URL without what is secret in it."""
-    return re.sub(r"//[^/@\s]*@", "//***@", url)
+    return re.sub(r"//.*@", "//***@", url, flags=re.DOTALL)  # greedy: a password may hold "/" and "@"
 
 
 def make_app(url: str, settings: Settings) -> Celery:
@@ -59,6 +61,7 @@ def make_app(url: str, settings: Settings) -> Celery:
         worker_prefetch_multiplier=1,
         worker_cancel_long_running_tasks_on_connection_loss=False,  # it would kill a good measurement
         worker_proc_alive_timeout=300,  # importing torch takes longer than the default 4 s
+        worker_enable_remote_control=False,  # anybody with the broker's password could end workers; SQL drains them
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
@@ -141,9 +144,9 @@ class Broker:
                 connection.collapse()
 
     def _without_secret(self, text: str) -> str:
-        found = re.search(r"//([^/@\s]*)@", self._url)
-        for secret in found.group(1).split(":") if found else ():
-            text = text.replace(secret, "***") if secret else text
+        found = re.search(r"//[^:]*:(.+)@", self._url, flags=re.DOTALL)
+        for secret in {found.group(1), unquote(found.group(1))} if found else ():
+            text = text.replace(secret, "***")
         return text
 
 

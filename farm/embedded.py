@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from farm import acl, catalog
 from farm.domain.errors import OperationError
 from farm.processes import ProcessIdentity, spawn
 from farm.settings import Settings
@@ -27,7 +28,7 @@ _CONFIGURATION = """\
 bind {host}
 port {port}
 dir {folder}
-requirepass {password}
+aclfile {users}
 appendonly yes
 appendfsync everysec
 save ""
@@ -39,8 +40,9 @@ daemonize no
 class EmbeddedBroker:
     """A Redis-compatible server on a loopback port of its own, kept across commands and restarts in FARM_HOME/run.
 
-    The password lies in files that only the owner can read; it is never on a command line. The port is kept too, so
-    that a broker that was killed comes back, with its append-only file, where its clients look for it.
+    Each user of ``farm.acl`` has a password, in a file that only the owner can read and never on a command line. The
+    port is kept too, so that a broker that was killed comes back, with its append-only file, where its clients look
+    for it.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -52,9 +54,17 @@ class EmbeddedBroker:
 
     @property
     def url(self) -> str | None:
-        """Where clients find it, running or not; None when this home never had one."""
+        """Where its owner, who may do everything, finds it, running or not; None when this home never had one."""
+        return self.url_of(acl.OWNER)
+
+    def url_of(self, user: str) -> str | None:
+        """Where that user finds it. OperationError for one whom it does not know."""
         state = self._read()
-        return _url(state) if state else None
+        if state is None:
+            return None
+        if user not in state["passwords"]:
+            raise OperationError(f"the embedded broker has no user {user}: start it again, after `farm down`")
+        return _url(state, user)
 
     @property
     def identity(self) -> ProcessIdentity | None:
@@ -77,17 +87,19 @@ class EmbeddedBroker:
         if self.running:
             return self._await(timeout_seconds)
         state = self._read()
-        password = str(state["password"]) if state else secrets.token_urlsafe(32)
+        known = state["passwords"] if state else {}
+        queues = {gpu.queue for gpu in catalog.gpus().values()}
+        passwords = {user: known.get(user) or secrets.token_urlsafe(32) for user in acl.users(queues)}
         port = int(state["port"]) if state and _free(int(state["port"])) else free_port()
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         configuration = self._folder / "broker.conf"
-        _write_private(
-            configuration,
-            _CONFIGURATION.format(host=LOOPBACK, port=port, folder=json.dumps(str(self._folder)), password=password),
-        )
+        users = self._folder / "users.acl"
+        _write_private(users, acl.file(queues, passwords))
+        paths = {"folder": json.dumps(str(self._folder)), "users": json.dumps(str(users))}
+        _write_private(configuration, _CONFIGURATION.format(host=LOOPBACK, port=port, **paths))
         self._process = spawn([find_server(), configuration], log=self.log, tied=tied)
         identity = ProcessIdentity.of(self._process.pid)
-        document = {"port": port, "password": password, "pid": identity.pid, "started": identity.started}
+        document = {"port": port, "passwords": passwords, "pid": identity.pid, "started": identity.started}
         _write_private(self._state, json.dumps(document))
         return self._await(timeout_seconds)
 
@@ -125,7 +137,8 @@ class EmbeddedBroker:
         client = redis.Redis(
             host=LOOPBACK,
             port=int(state["port"]),
-            password=str(state["password"]),
+            username=acl.OWNER,
+            password=str(state["passwords"][acl.OWNER]),
             socket_timeout=1,
             socket_connect_timeout=1,
             retry=Retry(NoBackoff(), 0),
@@ -142,7 +155,7 @@ class EmbeddedBroker:
                         ) from None
                     time.sleep(0.02)
                 else:
-                    return _url(state)
+                    return _url(state, acl.OWNER)
         finally:
             client.close()
 
@@ -153,7 +166,7 @@ class EmbeddedBroker:
             return None
         except (OSError, ValueError):
             return None  # half a file of a crash long ago: a new broker is made
-        return state if isinstance(state, dict) and {"port", "password", "pid", "started"} <= set(state) else None
+        return state if isinstance(state, dict) and {"port", "passwords", "pid", "started"} <= set(state) else None
 
 
 def find_server() -> Path:
@@ -253,8 +266,8 @@ class EmbeddedPostgres:
         return copy / "bin"
 
 
-def _url(state: dict[str, Any]) -> str:
-    return f"redis://:{state['password']}@{LOOPBACK}:{state['port']}/0"
+def _url(state: dict[str, Any], user: str) -> str:
+    return f"redis://{user}:{state['passwords'][user]}@{LOOPBACK}:{state['port']}/0"
 
 
 def _free(port: int) -> bool:

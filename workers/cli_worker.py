@@ -25,7 +25,7 @@ def worker(
     gpu: str, device: int | None, simulate: bool, speed: float | None, db: str | None, broker: str | None
 ) -> None:
     """Measure the jobs of one GPU type on one device until SIGTERM."""
-    catalog.gpu(gpu)
+    queue = catalog.gpu(gpu).queue
     if speed is not None and not simulate:
         raise RequestError("--speed", speed, "goes with --simulate")
     if gpu == "cpu" and device is not None and not simulate:
@@ -34,14 +34,14 @@ def worker(
         raise RequestError("--device", None, f"the index of the {gpu} to measure on, as nvidia-smi counts")
     settings = load(database_url=db, broker_url=broker)
     settings.prepare_home()
-    from farm import logs
+    from farm import acl, logs
     from farm.broker import resolve_url
     from farm.store import Store
     from workers.identity import WorkerIdentity
     from workers.locks import DeviceLock
 
     logs.configure(settings)
-    url = resolve_url(settings)
+    url = resolve_url(settings, user=acl.worker(queue))
     Store.open(settings).close()  # refuses a database of another version here, in words, before anything runs
     if simulate or gpu == "cpu":
         identity = WorkerIdentity.plain(gpu, device, settings.home, simulate=simulate, speed=speed)

@@ -14,6 +14,7 @@ from celery import Celery, signals
 
 from farm.broker import make_app, register_measure
 from farm.settings import Settings
+from workers.gate import GatedConsumer
 from workers.identity import WorkerIdentity
 from workers.interrupt import STOP_SIGNAL
 from workers.session import Session
@@ -41,6 +42,7 @@ class Listener:
         self._worker = self.app.Worker(
             hostname=self._identity.name,
             pool_cls="prefork",
+            consumer_cls=GatedConsumer,
             concurrency=1,
             queues=[self._identity.queue],
             without_gossip=True,

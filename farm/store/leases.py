@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from farm import tables as t
-from farm.domain import AttemptEnd, Configuration, Job, JobState
+from farm.domain import AttemptEnd, Configuration, Job, JobState, RequestError
 from farm.store.clock import now
 
 RUNNING = t.job.c.state == JobState.RUNNING
@@ -54,7 +54,13 @@ def claim(
         )
     )
     db.execute(t.attempt.insert().values(job_id=job_id, number=token, worker=worker, started_at=now(), detail={}))
-    return load(db, job_id)
+    try:
+        return load(db, job_id)
+    except (RequestError, TypeError, ValueError) as error:  # written by somebody else: the domain has no such job
+        why = f"the job's row is not one of this version: {error}"
+        end, detail = AttemptEnd.INFEASIBLE, {"worker": worker}
+        fail(db, job_id, token, end, why, detail=detail, retry=False, max_attempts=max_attempts, back_off=0.0)
+        return None
 
 
 def load(db: Connection, job_id: int) -> Job | None:

@@ -168,7 +168,7 @@ class Chaos:
             client.flushall()
 
     def hang_broker(self) -> None:
-        pid = self.pick("valkey-server")
+        pid = self.pick("-server")  # valkey or redis
         self.signal(pid, signal.SIGSTOP)
         time.sleep(self.plan.outage_seconds)
         self.signal(pid, signal.SIGCONT)
