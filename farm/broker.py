@@ -7,8 +7,8 @@ that exists. Messages may be lost, doubled or replayed; none of it matters (docs
 from __future__ import annotations
 
 import contextlib
-import os
 import re
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -78,11 +78,21 @@ def make_app(url: str, settings: Settings) -> Celery:
             "max_retries": 1,  # the coordinator's own loop retries
         },
     )
-    if os.environ.get("FARM_BROKER_CA"):  # TLS: the authority that signed the broker's certificate
-        import ssl
-
-        app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": os.environ["FARM_BROKER_CA"]}
+    if url.startswith(("rediss:", "amqps:")):
+        app.conf.broker_use_ssl = _tls(url, settings)
     return app
+
+
+def _tls(url: str, settings: Settings) -> dict[str, Any]:
+    """A server must prove who it is: left to itself, the client library would take any certificate."""
+    options: dict[str, Any] = {"cert_reqs": ssl.CERT_REQUIRED}
+    if settings.broker_ca is not None:
+        if not settings.broker_ca.is_file():
+            raise RequestError("FARM_BROKER_CA", str(settings.broker_ca), "a file with certificates (PEM)")
+        options["ca_certs"] = str(settings.broker_ca)
+    if url.startswith("amqps:"):
+        return options
+    return {f"ssl_{name}": value for name, value in (options | {"check_hostname": True}).items()}
 
 
 class Broker:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     database_url_file: Path | None = None  # a file that holds it, so that no process list shows it
     broker_url: SecretStr | None = None  # default: the embedded broker of home
     broker_url_file: Path | None = None
+    broker_ca: Path | None = None  # the authority that signed a rediss:// broker's certificate; default: the system's
 
     lease_seconds: float = Field(default=120.0, gt=0)  # a worker silent for so long has lost its job
     heartbeat_seconds: float = Field(default=20.0, gt=0)
@@ -116,8 +117,11 @@ def load(**overrides: Any) -> Settings:
         return Settings(**{k: v for k, v in overrides.items() if v is not None})
     except ValidationError as error:
         first = error.errors()[0]
-        name = "FARM_" + str(first["loc"][0]).upper()
-        raise RequestError(name, first.get("input"), first["msg"].lower()) from None
+        field = str(first["loc"][0])
+        secret = field in Settings.model_fields and SecretStr in get_args(Settings.model_fields[field].annotation)
+        raise RequestError(
+            f"FARM_{field.upper()}", "(not shown)" if secret else first.get("input"), first["msg"].lower()
+        ) from None
 
 
 def _secret(value: SecretStr | None, path: Path | None) -> str | None:

@@ -44,7 +44,7 @@ class Options:
     max_seconds: float = 600.0  # no further pass is begun after so long
 
     @classmethod
-    def quick(cls, idle_seconds: float = 1.0) -> Options:
+    def quick(cls, idle_seconds: float = 0.5) -> Options:
         """For a demonstration, an estimating meter or a test: seconds instead of minutes, and wider intervals."""
         return cls(
             idle_seconds=idle_seconds,
@@ -52,7 +52,7 @@ class Options:
             pad_seconds=0.1,
             min_passes=2,
             max_passes=200,
-            max_seconds=6.0,
+            max_seconds=3.0,
             halfwidth=0.05,
         )
 

@@ -34,10 +34,14 @@ SPREADS: Final[Mapping[str, Floats]] = {
     "model": _KIN,
     "gpu": np.array([0.12, 0.20, 0.20, 0.20, 0.12, 0.30, 0.10, 0.30]),
 }
-LEVELS: Final[Mapping[str, float]] = {"board": 0.08, "pair": 0.03, "dataset": 0.04}  # of the whole
+# Of the whole. guess: a device whose figures in the catalog are an order of magnitude (the host's processor).
+LEVELS: Final[Mapping[str, float]] = {"board": 0.08, "pair": 0.03, "dataset": 0.04, "guess": 3.0}
 CELL_COLUMNS: Final = ("model", "gpu", "precision", "cfg", "width", "height", "batch")
 
-Members = Mapping[str, Integers]  # kind of group -> place (n,) of each row's group among the known ones; -1: not known
+# Kind of group -> place (n,) of each row's group among the known ones, or one of:
+Members = Mapping[str, Integers]
+STRANGE: Final = -1  # a group that no fitted row belongs to
+NONE: Final = -2  # the row belongs to no group of this kind
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class Effects:
     def of(cls, *tables: Table) -> Self:
         """The groups that the rows of these tables belong to."""
         keys = [_keys(table.take(_distinct(table)[0])) for table in tables]
-        return cls({kind: tuple(sorted({n for k in keys for n in k[kind]} | _ALWAYS[kind])) for kind in _ALWAYS})
+        names = {kind: {n for k in keys for n in k[kind] if n is not None} | _ALWAYS[kind] for kind in _ALWAYS}
+        return cls({kind: tuple(sorted(found)) for kind, found in names.items()})
 
     def union(self, other: Effects) -> Effects:
         return Effects({kind: tuple(sorted({*names, *other.groups[kind]})) for kind, names in self.groups.items()})
@@ -104,9 +109,9 @@ class Effects:
         """Variance of ln E from groups of the row that are not known, (n,)."""
         variance = np.zeros(len(slope))
         for kind, spread in SPREADS.items():
-            variance += np.where(members[kind] < 0, slope**2 @ spread**2, 0.0)
+            variance += np.where(members[kind] == STRANGE, slope**2 @ spread**2, 0.0)
         for kind, width in LEVELS.items():
-            variance += np.where(members[kind] < 0, width**2, 0.0)
+            variance += np.where(members[kind] == STRANGE, width**2, 0.0)
         return variance
 
     @cached_property
@@ -132,9 +137,10 @@ def _distinct(table: Table) -> tuple[Integers, Integers]:
     return table.groups("model", "gpu", "dataset")
 
 
-def _keys(table: Table) -> dict[str, list[str]]:
+def _keys(table: Table) -> dict[str, list[str | None]]:
     """Of every row the name of its group, by kind."""
     models, gpus = table.model.tolist(), table.gpu.tolist()
+    guessed = {name for name in set(gpus) if catalog.gpu(name).architecture == "none"}
     return {
         "shared": [_ALL] * len(table),
         "family": [catalog.build(name).family for name in models],
@@ -143,9 +149,10 @@ def _keys(table: Table) -> dict[str, list[str]]:
         "board": gpus,
         "pair": [f"{model} on {gpu}" for model, gpu in zip(models, gpus, strict=True)],
         "dataset": table.dataset.tolist(),
+        "guess": [name if name in guessed else None for name in gpus],
     }
 
 
-def _places(keys: list[str], known: tuple[str, ...]) -> Integers:
-    place = {name: i for i, name in enumerate(known)}
-    return np.array([place.get(key, -1) for key in keys], dtype=np.int64)
+def _places(keys: list[str | None], known: tuple[str, ...]) -> Integers:
+    place: dict[str | None, int] = {None: NONE, **{name: i for i, name in enumerate(known)}}
+    return np.array([place.get(key, STRANGE) for key in keys], dtype=np.int64)

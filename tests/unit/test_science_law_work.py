@@ -71,7 +71,10 @@ def test_every_gpu_of_the_catalog_is_predicted_within_its_board_power(law: WorkL
     power = energy / law.predict_seconds(rows)
     for gpu, watts in zip(sorted(catalog.gpus()), power, strict=True):
         assert 5 < watts < catalog.gpu(gpu).board_power_watts * 1.1, gpu
-    assert ((low > 0) & (low < energy) & (energy < high) & (high < 3 * energy)).all()
+    assert ((low > 0) & (low < energy) & (energy < high)).all()
+    guessed = np.array([catalog.gpu(gpu).architecture == "none" for gpu in sorted(catalog.gpus())])
+    assert (high[~guessed] < 3 * energy[~guessed]).all()
+    assert (high[guessed] > 100 * energy[guessed]).all()  # no figure of the host's processor is published
 
 
 def test_phases_add_up_and_denoising_leads(law: WorkLaw) -> None:
