@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from celery import Celery
 from kombu.exceptions import ChannelError, KombuError
@@ -37,14 +37,28 @@ def resolve_url(settings: Settings, *, user: str = acl.COORDINATOR) -> str:
         if url is None:
             raise OperationError("no broker: run `farm up`, or set FARM_BROKER_URL")
         return url
-    if not re.match(rf"^({'|'.join(SCHEMES)})://[^/\s]", url):
-        raise RequestError("FARM_BROKER_URL", redact(url), f"a URL such as redis://host:6379/0 ({', '.join(SCHEMES)})")
+    if not _is_url(url):
+        example = "redis://user:password@host:6379/0"
+        remedy = f"a URL such as {example} ({', '.join(SCHEMES)}), special characters of a password percent-encoded"
+        raise RequestError("FARM_BROKER_URL", redact(url), remedy)
     return url
+
+
+def _is_url(url: str) -> bool:
+    """Asked here, since the client library would repeat what it takes for a port, which may be a password's part."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    fits = parts.scheme in SCHEMES and parts.hostname and (port is None or port > 0)
+    return bool(fits) and "password" not in parse_qs(parts.query)
 
 
 def redact(url: str) -> str:
     """The URL without what is secret in it."""
-    return re.sub(r"//.*@", "//***@", url, flags=re.DOTALL)  # greedy: a password may hold "/" and "@"
+    place, question, _ = re.sub(r"//.*@", "//***@", url, flags=re.DOTALL).partition("?")  # passwords may hold "@"
+    return place + ("?***" if question else "")
 
 
 def make_app(url: str, settings: Settings) -> Celery:

@@ -240,14 +240,14 @@ def _enough(meter: Meter, log: _Log, options: Options, elapsed: float) -> str:
         return f"stopped after {options.max_seconds:g} s"
     if worked < meter.shortest_seconds or passes < options.min_passes:
         return "" if passes < options.max_passes or worked < meter.shortest_seconds else "stopped at the most passes"
-    values = _repeats(meter, log, meter.energy(log.spans), log.passes)
+    values = _repeats(log, meter.energy(log.spans), log.passes, meter.shortest_seconds)
     if len(values) > 1 and relative_halfwidth(values) <= options.halfwidth:
         return f"95% half-width within {100 * options.halfwidth:g}%"
     return f"stopped after {options.max_passes} passes" if passes >= options.max_passes else ""
 
 
-def _repeats(meter: Meter, log: _Log, energy: Energy, units: Sequence[Sequence[int]]) -> list[float]:
-    """Energy of each repeat: units (lists of batches) joined until they are as long as the meter can resolve."""
+def _repeats(log: _Log, energy: Energy, units: Sequence[Sequence[int]], at_least: float) -> list[float]:
+    """Energy of each repeat: units (lists of batches) joined until they are ``at_least`` so many seconds long."""
     values: list[float] = []
     joined, seconds, count = 0.0, 0.0, 0
     for unit in units:
@@ -257,7 +257,7 @@ def _repeats(meter: Meter, log: _Log, energy: Energy, units: Sequence[Sequence[i
         joined += math.fsum(j for j in joules if j is not None)
         seconds += log.seconds(unit)
         count += 1
-        if seconds >= meter.shortest_seconds:
+        if seconds >= at_least:
             values.append(joined / count)
             joined, seconds, count = 0.0, 0.0, 0
     return values
@@ -268,7 +268,8 @@ def _repeat_error(meter: Meter, log: _Log, energy: Energy) -> float:
     units: Sequence[Sequence[int]] = log.passes
     if len(units) == 1:
         units = [[b] for b in units[0] if log.results[b].images == log.results[units[0][0]].images]
-    values = _repeats(meter, log, energy, units)
+    # Shorter than what makes a result: their scatter then holds more of the meter's own, which errs to the safe side.
+    values = _repeats(log, energy, units, meter.shortest_seconds / 4)
     mean, error = mean_and_error(values) if len(values) > 1 else (0.0, 0.0)
     return error / abs(mean) if mean else 0.0
 

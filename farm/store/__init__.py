@@ -76,7 +76,7 @@ class Store:
     @property
     def name(self) -> str:
         """The URL without its password."""
-        return self.url.render_as_string(hide_password=True)
+        return _shown(self.url)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -126,7 +126,13 @@ def _parse(url: str) -> URL:
             return parsed
     except (ArgumentError, NoSuchModuleError, ValueError):
         raise RequestError("database URL", url.split("@")[-1], URL_REMEDY) from None
-    raise RequestError("database URL", parsed.render_as_string(hide_password=True), URL_REMEDY)
+    raise RequestError("database URL", _shown(parsed), URL_REMEDY)
+
+
+def _shown(url: URL) -> str:
+    """Without passwords, which libpq also takes in the query (``password``, ``sslpassword``)."""
+    hidden = {key: "***" for key in url.query if "password" in key}
+    return url.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
 def _prepare_folder(path: Path, settings: Settings) -> None:
