@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from farm_fixture import RunningFarm
+from farm_fixture import RunningFarm, wait_until
 from redis import Redis
-from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
+from redis.exceptions import AuthenticationError, ConnectionError, NoPermissionError, ResponseError
 
 from farm import acl, catalog
 from farm.domain import OperationError
-from farm.embedded import EmbeddedBroker
+from farm.embedded import EmbeddedBroker, find_server, free_port
+from farm.processes import spawn, stop
 from farm.settings import load
+
+DEPLOY = Path(__file__).parents[2] / "deploy" / "broker"
 
 
 @pytest.fixture(params=["on PATH", "from the wheel"])
@@ -105,8 +110,39 @@ def test_users_keep_their_passwords_and_a_new_queue_gets_its_own(home):
     broker.stop()
 
 
-def test_the_template_is_what_the_code_says_and_starts_no_server_as_it_is():
-    shipped = (Path(__file__).parents[2] / "deploy" / "broker" / "users.acl").read_text()
+def test_the_template_for_a_lab_is_what_the_code_says():
+    shipped = (DEPLOY / "users.acl").read_text()
     queues = {gpu.queue for gpu in catalog.gpus().values()}
     assert shipped == acl.file(queues), "python -m farm.acl > deploy/broker/users.acl"
-    assert acl.PLACEHOLDER in shipped
+
+
+def test_the_template_starts_no_server_before_passwords_are_in_it(tmp_path):
+    (tmp_path / "broker.conf").write_text(f"port 0\naclfile {DEPLOY / 'users.acl'}\n")
+    done = subprocess.run([find_server(), tmp_path / "broker.conf"], capture_output=True, timeout=10)
+    assert done.returncode != 0
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="the recipe uses openssl")
+def test_the_recipe_for_a_lab_makes_users_who_can_log_in(tmp_path):
+    (recipe,) = re.findall(r"```sh\n(.*?)```", (DEPLOY / "README.md").read_text(), re.DOTALL)
+    shutil.copy(DEPLOY / "users.acl", tmp_path)
+    done = subprocess.run(["sh", "-eu"], input=recipe, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "urls").iterdir()} == {0o600}
+    port = free_port()
+    (tmp_path / "broker.conf").write_text(f"port {port}\nbind 127.0.0.1\naclfile {tmp_path / 'filled.acl'}\n")
+    server = spawn([find_server(), tmp_path / "broker.conf"], log=tmp_path / "log")
+    try:
+        for path in (tmp_path / "urls").iterdir():
+            url = path.read_text().strip().replace("rediss://", "redis://")
+            with Redis.from_url(url.replace("broker.lab.example:6379", f"127.0.0.1:{port}")) as user:
+                wait_until(lambda user=user: answers(user), 5, f"an answer to {path.name}")
+    finally:
+        stop(server, 2.0)
+
+
+def answers(client: Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except ConnectionError:
+        return False
