@@ -130,7 +130,9 @@ def test_the_recipe_for_a_lab_makes_users_who_can_log_in(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "urls").iterdir()} == {0o600}
     port = free_port()
-    (tmp_path / "broker.conf").write_text(f"port {port}\nbind 127.0.0.1\naclfile {tmp_path / 'filled.acl'}\n")
+    (tmp_path / "broker.conf").write_text(
+        f'save ""\ndir {tmp_path}\nport {port}\nbind 127.0.0.1\naclfile {tmp_path / "filled.acl"}\n'
+    )
     server = spawn([find_server(), tmp_path / "broker.conf"], log=tmp_path / "log")
     try:
         for path in (tmp_path / "urls").iterdir():
