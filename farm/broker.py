@@ -7,6 +7,7 @@ that exists. Messages may be lost, doubled or replayed; none of it matters (docs
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import ssl
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,8 @@ from farm import acl
 from farm.domain.errors import OperationError, RequestError
 from farm.embedded import EmbeddedBroker
 from farm.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 MEASURE: Final = "joulefarm.measure"  # the one task
 SCHEMES: Final = ("redis", "rediss", "amqp", "amqps")
@@ -107,6 +110,23 @@ def _tls(url: str, settings: Settings) -> dict[str, Any]:
     if url.startswith("amqps:"):
         return options
     return {f"ssl_{name}": value for name, value in (options | {"check_hostname": True}).items()}
+
+
+def check_queue(url: str, settings: Settings, queue: str) -> None:
+    """RequestError where the broker's user may not use that queue. A broker that is away may be waited for later."""
+    from redis.exceptions import NoPermissionError
+
+    with make_app(url, settings).connection_for_read() as connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0.1, timeout=5)
+            with contextlib.suppress(ChannelError):  # Redis keeps no empty queues
+                connection.default_channel.queue_declare(queue=queue, passive=True)
+        except NoPermissionError:
+            raise RequestError(
+                "FARM_BROKER_URL", redact(url), f"a user that may use the queue {queue} (docs/security.md)"
+            ) from None
+        except _connection_errors() as error:
+            logger.warning("broker %s: not now: %s", redact(url), type(error).__name__)
 
 
 class Broker:

@@ -35,13 +35,14 @@ def worker(
     settings = load(database_url=db, broker_url=broker)
     settings.prepare_home()
     from farm import acl, logs
-    from farm.broker import resolve_url
+    from farm.broker import check_queue, resolve_url
     from farm.store import Store
     from workers.identity import WorkerIdentity
     from workers.locks import DeviceLock
 
     logs.configure(settings)
     url = resolve_url(settings, user=acl.worker(queue))
+    check_queue(url, settings, queue)
     Store.open(settings).close()  # refuses a database of another version here, in words, before anything runs
     if simulate or gpu == "cpu":
         identity = WorkerIdentity.plain(gpu, device, settings.home, simulate=simulate, speed=speed)

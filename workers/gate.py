@@ -106,5 +106,5 @@ class GatedConsumer(Consumer):  # type: ignore[misc]  # kombu and Celery have no
     def connection_for_read(self, heartbeat: float | None = None) -> Connection:
         connection = self.app.connection_for_read(heartbeat=heartbeat)
         if connection.get_transport_cls() is redis.Transport:
-            connection.transport_cls = _Transport
+            connection.get_transport_cls = lambda: _Transport  # its name in the log stays that of the URL
         return self.ensure_connected(connection)

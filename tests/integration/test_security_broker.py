@@ -69,6 +69,13 @@ def test_a_farm_works_as_users_who_can_do_nothing_else(farm):
                 coordinator.execute_command(*command)
 
 
+def test_a_worker_under_the_user_of_another_queue_is_told_so(farm, farm_process):
+    url = farm.broker.url_of(acl.worker("a4000"))
+    refused = farm_process("worker", "--gpu", "a100", "--device", "0", "--simulate", FARM_BROKER_URL=url)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "the queue a100" in refused.err
+
+
 def test_nobody_comes_in_without_a_password(farm):
     port = farm.broker.url.rpartition(":")[2].partition("/")[0]
     for url in (f"redis://127.0.0.1:{port}/0", f"redis://:guess@127.0.0.1:{port}/0"):
