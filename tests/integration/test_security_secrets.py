@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from farm_fixture import QUICK, SPEC, processes_of, wait_gone, wait_until
+from farm_fixture import QUICK, SPEC, wait_until
 from lab import BROKER_PASSWORD, DATABASE_PASSWORD, Lab
 
 from farm import acl
 from farm.processes import spawn, stop
+from tests.processes import processes_of, wait_gone
 
 WRONG = "Recognisable-Wrong-Secret"
 SECRETS = (BROKER_PASSWORD, DATABASE_PASSWORD, WRONG)

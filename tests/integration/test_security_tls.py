@@ -6,11 +6,12 @@ import os
 import sys
 
 import pytest
-from farm_fixture import QUICK, SPEC, wait_gone, wait_until
+from farm_fixture import QUICK, SPEC, wait_until
 from lab import Lab, need_tls_servers
 
 from farm import acl
 from farm.processes import spawn, stop
+from tests.processes import wait_gone
 
 
 @pytest.fixture(scope="module")
