@@ -13,12 +13,15 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from queue import Empty
 from typing import Any, Final
 
 from celery.worker.consumer import Consumer
 from kombu import Connection
 from kombu.transport import redis
+from redis.exceptions import RedisError
 
 from farm.broker import MEASURE
 from farm.jobs import MAX_ID
@@ -75,6 +78,25 @@ class _QoS(redis.QoS):  # type: ignore[misc]  # kombu and Celery have no types
             tags = client.zrange(self.unacked_index_key, "-inf", oldest, byscore=True, offset=0, num=100)
             if tags:
                 client.pipeline().zrem(self.unacked_index_key, *tags).hdel(self.unacked_key, *tags).execute()
+
+    def ack(self, delivery_tag: str) -> None:
+        with self._broker_may_be_gone(delivery_tag):
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        with self._broker_may_be_gone(delivery_tag):
+            super().reject(delivery_tag, requeue=requeue)
+
+    @contextmanager
+    def _broker_may_be_gone(self, delivery_tag: str) -> Iterator[None]:
+        """A message is done with even where the broker cannot be told. Left to itself, kombu would count it as taken
+        for ever: the prefetch limit reached, the worker would not ask for another, and so never notice that its
+        connection is gone."""
+        try:
+            yield
+        except (RedisError, OSError) as error:
+            logger.warning("the broker could not be told that a doorbell was answered: %s", error)
+            self._quick_ack(delivery_tag)
 
 
 class _Channel(redis.Channel):  # type: ignore[misc]  # kombu and Celery have no types

@@ -1,4 +1,4 @@
-"""A farm under random faults from a seed, and the oracle that says whether anything was lost, doubled or misplaced."""
+"""A farm under random faults from a seed: who is hurt, when, and how. ``chaos_oracle`` says what came of it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import redis
+from chaos_oracle import Hit, judge
 from sqlalchemy import text
 
 from farm.domain import OperationError
@@ -25,9 +26,12 @@ from farm.embedded import EmbeddedBroker, EmbeddedPostgres
 from farm.processes import ProcessIdentity, spawn, stop
 from farm.settings import load
 from farm.store import Store
+from tests.processes import children_of, processes_of, wait_gone
 
-GPUS = ("a100", "a4000", "a6000")
-SPEED = 10.0  # simulated seconds a second: a job takes about a third of a second
+DEVICES = ("a100", "a100", "a4000", "a6000")  # three queues, one of them with two workers
+GPUS = tuple(dict.fromkeys(DEVICES))
+VICTIM_SECONDS = 45.0  # a fault waits so long for a worker with a job: workers that died young start later each time
+DOWN_SECONDS = 10.0  # after which nothing of the farm may be left
 SETTINGS = {
     "FARM_LEASE_SECONDS": "3",
     "FARM_HEARTBEAT_SECONDS": "0.5",
@@ -58,16 +62,23 @@ class Plan:
     faults: int
     outage_seconds: float  # how long broker or database are away
     deadline_seconds: float
+    speed: float  # simulated seconds a second: so slow that work is left for the last fault
     postgres: bool = False
+
+    @property
+    def database(self) -> str:
+        return "PostgreSQL" if self.postgres else "SQLite"
 
 
 @dataclass
 class Outcome:
-    """What the oracle looks at, and what it found wrong."""
-
-    seconds: float
-    injected: Counter[str]
-    attempts: Counter[str]  # by how they ended
+    plan: Plan
+    seconds: float = 0.0
+    injected: Counter[str] = field(default_factory=Counter)
+    attempts: Counter[str] = field(default_factory=Counter)  # by how they ended
+    hits: int = 0  # faults that may have cost a job its attempt
+    redone: int = 0  # attempts beyond one a job
+    recovery_seconds: float = 0.0  # the longest time from such a fault to the next attempt of its job
     complaints: list[str] = field(default_factory=list)
 
 
@@ -78,7 +89,8 @@ class Chaos:
         self.home = home
         self.plan = plan
         self.random = random.Random(plan.seed)
-        self.injected: Counter[str] = Counter()
+        self.outcome = Outcome(plan)
+        self.hits: list[Hit] = []
         self.postgres = EmbeddedPostgres() if plan.postgres else None
         for name, value in {**SETTINGS, "FARM_HOME": str(home)}.items():
             setenv(name, value)
@@ -86,101 +98,159 @@ class Chaos:
             setenv("FARM_DATABASE_URL", self.postgres.start())
         self.settings = load()
         self.broker = EmbeddedBroker(self.settings)
+        self.store: Store | None = None
         self.up = 0
-        self.actions: dict[str, Callable[[], None]] = {
+        self.second: subprocess.Popen[bytes] | None = None
+        self.quick: dict[str, Callable[[], None]] = {
             "worker killed": self.kill_worker,
             "child killed": self.kill_child,
             "worker frozen, then killed": self.freeze_and_kill_worker,
             "child frozen past its lease": self.freeze_child,
+            "doorbell taken and lost": self.lose_doorbell,
             "broker killed": self.kill_broker,
             "broker flushed": self.flush_broker,
-            "broker hangs": self.hang_broker,
             "coordinator killed": self.kill_coordinator,
-            "second coordinator, killed": self.second_coordinator,
-            "database away": self.take_database_away,
+            "second coordinator, killed later": self.second_coordinator,
             "disk full": self.fill_disk,
+        }
+        self.outages: dict[str, Callable[[], None]] = {
+            "broker gone": self.take_broker_away,
+            "broker hangs": self.hang_broker,
+            "database gone": self.take_database_away,
         }
 
     def run(self) -> Outcome:
         started = time.monotonic()
+        watch = None
         try:
-            self.farm("up", "--simulate", ",".join(GPUS), "--speed", str(SPEED), "--detach")
-            self.up = int(json.loads((self.home / "run" / "up.json").read_text())["pid"])
+            self.farm("up", "--simulate", ",".join(DEVICES), "--speed", str(self.plan.speed), "--detach")
+            self.up = self.process_of_up()
             spec = self.home / "spec.yaml"
             steps = ", ".join(str(n) for n in range(1, self.plan.jobs // 6 + 1))
             spec.write_text(SPEC.format(gpus=", ".join(GPUS), steps=steps))
             self.farm("sweep", "submit", str(spec))
-            self.inject(started + self.plan.deadline_seconds / 2)
-            deadline = started + self.plan.deadline_seconds
-            while self.open_jobs() and time.monotonic() < deadline:
-                time.sleep(0.2)
-            outcome = self.judge(time.monotonic() - started)
+            self.store = Store.open(self.settings)
+            watch = spawn([sys.executable, "-m", "farm", "sweep", "watch"], log=self.home / "watch.log")
+            self.inject()
+            self.farm_ends(watch, started + self.plan.deadline_seconds)
+            self.outcome.seconds = time.monotonic() - started
+            judge(self.home, self.store, self.settings, self.outcome, self.hits)
+            self.end_second()
             self.farm("down")
-            left = wait_gone(self.home, 10.0)
+            left = wait_gone(self.home, DOWN_SECONDS)
             if left:
-                outcome.complaints.append(f"10 s after the end these still run: {left}")
-            return outcome
+                self.complain(f"{DOWN_SECONDS:g} s after the end these still run: {left}")
+            return self.outcome
         finally:
+            if watch is not None:
+                stop(watch, 0)
+            if self.store is not None:
+                self.store.close()
             for pid in processes_of(self.home):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             if self.postgres is not None:
                 self.postgres.remove()
 
-    def inject(self, until: float) -> None:
-        """All faults, each at least once as far as there are enough, in an order from the seed."""
-        names = list(self.actions)
-        self.random.shuffle(names)
-        order = names + [self.random.choice(names) for _ in range(self.plan.faults)]
-        for name in order[: self.plan.faults]:
-            if time.monotonic() > until:
-                break
-            self.actions[name]()
-            self.injected[name] += 1
-            time.sleep(self.random.uniform(0.1, 0.6))
+    def farm_ends(self, watch: subprocess.Popen[bytes], deadline: float) -> None:
+        """`farm sweep watch`, begun before the first fault, returns when all is done; nobody helps."""
+        try:
+            status = watch.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.complain(f"not ended after {self.plan.deadline_seconds:g} s")
+            return
+        if status:
+            self.complain(f"farm sweep watch ended with {status}: {(self.home / 'watch.log').read_text()[-300:]}")
 
-    # --- faults
+    def inject(self) -> None:
+        """Faults in an order from the seed, spread over the jobs' progress so that each finds a farm at work.
+
+        Every kind comes, an outage twice at most: they are what takes time.
+        """
+        names = [*self.quick, *self.outages]
+        more = [*self.quick] * self.plan.faults
+        second = list(self.outages) if self.plan.faults > 2 * len(names) else []
+        order = [*names, *second, *more]
+        order = order[: self.plan.faults]
+        self.random.shuffle(order)
+        actions = {**self.quick, **self.outages}
+        for number, name in enumerate(order):
+            self.wait_for_progress(number * self.plan.jobs // (len(order) + 1))
+            actions[name]()
+            self.outcome.injected[name] += 1
+
+    def wait_for_progress(self, done: int) -> None:
+        deadline = time.monotonic() + VICTIM_SECONDS
+        while self.ask("SELECT count(*) FROM measurement")[0][0] < done and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    # --- faults that may cost a job its attempt
 
     def kill_worker(self) -> None:
-        self.signal(self.pick("worker"), signal.SIGKILL)
+        with self.busy_worker() as pid:
+            os.kill(pid, signal.SIGKILL)
 
     def kill_child(self) -> None:
-        self.signal(self.pick_child(), signal.SIGKILL)
+        with self.busy_worker() as pid:
+            self.signal(children_of(pid), signal.SIGKILL)
 
     def freeze_and_kill_worker(self) -> None:
-        pid = self.pick("worker")
-        self.signal(pid, signal.SIGSTOP)
-        time.sleep(1.2)
-        self.signal(pid, signal.SIGKILL)
+        """Its child works on and ends the job; who rang is not there to hear it, and then dies."""
+        with self.busy_worker() as pid:
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(self.random.uniform(0.3, 1.5))
+            os.kill(pid, signal.SIGKILL)
 
     def freeze_child(self) -> None:
-        pid = self.pick_child()
-        self.signal(pid, signal.SIGSTOP)
-        time.sleep(self.settings.lease_seconds + 1)
-        self.signal(pid, signal.SIGCONT)
+        with self.busy_worker() as pid:
+            children = children_of(pid)
+            self.signal(children, signal.SIGSTOP)
+            time.sleep(self.settings.lease_seconds + 1)
+            self.signal(children, signal.SIGCONT)
+
+    # --- faults that must cost none
+
+    def lose_doorbell(self) -> None:
+        """As a worker leaves it that is killed between the broker's two commands: the message is noted nowhere."""
+        with self.client() as client:
+            client.rpop(self.random.choice(GPUS))
 
     def kill_broker(self) -> None:
         self.broker.kill()
 
     def flush_broker(self) -> None:
-        url = self.broker.url
-        with suppress(redis.RedisError), redis.Redis.from_url(url, socket_timeout=1) as client:
+        with self.client() as client:
             client.flushall()
 
+    def take_broker_away(self) -> None:
+        """Its supervisor is held meanwhile, or it would be back in a moment."""
+        os.kill(self.up, signal.SIGSTOP)
+        try:
+            self.broker.kill()
+            time.sleep(self.plan.outage_seconds)
+        finally:
+            os.kill(self.up, signal.SIGCONT)
+
     def hang_broker(self) -> None:
-        pid = self.pick("-server")  # valkey or redis
-        self.signal(pid, signal.SIGSTOP)
+        self.await_broker()
+        identity = self.broker.identity
+        assert identity is not None
+        identity.signal(signal.SIGSTOP)
         time.sleep(self.plan.outage_seconds)
-        self.signal(pid, signal.SIGCONT)
+        identity.signal(signal.SIGCONT)
 
     def kill_coordinator(self) -> None:
-        self.signal(self.pick("coordinator"), signal.SIGKILL)
+        pids = self.wait_for(lambda: [p for p in children_of(self.up) if "farm coordinator" in command_of(p)])
+        self.signal(pids, signal.SIGKILL)
 
     def second_coordinator(self) -> None:
-        other = spawn([sys.executable, "-m", "farm", "coordinator"], log=self.home / "second.log")
-        time.sleep(2.0)
-        other.kill()
-        stop(other, 0)
+        """It runs beside the first until the next of its kind comes."""
+        self.end_second()
+        self.second = spawn([sys.executable, "-m", "farm", "coordinator"], log=self.home / "second.log")
+
+    def end_second(self) -> None:
+        if self.second is not None:
+            stop(self.second, 0)  # kill -9
 
     def take_database_away(self) -> None:
         if self.postgres is not None:
@@ -188,91 +258,92 @@ class Chaos:
             time.sleep(self.plan.outage_seconds)
             self.postgres.start()
         else:
-            store = Store.open(self.settings)
-            with store.write():  # nobody else writes to SQLite meanwhile
+            assert self.store is not None
+            with self.store.write():  # nobody else writes to SQLite meanwhile
                 time.sleep(self.plan.outage_seconds)
-            store.close()
 
     def fill_disk(self) -> None:
-        pid = self.pick_child()
-        if pid is None:
-            return
-        with suppress(ProcessLookupError):
-            before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-            time.sleep(1.0)
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
-
-    # --- the oracle
-
-    def judge(self, seconds: float) -> Outcome:
-        store = Store.open(self.settings)
-        with store.read() as db:
-
-            def rows(sql: str) -> list:
-                return list(db.execute(text(sql)).all())
-
-            attempts = rows('SELECT job_id, worker, started_at, ended_at, "end" FROM attempt ORDER BY started_at')
-            measured = rows(
-                "SELECT m.job_id, m.worker, c.gpu FROM measurement m JOIN configuration c ON c.id = m.configuration_id"
-            )
-            jobs = rows("SELECT id, state, reason FROM job")
-        store.close()
-        outcome = Outcome(seconds, self.injected, Counter(str(a.end) for a in attempts))
-        complain = outcome.complaints.append
-        if len(jobs) != self.plan.jobs:
-            complain(f"{len(jobs)} jobs, {self.plan.jobs} were submitted")
-        lost = {j.id for j in jobs} - {m.job_id for m in measured}
-        if lost:
-            complain(f"no measurement: {[tuple(j) for j in jobs if j.id in lost]}")
-        if len(measured) != len({m.job_id for m in measured}):
-            complain("a job has two accepted measurements")
-        accepted = Counter(a.job_id for a in attempts if a.end == "accepted")
-        if any(n > 1 for n in accepted.values()):
-            complain(f"accepted twice: {[j for j, n in accepted.items() if n > 1]}")
-        wrong = [tuple(m) for m in measured if not m.worker.startswith(f"sim-{m.gpu}-0@")]
-        if wrong:
-            complain(f"on the wrong queue: {wrong}")
-        for worker in {a.worker for a in attempts}:
-            mine = [a for a in attempts if a.worker == worker]
-            for before, after in pairwise(mine):
-                if before.ended_at is None or before.ended_at > after.started_at:
-                    complain(f"two jobs at once on {worker}: {tuple(before)} and {tuple(after)}")
-        redone = len(attempts) - len(measured)
-        if redone > sum(self.injected.values()):
-            complain(f"{redone} attempts more than jobs, after {sum(self.injected.values())} faults")
-        return outcome
+        """No file that a worker writes can grow: the spool, and its SQLite."""
+        with self.busy_worker(harmed=False) as pid:
+            for child in children_of(pid):
+                with suppress(ProcessLookupError):
+                    before = resource.prlimit(child, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+                    time.sleep(1.0)
+                    resource.prlimit(child, resource.RLIMIT_FSIZE, before)
 
     # --- what is there
 
-    def open_jobs(self) -> int:
-        try:
-            store = Store.open(self.settings)
-            with store.read() as db:
-                left = db.execute(text("SELECT count(*) FROM job WHERE state IN ('queued', 'running')")).scalar_one()
-            store.close()
-        except OperationError:
-            return 1
-        return int(left)
+    @contextmanager
+    def busy_worker(self, *, harmed: bool = True) -> Iterator[int]:
+        """The process of a worker that has a job right now; what is done to it is noted for the oracle."""
+
+        def look() -> list[tuple[str, int]]:
+            rows = self.ask(
+                "SELECT w.name, w.pid FROM worker w JOIN job j ON j.worker = w.name WHERE j.state = 'running'"
+            )
+            here = set(children_of(self.up))
+            return sorted((r.name, r.pid) for r in rows if r.pid in here and children_of(r.pid))
+
+        name, pid = self.random.choice(self.wait_for(look))
+        began = time.time()
+        yield pid
+        if harmed:
+            self.hits.append(Hit(name, began, time.time()))
+            self.outcome.hits += 1
+
+    def wait_for(self, look: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + VICTIM_SECONDS
+        while not (found := look()):
+            assert time.monotonic() < deadline, f"no victim after {dict(self.outcome.injected)}"
+            time.sleep(0.02)
+        return found
+
+    def ask(self, sql: str) -> list[Any]:
+        """Rows, nothing but true ones: waits for a database that recovers."""
+        assert self.store is not None
+        deadline = time.monotonic() + VICTIM_SECONDS
+        while True:
+            try:
+                with self.store.read() as db:
+                    return list(db.execute(text(sql)).all())
+            except OperationError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    def await_broker(self) -> None:
+        self.wait_for(lambda: self.broker.running)
+
+    @contextmanager
+    def client(self) -> Iterator[Any]:
+        """The broker as its owner sees it; waits for one that starts."""
+
+        def connect() -> Any:
+            client = redis.Redis.from_url(self.broker.url or "", socket_timeout=5)
+            try:
+                client.ping()
+            except (redis.ConnectionError, redis.TimeoutError):
+                client.close()
+                return None
+            return client
+
+        with self.wait_for(connect) as client:
+            yield client
+
+    def process_of_up(self) -> int:
+        return int(json.loads((self.home / "run" / "up.json").read_text())["pid"])
 
     def farm(self, *argv: str) -> None:
         done = subprocess.run([sys.executable, "-m", "farm", *argv], capture_output=True, text=True, timeout=90)
         assert done.returncode == 0, done.stderr
 
-    def pick(self, word: str) -> int | None:
-        """One of the supervisor's living children whose command line holds that word."""
-        found = [p for p in children_of(self.up) if word in command_of(p)]
-        return self.random.choice(found) if found else None
-
-    def pick_child(self) -> int | None:
-        parent = self.pick("worker")
-        found = children_of(parent) if parent is not None else []
-        return found[0] if found else None
+    def complain(self, what: str) -> None:
+        self.outcome.complaints.append(what)
 
     @staticmethod
-    def signal(pid: int | None, number: int) -> None:
-        if pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+    def signal(pids: list[int], number: int) -> None:
+        for pid in pids:
+            ProcessIdentity.of(pid).signal(number)
 
 
 def command_of(pid: int) -> str:
@@ -280,30 +351,3 @@ def command_of(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return ""
-
-
-def children_of(pid: int) -> list[int]:
-    try:
-        found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return []
-    return [p for p in map(int, found.split()) if ProcessIdentity.of(p).alive()]
-
-
-def processes_of(home: Path) -> list[int]:
-    """Every living process, but this one, whose environment names that home."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and int(entry.name) != os.getpid():
-            with suppress(OSError):
-                named = f"FARM_HOME={home}\0".encode() in (entry / "environ").read_bytes() + b"\0"
-                if named and ProcessIdentity.of(int(entry.name)).alive():
-                    found.append(int(entry.name))
-    return found
-
-
-def wait_gone(home: Path, seconds: float) -> list[int]:
-    deadline = time.monotonic() + seconds
-    while (left := processes_of(home)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return left

@@ -15,9 +15,10 @@ from sqlalchemy import text
 
 from farm.embedded import EmbeddedBroker
 from farm.jobs import Jobs
-from farm.processes import ProcessIdentity, spawn, stop
+from farm.processes import spawn, stop
 from farm.settings import Settings, load
 from farm.store import Store
+from tests.processes import wait_gone
 
 # Short leases, so that what takes minutes in a lab takes seconds here.
 QUICK = {
@@ -152,41 +153,6 @@ class RunningFarm:
         self.store.close()
         left = wait_gone(self.home)
         assert not left, f"left behind: {left}"
-
-
-def processes_of(home: Path) -> list[int]:
-    """Every living process whose environment or command line names that home, but this one."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
-            continue
-        try:
-            said = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if str(home).encode() in said and not is_zombie(int(entry.name)):
-            found.append(int(entry.name))
-    return found
-
-
-def wait_gone(home: Path, seconds: float = 10.0) -> list[int]:
-    deadline = time.monotonic() + seconds
-    while (left := processes_of(home)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return left
-
-
-def children_of(pid: int) -> list[int]:
-    """Living children, by /proc."""
-    try:
-        text_ = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return []
-    return [int(p) for p in text_.split() if not is_zombie(int(p))]
-
-
-def is_zombie(pid: int) -> bool:
-    return not ProcessIdentity.of(pid).alive()
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:

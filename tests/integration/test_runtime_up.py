@@ -6,7 +6,9 @@ import signal
 import socket
 
 import pytest
-from farm_fixture import QUICK, children_of, kill, processes_of, wait_gone, wait_until
+from farm_fixture import QUICK, kill, wait_until
+
+from tests.processes import children_of, processes_of, wait_gone
 
 SPEC = """\
 models: [sd2]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import resource
 import signal
 import stat
+import time
 from pathlib import Path
 
 import pytest
-from farm_fixture import children_of, is_zombie, kill, processes_of, wait_until
+from farm_fixture import kill, wait_until
+
+from tests.processes import children_of, is_gone, processes_of
 
 SLOW = 3.0  # simulated seconds a second: a job takes more than a second
 CRAWLING = 0.3  # ten seconds or more: it never ends before the test does
@@ -104,11 +107,28 @@ def test_a_killed_worker_leaves_no_child_and_its_job_returns_within_a_lease(farm
     farm.wait_running([job])
     (child,) = children_of(worker.pid)
     kill(worker.pid)
+    killed = time.time()
     worker.wait()
-    wait_until(lambda: is_zombie(child), 5, "the child's end")
-    farm.worker("a100")
-    farm.wait_done([job], seconds=farm.settings.lease_seconds + 10)
+    wait_until(lambda: is_gone(child), 5, "the child's end")
+    farm.worker("a100", device=1)  # not the same again, which would take its own job back at once
+    farm.wait_done([job])
     assert ends(farm, job) == ["lease_expired", "accepted"]
+    (again,) = farm.column("SELECT started_at FROM attempt WHERE job_id = :i AND number = 2", i=job)
+    assert farm.settings.lease_seconds - farm.settings.heartbeat_seconds - 1 < again - killed
+    assert again - killed < farm.settings.lease_seconds + 30
+
+
+def test_a_broker_that_is_gone_when_a_job_ends_is_found_again(farm):
+    """Kombu alone would wait for ever: its one message is never acknowledged, so it never asks for another."""
+    farm.worker("a100", speed=SLOW)
+    jobs = farm.submit(gpus=["a100"], count=3)
+    farm.wait_running(jobs)
+    farm.broker.kill()
+    wait_until(lambda: farm.measured(jobs), what="the running job")
+    wait_until(lambda: "could not be told" in farm.log("a100-0").read_text(), what="the lost acknowledgement")
+    farm.broker.start()
+    farm.wait_done(jobs)
+    assert [ends(farm, job) for job in jobs] == [["accepted"]] * 3
 
 
 def test_a_frozen_worker_is_fenced_and_its_finding_does_no_harm(farm):

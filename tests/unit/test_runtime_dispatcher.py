@@ -147,7 +147,7 @@ def test_an_outage_of_the_database_is_an_absence_too(jobs, settings, silent, mon
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "reap", lambda: 0)
         dispatcher.tick()
-    clock.now += settings.lease_seconds + 1  # no tick came through
+    clock.now += settings.lease_seconds / 2 + 1  # no tick came through
     jobs.touch_coordinator("another")  # which was back a moment earlier
     dispatcher.tick()
     assert jobs.due("a100", 5) == []

@@ -62,11 +62,13 @@ class TestClaim:
         assert jobs.claim(1, worker="w", queue="a4000") is None
         assert state(jobs, 1) == "queued"
 
-    def test_of_a_leased_job_is_refused_until_the_lease_expires(self, jobs, sweep, expire):
+    def test_of_a_leased_job_is_refused_until_it_is_reaped(self, jobs, sweep, expire):
         sweep()
         jobs.claim(1, worker="w", queue="a100")
         assert jobs.claim(1, worker="v", queue="a100") is None
         expire(1)
+        assert jobs.claim(1, worker="v", queue="a100") is None  # the database may have been away
+        assert jobs.reap() == 1
         again = jobs.claim(1, worker="v", queue="a100")
         assert again is not None
         assert again.attempt == 2
@@ -108,6 +110,7 @@ class TestLease:
         sweep()
         jobs.claim(1, worker="w", queue="a100")
         expire(1)
+        jobs.reap()
         jobs.claim(1, worker="v", queue="a100")
         assert not jobs.heartbeat(1, 1)
         assert jobs.heartbeat(1, 2)
@@ -154,6 +157,7 @@ class TestLease:
         sweep()
         jobs.claim(1, worker="zombie", queue="a100")
         expire(1)
+        jobs.reap()
         jobs.claim(1, worker="w", queue="a100")
         jobs.fail(1, 1, "zombie", Failure(reason="error", message="x", retry=False))
         jobs.release(1, 1, "zombie")
