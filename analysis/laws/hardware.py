@@ -7,9 +7,12 @@ law ``work`` treats the watts as priors: measured rows override them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from farm import catalog
 from farm.catalog import Gpu
@@ -47,17 +50,23 @@ KERNEL_SECONDS: Final = 2.5e-6  # no kernel takes less
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One GPU type in one precision. Rates per second, as reached; watts above idle."""
+    """What one GPU type reaches in one precision, per second; or an array of each, for many GPUs at once."""
 
-    tensor: float  # FLOP/s of matmul in the low precision
-    attention: float  # FLOP/s at head width 128
-    wide_attention: float  # FLOP/s of attention in fp32
-    convolution: float  # FLOP/s in the low precision
-    wide_convolution: float  # FLOP/s in fp32, which cuDNN runs as TF32
-    fp32: float  # FLOP/s of plain cores
-    bandwidth: float  # bytes/s
-    multiprocessors: int
-    watts: tuple[float, ...]  # above idle, in the order of SHARES
+    tensor: Any  # FLOP/s of matmul in the low precision
+    attention: Any  # FLOP/s at head width 128
+    wide_attention: Any  # FLOP/s of attention in fp32
+    convolution: Any  # FLOP/s in the low precision
+    wide_convolution: Any  # FLOP/s in fp32, which cuDNN runs as TF32
+    fp32: Any  # FLOP/s of plain cores
+    bandwidth: Any  # bytes/s
+    multiprocessors: Any
+
+
+def machines(gpus: Sequence[str], precision: str) -> Machine:
+    """The machines of n catalog GPUs, every field (n, 1)."""
+    found = [machine(gpu, precision) for gpu in gpus]
+    columns = (np.array([getattr(each, field.name) for each in found], dtype=np.float64) for field in fields(Machine))
+    return Machine(*(column[:, None] for column in columns))
 
 
 @lru_cache(maxsize=256)
@@ -69,10 +78,15 @@ def machine(gpu: str, precision: str) -> Machine:
     return _machine(catalog.gpu(gpu), precision)
 
 
+def watts(gpu: str) -> tuple[float, ...]:
+    """Watts above idle of a catalog GPU, in the order of SHARES."""
+    board = catalog.gpu(gpu)
+    headroom, power = board.board_power_watts - board.idle_watts, board.reach.get("power", 1.0)
+    return tuple(headroom * share * (power if name in _TENSOR_CLASSES else 1.0) for name, share in SHARES.items())
+
+
 def _machine(gpu: Gpu, precision: str) -> Machine:
     reach = {**REACH, **gpu.reach}
-    headroom = gpu.board_power_watts - gpu.idle_watts
-    power = reach.get("power", 1.0)
     low = gpu.peak["bf16" if precision == "bf16" else "fp16"]
     return Machine(
         tensor=low * reach["matmul"] * SHAPE,
@@ -83,5 +97,4 @@ def _machine(gpu: Gpu, precision: str) -> Machine:
         fp32=gpu.peak["fp32"] * reach["fp32"],
         bandwidth=gpu.bandwidth * reach["memory"],
         multiprocessors=gpu.multiprocessors,
-        watts=tuple(headroom * share * (power if name in _TENSOR_CLASSES else 1.0) for name, share in SHARES.items()),
     )

@@ -58,8 +58,7 @@ def solve(
     robust = np.ones_like(y)
     for _ in range(_ROUNDS):
         variance = (sigma**2 / weight + extra_variance) / robust
-        p, information = _mode(model, y, prior_std, cell, cells, variance, tau, p)
-        eta, jacobian = model(p)
+        p, eta, jacobian, information = _mode(model, y, prior_std, cell, cells, variance, tau, p)
         residual, blup = y - eta, _cells(y - eta, variance, tau, cell, cells)
         covariance = cho_solve(cho_factor(information), np.eye(len(p)))
         fitted = ((jacobian @ covariance) * jacobian).sum(axis=1)  # variance of eta
@@ -78,19 +77,31 @@ def _robust(left: Floats, sigma: float, weight: Floats, extra_variance: Floats) 
 
 
 def information_of(jacobian: Floats, variance: Floats, tau: float, cell: Integers, cells: int) -> Floats:
-    """J' V^-1 J of rows whose cells have an effect of their own, (P, P)."""
-    scaled = jacobian / variance[:, None]
-    sums = np.zeros((cells, jacobian.shape[1]))
-    np.add.at(sums, cell, scaled)
-    shrink = tau**2 / (1 + tau**2 * np.bincount(cell, 1 / variance, cells))
-    result: Floats = jacobian.T @ scaled - (sums * shrink[:, None]).T @ sums
+    """J' V^-1 J of rows whose cells have an effect of their own, (P, P).
+
+    It is A' A for A = diag(v)^-1/2 (J - theta M), M the means of the cells weighted by 1/v, and
+    (1 - theta)^2 = 1 / (1 + tau^2 sum 1/v).
+    """
+    a = jacobian / np.sqrt(variance)[:, None]
+    precision = np.bincount(cell, 1 / variance, cells)
+    theta = 1 - (1 + tau**2 * precision) ** -0.5
+    several = np.bincount(cell, minlength=cells)[cell] > 1
+    a[~several] *= 1 - theta[cell[~several], None]
+    rows = np.flatnonzero(several)[np.argsort(cell[several], kind="stable")]
+    if len(rows):
+        first = np.flatnonzero(np.diff(cell[rows], prepend=-1))
+        root = np.sqrt(1 / variance[rows])[:, None]
+        sums = np.add.reduceat(a[rows] * root, first, axis=0)
+        means = sums * (theta / precision)[cell[rows[first]], None]
+        a[rows] -= np.repeat(means, np.diff(first, append=len(rows)), axis=0) * root
+    result: Floats = a.T @ a
     return result
 
 
 def _mode(
     model: Model, y: Floats, prior_std: Floats, cell: Integers, cells: int, variance: Floats, tau: float, p: Floats
-) -> tuple[Floats, Floats]:
-    """The posterior mode and its information matrix."""
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """The posterior mode; eta and its Jacobian there; the information matrix of the last step."""
     precision = prior_std**-2.0
     shrink = tau**2 / (1 + tau**2 * np.bincount(cell, 1 / variance, cells))
 
@@ -119,7 +130,7 @@ def _mode(
         if np.abs(size * step).max(initial=0.0) < _TOLERANCE or before - after < _TOLERANCE * (1 + before):
             break
         before = after
-    return p, information_of(jacobian, variance, tau, cell, cells) + np.diag(precision)
+    return p, eta, jacobian, information
 
 
 def _cells(residual: Floats, variance: Floats, tau: float, cell: Integers, cells: int) -> Cells:

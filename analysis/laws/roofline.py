@@ -8,17 +8,16 @@ multiprocessor; the last wave is rarely full, so the best choice of tile decides
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
-from analysis.laws.hardware import KERNEL_SECONDS, SHARES, SOFTMAX_WIDTH, Machine, machine
+from analysis.laws.hardware import KERNEL_SECONDS, SHARES, SOFTMAX_WIDTH, Machine, machines, watts
 from analysis.table import Floats, Integers, Table
 from analysis.work import tables
-from analysis.work.tables import PHASES, Groups
+from analysis.work.tables import PHASES
 from farm.domain import Configuration
 
 CLASSES: Final = tuple(name for name in SHARES if name != "wait")  # matmul attention fp32 convolution memory
@@ -33,6 +32,7 @@ _PLAIN_TILES: Final = ((128, 128, 1.0), (128, 64, 0.93), (64, 64, 0.85))
 _SPLITS: Final = {"matmul": (1,), "fp32": (1, 2, 3, 4, 6, 8), "convolution": (1, 2, 4, 8)}
 _SPLIT_COST: Final = 1.05
 _SHORTEST_SPLIT: Final = 512  # of k
+_ARITHMETIC: Final = ("matmul", "attention", "convolution")  # kinds; all others only move bytes
 _AT_ONCE: Final = 4096  # sizes that are worked out together: bounds the memory
 
 
@@ -61,9 +61,9 @@ def demand(table: Table) -> Demand:
         batch = np.maximum(code % int(rest.max() + 1), 1)
         slots.append(_slots(table, unique, inverse, batch, np.minimum(rest, 1)))
     first, group = table.groups("gpu")
-    watts = np.array([machine(str(name), "fp16").watts for name in table.gpu[first]], dtype=np.float64)
+    drawn = np.array([watts(str(name)) for name in table.gpu[first]], dtype=np.float64)
     times, seconds, dispatches, megapixels = (np.concatenate(parts, axis=1) for parts in zip(*slots, strict=True))
-    return Demand(times, seconds, dispatches, megapixels, watts.reshape(-1, len(SHARES))[group])
+    return Demand(times, seconds, dispatches, megapixels, drawn.reshape(-1, len(SHARES))[group])
 
 
 def _slots(
@@ -74,71 +74,86 @@ def _slots(
     seconds = np.zeros((len(first), len(PHASES), len(CLASSES)))
     dispatches, megapixels = np.zeros((2, len(first), len(PHASES)))
     some = table.take(first)
-    kind, machines = some.groups("model", "gpu", "precision", "cfg")
+    kind, alike = some.groups("model", "precision", "cfg")
     for place, row in enumerate(kind):
-        at = np.flatnonzero(machines == place)
+        at = np.flatnonzero(alike == place)
         for part in np.array_split(at, len(at) // _AT_ONCE + 1):
-            seconds[part], dispatches[part] = _one_machine(
-                some.configuration(int(row)), some.width[part], some.height[part], batch[part]
-            )
+            seconds[part], dispatches[part] = _one_kind(some.configuration(int(row)), some.take(part), batch[part])
     megapixels[:, PHASES.index("decode")] = batch * some.pixels / 2**20
     times = np.repeat(calls[:, None], len(PHASES), axis=1).astype(np.float64)
     times[:, PHASES.index("denoise")] *= table.steps
     return times, seconds[group], dispatches[group], megapixels[group]
 
 
-def _one_machine(row: Configuration, width: Integers, height: Integers, batch: Integers) -> tuple[Floats, Floats]:
-    """Seconds (n, phases, classes) and dispatches (n, phases) of one call at each size; the rest is as in ``row``."""
-    precision = row.precision
-    work, device = tables.load(row.model), machine(row.gpu, precision)
-    seconds = np.zeros((len(width), len(PHASES), len(CLASSES)))
-    dispatches = np.zeros((len(width), len(PHASES)))
+def _one_kind(row: Configuration, table: Table, batch: Integers) -> tuple[Floats, Floats]:
+    """Seconds (n, phases, classes) and dispatches (n, phases) of one call of each row; all are as ``row`` in model,
+    precision and guidance."""
+    work, board = tables.load(row.model), table.labels("gpu")
+    seconds = np.zeros((len(table), len(PHASES), len(CLASSES)))
+    dispatches = np.zeros((len(table), len(PHASES)))
     for slot, phase in enumerate(PHASES):
+        passes, samples = work.forward(phase, row.cfg, 1)
         for single in (True, False):
-            passes, samples = work.forward(phase, row.cfg, 1)
             at = np.flatnonzero((samples * batch == 1) == single)
             if len(at):
-                groups = work.groups(phase, precision, single)
-                per_pass = _seconds(groups, groups.evaluate(width[at], height[at], samples * batch[at]), device)
+                parts = _parts(row.model, work.digest, phase, row.precision, single)
+                device = machines([board.names[code] for code in board.codes[at]], row.precision)
+                per_pass = _seconds(parts, table.width[at], table.height[at], samples * batch[at], device)
                 seconds[at, slot] = passes * per_pass
-                dispatches[at, slot] = passes * groups.count.sum()
+                dispatches[at, slot] = passes * work.groups(phase, row.precision, single).count.sum()
     return seconds, dispatches
 
 
-def _seconds(groups: Groups, q: dict[str, Floats], device: Machine) -> Floats:
-    """(n, classes): seconds of one forward pass."""
-    n = len(next(iter(q.values())))
-    total = np.zeros((n, len(CLASSES)))
-    for at, kind, wide, count in _parts(groups):
-        flops, b, m, width, k = (q[name][:, at] for name in ("flops", "b", "m", "n", "k"))
-        moved = (q["read_bytes"][:, at] + q["write_bytes"][:, at] + q["weight_bytes"][:, at]) / count
-        name, arithmetic = _arithmetic(kind, wide, flops / count, b, m, width, k, device)
-        other = np.maximum(moved / device.bandwidth, KERNEL_SECONDS)
-        bound = arithmetic > other
-        total[:, _PLACE[name]] += (np.where(bound, arithmetic, 0.0) * count).sum(axis=1)
-        total[:, _PLACE["memory"]] += (np.where(bound, 0.0, other) * count).sum(axis=1)
-    return total
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """G groups of operations of one kind, width and scale. Coefficients of polynomials are [G, 5], of one operation."""
+
+    kind: str
+    wide: bool  # in fp32
+    scale: float
+    count: Floats  # [G] operations in each group
+    moved: Floats  # bytes
+    flops: Floats
+    dims: tuple[Floats, ...]  # b, m, n, k
 
 
 @lru_cache(maxsize=512)
-def _kinds(kinds: tuple[str, ...], precisions: tuple[str, ...]) -> tuple[tuple[str, bool, Integers], ...]:
-    pairs = sorted(set(zip(kinds, precisions, strict=True)))
-    return tuple(
-        (kind, precision == "fp32", np.array([i for i in range(len(kinds)) if (kinds[i], precisions[i]) == pair]))
-        for pair in pairs
-        for kind, precision in [pair]
-        if kind != "view"
-    )
+def _parts(model: str, _digest: str, phase: str, precision: str, single: bool) -> tuple[_Part, ...]:
+    """Of one forward pass; views run no kernel."""
+    groups = tables.load(model).groups(phase, precision, single)
+    keys = list(zip(groups.kind, groups.precision, groups.scale.tolist(), strict=True))
+    parts = []
+    for key in sorted(set(keys)):
+        at = np.array([place for place, other in enumerate(keys) if other == key])
+        if key[0] == "view":
+            continue
+        c = {name: terms[at] for name, terms in groups.coefficients.items()}
+        count = groups.count[at]
+        moved = (c["read_bytes"] + c["write_bytes"] + c["weight_bytes"]) / count[:, None]
+        dims = tuple(c[name] for name in ("b", "m", "n", "k"))
+        parts.append(_Part(key[0], key[1] == "fp32", key[2], count, moved, c["flops"] / count[:, None], dims))
+    return tuple(parts)
 
 
-def _parts(groups: Groups) -> Iterator[tuple[Integers, str, bool, Floats]]:
-    """Groups of one kind and width together: places, kind, whether in fp32, operations in each."""
-    for kind, wide, at in _kinds(groups.kind, groups.precision):
-        yield at, kind, wide, groups.count[at]
+def _seconds(parts: tuple[_Part, ...], width: Integers, height: Integers, samples: Integers, device: Machine) -> Floats:
+    """(n, classes): seconds of one forward pass."""
+    total = np.zeros((len(width), len(CLASSES)))
+    batch = samples[:, None].astype(np.float64)
+    for part in parts:
+        cells = (np.ceil(width / part.scale) * np.ceil(height / part.scale))[:, None]
+        other = np.maximum(tables.polynomial(part.moved, cells, batch) / device.bandwidth, KERNEL_SECONDS)
+        if part.kind in _ARITHMETIC:
+            flops, *dims = (tables.polynomial(c, cells, batch) for c in (part.flops, *part.dims))
+            name, arithmetic = _arithmetic(part.kind, part.wide, flops, *dims, device=device)
+            bound = arithmetic > other
+            total[:, _PLACE[name]] += np.where(bound, arithmetic, 0.0) @ part.count
+            other = np.where(bound, 0.0, other)
+        total[:, _PLACE["memory"]] += other @ part.count
+    return total
 
 
 def _arithmetic(
-    kind: str, wide: bool, flops: Floats, b: Floats, m: Floats, n: Floats, k: Floats, device: Machine
+    kind: str, wide: bool, flops: Floats, b: Floats, m: Floats, n: Floats, k: Floats, *, device: Machine
 ) -> tuple[str, Floats]:
     """Class and seconds of the arithmetic of one operation."""
     if kind == "matmul":
@@ -147,26 +162,25 @@ def _arithmetic(
         return "matmul", flops / device.tensor * waste("matmul", b, m, n, k, device.multiprocessors)
     if kind == "attention":
         return "attention", flops * _attention_waste(m, n, k) / (device.wide_attention if wide else device.attention)
-    if kind == "convolution":
-        rate = device.wide_convolution if wide else device.convolution
-        # Depthwise and grouped ones have no product worth tiling: plain cores, each input read again for every tap.
-        grouped = flops / (device.fp32 / 2)
-        product = flops / rate * waste("convolution", b, m, n, k, device.multiprocessors)
-        return "convolution", np.where(b > 1, grouped, product)
-    return "memory", np.zeros_like(flops)
+    rate = device.wide_convolution if wide else device.convolution
+    # Depthwise and grouped ones have no product worth tiling: plain cores, each input read again for every tap.
+    grouped = flops / (device.fp32 / 2)
+    product = flops / rate * waste("convolution", b, m, n, k, device.multiprocessors)
+    return "convolution", np.where(b > 1, grouped, product)
 
 
-def waste(name: str, b: Floats, m: Floats, n: Floats, k: Floats, processors: int) -> Floats:
+def waste(name: str, b: Floats, m: Floats, n: Floats, k: Floats, processors: Floats | float) -> Floats:
     """How much longer b products m x k x n of a class take than at full rate: partial tiles and partial waves."""
-    best = np.full(np.shape(m), np.inf)
-    useful = np.maximum(b * m * n, 1.0)
+    best = np.full(np.broadcast_shapes(*map(np.shape, (b, m, n, processors))), np.inf)
+    too_short = {split: np.where(k >= split * _SHORTEST_SPLIT, 0.0, np.inf) for split in _SPLITS[name] if split > 1}
     for rows, columns, share in _PLAIN_TILES if name == "fp32" else _TENSOR_TILES:
         tiles = b * np.ceil(m / rows) * np.ceil(n / columns)
         for split in _SPLITS[name]:
             waves = np.ceil(tiles * split / processors)
-            cost = waves * processors / split * rows * columns / useful / share * (_SPLIT_COST if split > 1 else 1.0)
-            best = np.minimum(best, np.where((split == 1) | (k / split >= _SHORTEST_SPLIT), cost, np.inf))
-    return best
+            cost = waves * (rows * columns / (split * share))
+            np.minimum(best, cost if split == 1 else cost * _SPLIT_COST + too_short[split], out=best)
+    result: Floats = best * processors / np.maximum(b * m * n, 1.0)
+    return result
 
 
 def _attention_waste(m: Floats, n: Floats, k: Floats) -> Floats:

@@ -60,7 +60,10 @@ class Groups:
             np.atleast_1d(np.asarray(x, dtype=np.float64))[:, None] for x in np.broadcast_arrays(width, height, batch)
         )
         cells = np.ceil(w / self.scale) * np.ceil(h / self.scale)
-        return {name: _polynomial(c, cells, samples) for name, c in self.coefficients.items()}
+        return {
+            name: np.array(np.broadcast_to(polynomial(c, cells, samples), (len(w), len(self))))
+            for name, c in self.coefficients.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +186,21 @@ def _padded(terms: Any) -> list[float]:
     return [*terms, *[0.0] * (TERMS - len(terms))]
 
 
-def _polynomial(c: Floats, cells: Floats, samples: Floats) -> Floats:
-    u0, u1, v0, v1, v2 = c.T
-    result: Floats = u0 + u1 * cells + samples * (v0 + cells * (v1 + v2 * cells))
+def polynomial(coefficients: Floats, cells: Floats, samples: Floats) -> Floats:
+    """A quantity as [N, G], or [1, G] where it is the same for every size and batch.
+
+    Args:
+        coefficients: [G, 5]. cells: [N, G] or [N, 1]. samples: [N, 1].
+    """
+    u0, u1, v0, v1, v2 = coefficients.T
+    result: Floats = u0[None, :]
+    if u1.any():
+        result = result + u1 * cells
+    if coefficients[:, 2:].any():
+        per_sample: Floats = v0[None, :]
+        if v2.any():
+            per_sample = per_sample + cells * (v1 + v2 * cells)
+        elif v1.any():
+            per_sample = per_sample + v1 * cells
+        result = result + samples * per_sample
     return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.laws.hardware import SHARES, machine
+from analysis.laws.hardware import SHARES, watts
 from analysis.laws.physics import COEFFICIENTS, respond
 from analysis.laws.roofline import CLASSES, demand, waste
 from analysis.table import Table
@@ -70,6 +70,7 @@ def test_slopes_are_the_derivatives_of_the_energy() -> None:
 
 def test_a_machine_never_draws_more_than_its_board() -> None:
     for name, gpu in catalog.gpus().items():
-        watts = dict(zip(SHARES, machine(name, "fp16").watts, strict=True))
-        assert max(watts.values()) <= gpu.board_power_watts - gpu.idle_watts + 1e-9
-        assert min(watts.values()) > 0
+        drawn = watts(name)
+        assert len(drawn) == len(SHARES)
+        assert max(drawn) <= gpu.board_power_watts - gpu.idle_watts + 1e-9
+        assert min(drawn) > 0
