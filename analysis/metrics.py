@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from analysis.table import DataError, Floats
 
@@ -28,7 +27,7 @@ def metrics(measured_joules: ArrayLike, predicted_joules: ArrayLike) -> dict[str
         "r2_log": _r2(np.log(measured), np.log(predicted)),
         "mape_percent": float(np.mean(np.abs(predicted / measured - 1)) * 100),
         "mae_joules": float(np.mean(np.abs(predicted - measured))),
-        "spearman": _correlation(stats.rankdata(measured), stats.rankdata(predicted)),
+        "spearman": _correlation(_ranks(measured), _ranks(predicted)),
         "pearson": _correlation(measured, predicted),
     }
 
@@ -64,6 +63,13 @@ def _pair(one: ArrayLike, other: ArrayLike) -> tuple[Floats, Floats]:
 def _r2(measured: Floats, predicted: Floats) -> float | None:
     total = float(np.sum((measured - measured.mean()) ** 2))
     return 1 - float(np.sum((measured - predicted) ** 2)) / total if total > 0 else None
+
+
+def _ranks(values: Floats) -> Floats:
+    """From 1; equal values share the mean of their ranks."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    result: Floats = (np.cumsum(count) - (count - 1) / 2)[place]
+    return result
 
 
 def _correlation(one: Floats, other: Floats) -> float | None:

@@ -12,8 +12,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
-from sklearn.model_selection import KFold
 
 from analysis.laws.base import Law, Rows
 from analysis.metrics import interval_metrics, metrics
@@ -81,6 +79,8 @@ def within(law: Law, X: Any, folds: int = FOLDS, *, level: float = LEVEL, seed: 
     n = len(rows.table)
     if not 2 <= folds <= n:
         raise DataError("folds", folds, f"from 2 to the number of rows ({n})")
+    from sklearn.model_selection import KFold  # slow to import
+
     splits = KFold(folds, shuffle=True, random_state=seed).split(np.arange(n))
     names = rows.table.names("model")
     return _assembled(law, rows, splits, (names, names), level)
@@ -129,7 +129,7 @@ def _assembled(
     parts = []
     n_train = len(rows.table)
     for fitted, tested in splits:
-        fresh = clone(law).fit(rows.table.take(fitted), rows.energy_joules[fitted])
+        fresh = law.fresh().fit(rows.table.take(fitted), rows.energy_joules[fitted])
         parts.append((tested, *fresh.predict(rows.table.take(tested), level=level)))
         n_train = min(n_train, len(fitted))
     order = np.concatenate([part[0] for part in parts])

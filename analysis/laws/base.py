@@ -1,4 +1,4 @@
-"""What every law is: a scikit-learn regressor from configurations to joules.
+"""What every law is: a regressor, by scikit-learn's conventions, from configurations to joules.
 
 A law is one module beside this one that defines ``LAW``, a subclass of :class:`Law`. It writes four hooks: ``_fit``,
 ``_predict``, ``_state`` and ``_restore``; where it can, ``_interval``, ``predict_seconds`` and ``predict_phases`` too.
@@ -16,10 +16,9 @@ from typing import Any, ClassVar, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.exceptions import NotFittedError
 
 from analysis import laws
+from analysis.laws.estimator import Regressor
 from analysis.table import DataError, Floats, Table
 from farm import catalog
 from farm.domain.errors import RequestError
@@ -29,7 +28,7 @@ Params = dict[str, Any]  # name -> float, or name -> {category -> float} for one
 LeftOut = list[dict[str, Any]]  # {"what": "rows", "column" or "formula", "name", "why", "count"}; rows: "numbers", too
 
 
-class Law(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class Law(Regressor):
     """Energy of image generation, in joules above idle, for all prompts of a configuration together.
 
     Attributes, once fitted:
@@ -86,8 +85,7 @@ class Law(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def updated(self, X: Any) -> Law:
         """A fit to all these rows that may begin from this one, which was fitted to some of them."""
-        fresh: Law = clone(self)
-        return fresh.fit(X)
+        return self.fresh().fit(X)
 
     @overload
     def predict(self, X: Any, level: None = None) -> Floats: ...
@@ -195,22 +193,6 @@ class Law(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         except (KeyError, TypeError, ValueError) as error:
             raise RequestError("fit", text[:40], f"a document that to_json() wrote ({error!r})") from error
         return law
-
-    # --- scikit-learn
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "params_")
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False  # rows are configurations, most of whose columns are names
-        tags.input_tags.string = True
-        tags.target_tags.positive_only = True
-        return tags
-
-    def _require_fit(self) -> None:
-        if not self.__sklearn_is_fitted__():
-            raise NotFittedError(f"law {self.name} is not fitted: call fit() first")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import stdtrit
 
 from analysis.laws.base import Law, LeftOut, Params, merged_scope, refuse_mixed_origin, scope_of
 from analysis.laws.leastsquares import INTERCEPT, Design, Factor, Solution, solve
@@ -128,7 +128,7 @@ class PaperLaw(Law):
         variance[~np.isin(table.gpu, self.scope["gpus"])] += GPU_SPREAD**2
         classes = {precision == "fp32" for precision in self.scope["precisions"]}
         variance[~np.isin(table.precision == "fp32", list(classes))] += PRECISION_SPREAD**2
-        half = stats.t.ppf((1 + level) / 2, degrees) * np.sqrt(variance)
+        half = stdtrit(degrees, (1 + level) / 2) * np.sqrt(variance)
         return energy_joules * np.exp(-half), energy_joules * np.exp(half)
 
     def _between_models(self) -> tuple[float, float]:

@@ -15,8 +15,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from sklearn.base import clone
+from scipy.special import stdtrit
 
 from analysis.laws import hierarchy, physics
 from analysis.laws.base import Law
@@ -57,7 +56,7 @@ class WorkLaw(Law):
 
     def updated(self, X: Any) -> WorkLaw:
         """A fit to all these rows whose steps begin at this one's end; it ends where a fit from the priors does."""
-        fresh: WorkLaw = clone(self)
+        fresh = self.fresh()
         fresh._before = (self._effects, self._posterior)
         return fresh.fit(X)
 
@@ -174,7 +173,7 @@ class WorkLaw(Law):
             variance[part] = (1 - settled) ** 2 * shared + left + unseen + post.sigma**2
             strange[part] = (members["model"] < 0) | (members["gpu"] < 0)
         degrees = np.where(strange, STRANGE_DEGREES, KNOWN_DEGREES)
-        half = stats.t.ppf((1 + level) / 2, degrees) * np.sqrt(variance)
+        half = stdtrit(degrees, (1 + level) / 2) * np.sqrt(variance)
         return energy_joules * np.exp(-half), energy_joules * np.exp(half)
 
     def error_covariance(self, X: Any) -> tuple[Floats, float]:

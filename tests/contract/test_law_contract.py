@@ -9,7 +9,7 @@ from copy import deepcopy
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import clone
+from sklearn.base import clone, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold, KFold, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
@@ -81,6 +81,13 @@ def test_check_estimator(fresh: Law) -> None:
 @pytest.mark.parametrize("check", [name for name in DATA_FREE if hasattr(estimator_checks, name)])
 def test_checks_of_scikit_learn_that_need_no_data(fresh: Law, check: str) -> None:
     getattr(estimator_checks, check)(fresh.name, clone(fresh))
+
+
+def test_it_is_a_regressor_that_takes_no_unknown_parameter(fresh: Law) -> None:
+    assert is_regressor(fresh)
+    assert repr(fresh) == f"{type(fresh).__name__}()"
+    with pytest.raises(ValueError, match="no-such"):
+        fresh.set_params(**{"no-such": 1})
 
 
 def test_predict_before_fit_is_refused(fresh: Law) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,6 +76,19 @@ def test_predict_from_nothing_but_what_ships(farm: Farm, home: Path) -> None:
     assert found["law"] == "work"
     assert found["fit_id"] is None
     assert not home.exists()
+
+
+@pytest.mark.parametrize("command", [("predict", *FLUX), ("law", "list"), ("law", "fit", "--data", PAPER)])
+def test_commands_do_not_wait_for_libraries_they_do_not_need(command: tuple[Any, ...], tmp_path: Path) -> None:
+    code = "import sys; from farm.cli import run; code = run(sys.argv[1:]); print(*sys.modules); sys.exit(code)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, command)],
+        env={**os.environ, "FARM_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not {"sklearn", "scipy.stats", "pandas", "torch", "matplotlib"} & set(done.stdout.split())
 
 
 def test_predict_by_the_law_of_the_paper_knows_no_phases_and_no_time(farm: Farm) -> None:
