@@ -1,10 +1,12 @@
-"""What runs, by /proc: shared by the tests that start real processes."""
+"""What runs, by /proc, and waiting for it: shared by the tests that start real processes."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from farm.processes import ProcessIdentity
 
@@ -44,3 +46,12 @@ def wait_gone(home: Path, seconds: float = 10.0) -> list[int]:
     while (left := processes_of(home)) and time.monotonic() < deadline:
         time.sleep(0.05)
     return left
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 20.0, what: str = "") -> Any:
+    """Poll until true; fails the test, with what was waited for, after so long."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what or condition}"
+        time.sleep(0.05)
+    return value

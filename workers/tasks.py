@@ -39,6 +39,8 @@ class Listener:
         """Listen until SIGTERM or SIGINT; returns the exit status."""
         # Celery warns root of pickles; this farm takes JSON only, and containers run as root.
         warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
+        # Whenever the broker was away Celery praises a setting that would end a good measurement (farm.broker).
+        warnings.filterwarnings("ignore", message="\nIn Celery 5.1 we introduced")
         self._worker = self.app.Worker(
             hostname=self._identity.name,
             pool_cls="prefork",

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from farm.domain import JobState
+from farm.domain import JobState, OperationError
 
 Status = dict[str, Any]
 LINE_SECONDS = 10.0  # at most one line in so long, where there is no terminal
@@ -39,11 +39,29 @@ def print_status(status: Status) -> None:
 def follow(look: Callable[[], Status], interval: float, *, err: bool = False) -> Status:
     """Show until nothing is open, on stdout unless ``err``; the last status. Ctrl-C ends the watching, not the farm."""
     console = Console(stderr=err, highlight=False)
+    patient = _patient(look, interval)
     try:
-        return _bars(look, interval, console) if console.is_terminal else _lines(look, interval, err)
+        return _bars(patient, interval, console) if console.is_terminal else _lines(patient, interval, err)
     except KeyboardInterrupt:
         click.echo("stopped watching; the farm goes on", err=True)
         return look()
+
+
+def _patient(look: Callable[[], Status], interval: float) -> Callable[[], Status]:
+    """A database that goes away while somebody watches is waited for, as the farm waits for it."""
+
+    def wait() -> Status:
+        told = False
+        while True:
+            try:
+                return look()
+            except OperationError as error:
+                if not told:
+                    click.echo(f"{error}; waiting for it", err=True)
+                told = True
+                time.sleep(interval)
+
+    return wait
 
 
 def _bars(look: Callable[[], Status], interval: float, console: Console) -> Status:

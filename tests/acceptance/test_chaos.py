@@ -35,6 +35,7 @@ def outcomes():
 def survive(plan, home, monkeypatch, outcomes):
     outcome = Chaos(home, plan, monkeypatch.setenv).run()
     outcomes.append(outcome)
+    print(*outcome.complaints, sep="\n")
     assert outcome.injected.total() == plan.faults
     assert outcome.hits > 0
     assert not outcome.complaints, "\n".join(outcome.complaints)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ from farm.jobs import Jobs
 from farm.processes import spawn, stop
 from farm.settings import Settings, load
 from farm.store import Store
-from tests.processes import wait_gone
+from tests.processes import wait_gone, wait_until
 
 # Short leases, so that what takes minutes in a lab takes seconds here.
 QUICK = {
@@ -44,15 +43,6 @@ cfg: [false]
 prompts: [1]
 size: nano
 """
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 20.0, what: str = "") -> Any:
-    """Poll until true; fails the test, with what was waited for, after so long."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what or condition}"
-        time.sleep(0.05)
-    return value
 
 
 class RunningFarm:

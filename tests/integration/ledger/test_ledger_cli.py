@@ -128,7 +128,13 @@ class TestSweep:
 
     def test_ctrl_c_ends_the_watching_only(self, farm, spec):
         farm("sweep", "submit", spec)
-        process = subprocess.Popen([FARM, "sweep", "watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [FARM, "sweep", "watch"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's `&` ignores it
+        )
         assert "a100: 0/2" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
