@@ -38,7 +38,7 @@ def power_levels(power: Sequence[tuple[float, float]], *, window: float = 0.0) -
     else:
         joules = np.concatenate([[0.0], np.cumsum((watts[1:] + watts[:-1]) / 2 * np.diff(times))])
     spread = np.full(len(times), spacing / math.sqrt(12))
-    return Levels(times=times, joules=joules, time_std=spread, tick=spacing, unseen=spacing / 2)
+    return Levels(times=times, joules=joules, time_std=spread, tick=spacing, unseen=spacing)
 
 
 def averages(power: Sequence[tuple[float, float]], spans: Sequence[Span], window: float) -> bool | None:

@@ -1,8 +1,11 @@
 """What a device can do, found out once when a meter opens: the counter's tick, what a reading costs, what polling does.
 
-The counter is polled every two milliseconds until a few jumps were seen. Then it is left alone for a while and read
-again: a counter that lost energy under fast polling (some consumer boards do, by up to 95 %; Dauner et al., HotCarbon
-2026) shows a lower power in the first stretch than in the second, and is from then on read once a second.
+The counter is polled every two milliseconds until a few jumps were seen closely. Then it is left alone for a while and
+read again: a counter that lost energy under fast polling (some consumer boards do, by up to 95 %; Dauner et al.,
+HotCarbon 2026) shows a lower power in the first stretch than in the second, and is from then on read once a second.
+
+A busy host wakes late. What was then seen is known to lie between two readings, no better: such jumps do not make the
+period, and of the energy that polling may have lost only what remains in the most favourable case is believed.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from workers.meters.nvml_api import NvmlDevice
 
 POLL_SECONDS: Final = 0.002
 JUMPS: Final = 6
+CLOSE_POLLS: Final = 3.0  # a jump between two readings not further apart than so many pauses is seen closely
+SHORTEST_SECONDS: Final = 0.3  # of polling: a short tick needs many jumps
 LONGEST_SECONDS: Final = 1.5  # for the jumps; then once more as long at a slower pace
 SLOW_POLL_SECONDS: Final = 0.02
 QUIET_SECONDS: Final = 0.6
@@ -45,8 +50,17 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class _Jump:
-    time: float
+    after: float  # when the old value was last asked for
+    before: float  # when the new one was there
     joules: float
+
+    @property
+    def time(self) -> float:
+        return (self.after + self.before) / 2
+
+    @property
+    def width(self) -> float:
+        return self.before - self.after
 
 
 def probe_counter(device: NvmlDevice, clock: Clock) -> Probe:
@@ -59,7 +73,7 @@ def probe_counter(device: NvmlDevice, clock: Clock) -> Probe:
         fast = slow if len(slow) > len(fast) else fast
     if len(fast) < 3:
         return Probe(has_counter=True, latency=latency)
-    tick = _period([j.time for j in fast])
+    tick = _period(fast)
     loss = _loss(device, clock, fast, tick)
     if loss is not None and loss > LOSS:  # once more, as idle power may have stepped
         again, _ = _jumps(device, clock, POLL_SECONDS, LONGEST_SECONDS)
@@ -79,40 +93,42 @@ def _jumps(device: NvmlDevice, clock: Clock, pause: float, longest: float) -> tu
     """Updates seen while polling, and the median time of a reading."""
     jumps: list[_Jump] = []
     costs: list[float] = []
-    start = before = clock.now()
+    start = asked = clock.now()
     last = device.counter_joules()
-    while len(jumps) < JUMPS and clock.now() - start < longest:
+    close = 0
+    while (now := clock.now()) - start < longest and (close < JUMPS or now - start < SHORTEST_SECONDS):
         clock.sleep(pause)
-        asked = clock.now()
+        before, asked = asked, clock.now()
         joules = device.counter_joules()
         now = clock.now()
         costs.append(now - asked)
         if joules is not None and joules != last:
-            jumps.append(_Jump((before + now) / 2, joules))
+            jumps.append(_Jump(before, now, joules))
+            close += now - before <= CLOSE_POLLS * pause
             last = joules
-        before = asked
     return jumps, statistics.median(costs) if costs else 0.0
 
 
-def _period(times: list[float]) -> float | None:
-    """Seconds between updates; an update that was missed counts as two."""
-    gaps = [b - a for a, b in pairwise(times)]
-    shortest = statistics.median_low(gaps)
-    ticks = sum(max(1, round(gap / shortest)) for gap in gaps)
-    period = (times[-1] - times[0]) / ticks
+def _period(jumps: list[_Jump]) -> float | None:
+    """Seconds between updates. Two next to each other, both seen closely, are one period apart."""
+    usual = 1.5 * statistics.median(j.width for j in jumps)
+    gaps = [b.time - a.time for a, b in pairwise(jumps) if max(a.width, b.width) <= usual]
+    period = rough = statistics.median_low(gaps or [b.time - a.time for a, b in pairwise(jumps)])
+    sharp = [j.time for j in jumps if j.width <= rough / 4]
+    for time in sharp[1:]:  # the longer the stretch, the better is the period known by which the next is counted
+        period = (time - sharp[0]) / max(1, round((time - sharp[0]) / period))
     return period if period > CONTINUOUS_SECONDS else None
 
 
 def _loss(device: NvmlDevice, clock: Clock, fast: list[_Jump], tick: float | None) -> float | None:
-    """Part of the energy that polling loses: power between jumps while polled, against power while left alone."""
-    polled = (fast[-1].joules - fast[0].joules) / (fast[-1].time - fast[0].time)
-    pause = max(QUIET_SECONDS, 3 * (tick or 0.0))
-    if tick:  # to the middle of a tick, so that one reading stands for the tick before it
-        pause = (math.floor(pause / tick) + 0.5) * tick - (clock.now() - fast[-1].time)
-    clock.sleep(max(pause, 0.0))
+    """Part of the energy that polling loses, at the least: the most power that there can have been between jumps while
+    polled, against the least while left alone."""
+    first, last = fast[0], fast[-1]
+    clock.sleep(max(QUIET_SECONDS, 3.5 * (tick or 0.0)))
     joules = device.counter_joules()
     if joules is None:
         return None
-    since = clock.now() - fast[-1].time
-    quiet = (joules - fast[-1].joules) / (math.floor(since / tick) * tick if tick else since)
+    step = math.gcd(*(round(1000 * (b.joules - a.joules)) for a, b in pairwise([*fast, _Jump(0, 0, joules)]))) / 1000
+    polled = (last.joules - first.joules + step) / max(last.after - first.before, 1e-9)
+    quiet = (joules - last.joules - step) / (clock.now() - last.after)
     return 1 - polled / quiet if quiet > 0 else None
