@@ -78,11 +78,11 @@ def _open(kind: str, host: Host) -> Meter:
     if kind == "codecarbon":
         from workers.meters.codecarbon import CodeCarbonGpuMeter
 
-        return CodeCarbonGpuMeter(host.uuid)
+        return CodeCarbonGpuMeter(host.device.index)
     from workers.meters.nvml import NvmlMeter
 
     known = [catalog.gpu(name) for name in host.device.types]
-    return NvmlMeter(host.uuid, gpu=known[0] if known else None)
+    return NvmlMeter(host.device.index, gpu=known[0] if known else None)
 
 
 def _measure(command: Command, meter: Meter, host: Host, idle_seconds: float) -> tuple[dict[str, Any], int]:
@@ -152,7 +152,7 @@ def _report(meter: Meter, host: Host, energy: Energy, *, code: int, seconds: flo
         interval = [joules - NORMAL_95 * std, joules + NORMAL_95 * std]
     return {
         "meter": meter.name,
-        "device": {"index": host.number, "name": host.name, "uuid": host.uuid},
+        "device": {"index": host.number, "name": host.name, "uuid": host.device.uuid},
         "exit_code": code,
         "seconds": seconds,
         "energy_joules": energy.gross_joules,

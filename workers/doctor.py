@@ -81,7 +81,7 @@ def _torch(child: subprocess.Popen[str], *, expects_gpu: bool) -> Finding:
 def _device(number: int, facts: DeviceFacts) -> Iterator[Finding]:
     label = f"device {number}"
     types = ", ".join(facts.types)
-    where = f"{facts.name} {facts.uuid} {facts.pci_bus_id or ''}".strip()
+    where = f"{facts.name} {facts.uuid or ''} {facts.pci_bus_id or ''}".strip()
     if types:
         yield ok(label, f"{where}: {types}")
     else:
@@ -100,7 +100,7 @@ def _device(number: int, facts: DeviceFacts) -> Iterator[Finding]:
     else:
         yield ok(label, "free")
     try:
-        with DeviceLock(facts.uuid):
+        with DeviceLock(facts.key):
             yield from _sensors(label, facts)
     except FarmError as error:
         yield warning(label, str(error), "not probed now")
@@ -112,7 +112,7 @@ def _sensors(label: str, facts: DeviceFacts) -> Iterator[Finding]:
     from workers.procedure import measure_idle
 
     types = facts.types
-    with closing(NvmlMeter(facts.uuid, gpu=catalog.gpu(types[0]) if types else None)) as meter:
+    with closing(NvmlMeter(facts.index, gpu=catalog.gpu(types[0]) if types else None)) as meter:
         meter.start()
         watts, error = measure_idle(meter, IDLE_SECONDS)
         probe = meter.recording().probe

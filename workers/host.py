@@ -36,7 +36,7 @@ class DeviceFacts:
 
     index: int  # NVML's
     name: str
-    uuid: str
+    uuid: str | None
     pci_bus_id: str | None
     architecture: str | None
     memory_bytes: int | None
@@ -45,6 +45,11 @@ class DeviceFacts:
     mig: bool | None
     persistence: bool | None
     processes: tuple[int, ...] | None  # ids of compute processes
+
+    @property
+    def key(self) -> str:
+        """Its UUID; where NVML tells none, its number, which NVML and CUDA take as well."""
+        return self.uuid or str(self.index)
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -58,12 +63,12 @@ class Host:
 
     device: DeviceFacts
     number: int  # among the devices visible here: what --device says
-    driver: str
+    driver: str | None
     notes: tuple[str, ...]  # what could not be verified, for people
 
     @property
     def uuid(self) -> str:
-        return self.device.uuid
+        return self.device.key
 
     @property
     def name(self) -> str:
@@ -74,7 +79,7 @@ class Host:
         return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": self.uuid}
 
 
-def inspect() -> tuple[str, tuple[DeviceFacts, ...]]:
+def inspect() -> tuple[str | None, tuple[DeviceFacts, ...]]:
     """Driver version and all devices that NVML shows, read in a short-lived child. OperationError where it cannot."""
     try:
         child = subprocess.run(
@@ -123,7 +128,7 @@ def visible(devices: tuple[DeviceFacts, ...], environment: Mapping[str, str] = o
 
 def select(device: int | str, devices: tuple[DeviceFacts, ...]) -> tuple[int, DeviceFacts]:
     """The device meant by a number among those visible, a UUID or the start of one. RequestError for none."""
-    shown = "; ".join(f"{i} is {d.name} {d.uuid}" for i, d in enumerate(devices)) or "none is visible"
+    shown = "; ".join(f"{i} is {d.name} {d.uuid or ''}".rstrip() for i, d in enumerate(devices)) or "none is visible"
     restricted = " under CUDA_VISIBLE_DEVICES" if "CUDA_VISIBLE_DEVICES" in os.environ else ""
     if str(device).upper().startswith("MIG-"):
         raise RequestError("device", str(device), "a whole GPU; MIG instances have no energy counter of their own")
@@ -217,7 +222,7 @@ def _named(devices: tuple[DeviceFacts, ...], name: str) -> list[DeviceFacts]:
         return list(devices[int(name) : int(name) + 1])
     if not name.upper().startswith("GPU-"):
         return []
-    return [d for d in devices if d.uuid.lower().startswith(name.lower())]
+    return [d for d in devices if (d.uuid or "").lower().startswith(name.lower())]
 
 
 def _notes(facts: DeviceFacts) -> tuple[str, ...]:

@@ -27,7 +27,10 @@ def read() -> dict[str, Any]:
         return {"error": _unusable(error)}
     try:
         count = nvml.nvmlDeviceGetCount()
-        return {"driver": str(nvml.nvmlSystemGetDriverVersion()), "devices": [_device(nvml, i) for i in range(count)]}
+        return {
+            "driver": _ask(nvml, nvml.nvmlSystemGetDriverVersion),
+            "devices": [_device(nvml, i) for i in range(count)],
+        }
     except nvml.NVMLError as error:
         return {"error": _unusable(error)}
     finally:
@@ -37,21 +40,21 @@ def read() -> dict[str, Any]:
 
 def _device(nvml: Any, index: int) -> dict[str, Any]:
     """Facts of one device; a fact that NVML does not tell here is None, a device that does not answer has ``error``."""
+    from workers.meters.nvml_api import compute_processes
+
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        identity = {"name": str(nvml.nvmlDeviceGetName(handle)), "uuid": str(nvml.nvmlDeviceGetUUID(handle))}
+        name = str(nvml.nvmlDeviceGetName(handle))
     except nvml.NVMLError as error:
         return {"index": index, "error": str(error)}
 
     def ask(question: Callable[[], Any]) -> Any:
-        try:
-            return question()
-        except nvml.NVMLError:
-            return None
+        return _ask(nvml, question)
 
     return {
         "index": index,
-        **identity,
+        "name": name,
+        "uuid": ask(lambda: str(nvml.nvmlDeviceGetUUID(handle))),
         "pci_bus_id": ask(lambda: str(nvml.nvmlDeviceGetPciInfo(handle).busId)),
         "architecture": ask(lambda: ARCHITECTURES.get(nvml.nvmlDeviceGetArchitecture(handle))),
         "memory_bytes": ask(lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).total)),
@@ -59,8 +62,15 @@ def _device(nvml: Any, index: int) -> dict[str, Any]:
         "power_limit_watts": ask(lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000),
         "mig": ask(lambda: bool(nvml.nvmlDeviceGetMigMode(handle)[0])),
         "persistence": ask(lambda: bool(nvml.nvmlDeviceGetPersistenceMode(handle))),
-        "processes": ask(lambda: sorted({int(p.pid) for p in nvml.nvmlDeviceGetComputeRunningProcesses(handle)})),
+        "processes": ask(lambda: sorted(compute_processes(handle))),
     }
+
+
+def _ask(nvml: Any, question: Callable[[], Any]) -> Any:
+    try:
+        return question()
+    except (nvml.NVMLError, nvml.NVMLLibraryMismatchError, UnicodeDecodeError):  # not here, or an older library
+        return None
 
 
 def _unusable(error: Exception) -> str:

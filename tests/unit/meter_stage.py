@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Device, Fake, Noise
+from tests.fake_nvml.fake import Device, Fake, FakeClock, Noise
+from workers.clock import Stop, Task
 from workers.meters.base import IDLE, PAD, Energy, Span
 from workers.meters.nvml import NvmlMeter
 
@@ -21,10 +23,27 @@ WHITE = Noise(white=1.0, seed=1)
 WANDERING = Noise(white=0.5, correlated=1.0, correlation_seconds=1.0, seed=1)
 
 
+class LateClock(FakeClock):
+    """Of a busy host: so many of its wake-ups come late, by an exponential time of so many seconds."""
+
+    def __init__(self, gpu: Fake, part: float, seconds: float, seed: int) -> None:
+        super().__init__(gpu)
+        self._part, self._seconds, self._random = part, seconds, random.Random(seed)
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds + self._late())
+
+    def drive(self, task: Task) -> Stop:
+        return super().drive(lambda: task() + self._late())
+
+    def _late(self) -> float:
+        return self._random.expovariate(1 / self._seconds) if self._random.random() < self._part else 0.0
+
+
 @dataclass(frozen=True)
 class Window:
     energy: Energy
-    joules: float  # drawn above idle, by the script
+    joules: float  # drawn above idle, as played
 
     @property
     def error(self) -> float:
@@ -65,9 +84,10 @@ def window(
         gpu.draw(watts)
         gpu.clock.sleep(seconds)
         gpu.draw(0.0)
+        end = meter.edge()
         if label:
-            spans.append(Span(label=label, start=start, end=meter.edge()))
-            joules += watts * seconds
+            spans.append(Span(label=label, start=start, end=end))
+            joules += watts * (end - start)
     rest(PAD, pad)
     rest(IDLE, idle)
     meter.stop()

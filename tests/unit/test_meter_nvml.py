@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from meter_stage import PART_TIME, PLAIN, WANDERING, WHITE, bias, bursts, one, rms, window
+from meter_stage import PART_TIME, PLAIN, WANDERING, WHITE, LateClock, Window, bias, bursts, one, rms, window
 from scipy.stats import binom
 
 from farm.domain import DeviceLost, RequestError
@@ -28,6 +28,28 @@ def test_error_over_random_phases(tick: float, seconds: float, count: int, most:
     assert all(w.energy.total_joules > 0 for w in windows)
     if seconds >= 0.2:
         assert abs(bias(windows)) <= 0.003
+
+
+@pytest.mark.parametrize("tick", [0.01, 0.02, 0.05, 0.1])
+@pytest.mark.parametrize(("late", "most"), [(0.005, 1.0), (0.02, 2.0)], ids=["5 ms", "20 ms"])
+def test_a_host_that_wakes_late(tick: float, late: float, most: float, tmp_path: Path) -> None:
+    """30 % of all wake-ups: neither is a good counter mistrusted, nor a burst misjudged by more than is stated."""
+    limits = {0.2: 0.02 * most, 1.0: 0.005 * most}
+    windows: dict[float, list[Window]] = {seconds: [] for seconds in limits}
+    for seed in range(4):
+        with fake.load(tmp_path / str(seed), Device(name=PLAIN, noise=WHITE, counter_period=tick)) as gpu:
+            gpu.clock = LateClock(gpu, 0.3, late, seed)
+            meter = NvmlMeter(0, clock=gpu.clock)
+            assert not meter.recording().probe["poll_sensitive"]
+            for seconds, found in windows.items():
+                for phase in range(4):
+                    gpu.clock.sleep(0.3 * tick * phase)
+                    found.append(window(gpu, meter, ("work", 240.0, seconds)))
+            meter.close()
+    for seconds, found in windows.items():
+        assert all(w.energy.notes["method"] == "counter" and not w.energy.flags for w in found)
+        assert rms(found) <= limits[seconds]
+        assert sum(w.covered for w in found) >= binom.ppf(0.01, len(found), 0.95)
 
 
 @pytest.mark.parametrize("latency", [0.01, 0.05, 0.15])
@@ -143,6 +165,20 @@ def test_throttling(mask: int, flags: tuple[str, ...]) -> None:
         gpu.fault(Fault.THROTTLE, start=start + 0.5, end=start + 2, value=mask)
 
     assert one(at_start=throttle).energy.flags == flags
+
+
+def test_throttling_shorter_than_the_telemetry_shows() -> None:
+    def throttle(gpu: fake.Fake, start: float) -> None:
+        gpu.fault(Fault.THROTTLE, start=start + 0.31, end=start + 0.49, value=Throttle.THERMAL_HARDWARE)
+
+    assert one(at_start=throttle).energy.flags == ("throttled_thermal",)
+
+
+def test_a_short_freeze_of_a_fast_counter() -> None:
+    def freeze(gpu: fake.Fake, start: float) -> None:
+        gpu.fault(Fault.FREEZE, start=start + 0.31, end=start + 1.01)
+
+    assert "counter_frozen" in one(at_start=freeze, counter_period=0.02).energy.flags
 
 
 def test_throttling_long_before_the_work_is_none_of_its() -> None:

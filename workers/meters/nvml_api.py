@@ -75,6 +75,15 @@ def throttle_flags(reasons: Iterable[int]) -> tuple[str, ...]:
     return tuple(flags)
 
 
+def compute_processes(handle: Any) -> frozenset[int]:
+    """Ids of the processes that compute on a device. NVMLError; NVMLLibraryMismatchError in an old library."""
+    try:
+        found = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    except nvml.NVMLLibraryMismatchError:  # of a driver before 510
+        found = nvml.nvmlDeviceGetComputeRunningProcesses_v2(handle)
+    return frozenset(int(process.pid) for process in found)
+
+
 class NvmlDevice:
     """One device, by NVML index or UUID. Close it when done: NVML counts its users."""
 
@@ -142,9 +151,7 @@ class NvmlDevice:
 
     def processes(self) -> frozenset[int] | None:
         """Ids of the processes that compute on the device, where they can be seen."""
-        return self._ask(
-            "processes", lambda h: frozenset(int(p.pid) for p in nvml.nvmlDeviceGetComputeRunningProcesses(h))
-        )
+        return self._ask("processes", compute_processes)
 
     def driver(self) -> str | None:
         return self._ask("driver", lambda h: str(nvml.nvmlSystemGetDriverVersion()))

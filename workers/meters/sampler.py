@@ -56,6 +56,7 @@ class Sampler:
         self._guard = GUARD_SECONDS
         self._before: float | None = None  # what the counter said before the edge; None: not yet asked
         self._tries = 0
+        self._throttle: int | None = None  # reasons last logged
 
     def start(self) -> None:
         self.stop()
@@ -86,6 +87,8 @@ class Sampler:
         try:
             if now >= self._power_due:
                 self._log_power()
+                if self._device.throttle_reasons() != self._throttle:  # may last for less than telemetry would see
+                    self._telemetry_due = now
                 self._power_due = max(self._power_due + POWER_SECONDS, now)
             if now >= self._telemetry_due:
                 self._log_telemetry()
@@ -117,13 +120,14 @@ class Sampler:
     def _log_telemetry(self) -> None:
         device = self._device
         processes = device.processes()
+        self._throttle = device.throttle_reasons()
         self._telemetry.append(
             {
                 "time": self._clock.now(),
                 "celsius": device.temperature_celsius(),
                 "sm_mhz": device.sm_clock_mhz(),
                 "memory_mhz": device.memory_clock_mhz(),
-                "throttle": device.throttle_reasons(),
+                "throttle": self._throttle,
                 "limit_watts": device.power_limit_watts(),
                 "mig": device.mig(),
                 "foreign": None if processes is None else sorted(self._visitors.foreign(processes)),

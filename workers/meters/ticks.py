@@ -74,7 +74,7 @@ def counter_levels(
     else:
         times, std, chosen = _bracketed(asked, answered, moved, tick)
     levels = Levels(times=times, joules=joules[chosen], time_std=std, tick=tick or 0.0, quantum=_quantum(joules))
-    usual = max(tick or 0.0, float(np.median(np.diff(asked[moved]))))
+    usual = tick or float(np.median(np.diff(asked[moved])))
     quiet = max(FROZEN_TICKS * usual, FROZEN_SECONDS)
     # From the first reading of a value to its last: how long the counter was seen to stand still.
     stood = asked[np.append(moved[1:], len(joules)) - 1] - asked[moved]
