@@ -86,6 +86,8 @@ def _of_folder(model: str, width: int, height: int, cfg: bool) -> dict[str, dict
 
     path = Path(model)
     if not path.is_dir():
+        if path.name != model:  # no name of a model has a separator
+            raise RequestError("model", model, "a catalog name or a folder in diffusers layout")
         catalog.model(model)  # says which names are near
     pipeline = from_folder(path)
     pipeline.check_resolution(width, height)

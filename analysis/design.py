@@ -106,7 +106,7 @@ def _barred(free: NDArray[np.bool_]) -> Floats:
 
 
 def grid(model: str, gpu: str) -> list[Configuration]:
-    """The paper's grid for one model and GPU, less what does not fit its memory."""
+    """The paper's grid for one model and GPU, less what does not fit its memory; RequestError where nothing does."""
     guidance = (False,) if catalog.model(model).cfg == "none" else (False, True)
     rows = [
         Configuration(
@@ -114,7 +114,10 @@ def grid(model: str, gpu: str) -> list[Configuration]:
         )
         for side, steps, precision, cfg, prompts in product(RESOLUTIONS, STEPS, PRECISIONS, guidance, PROMPTS)
     ]
-    return [row for row in rows if feasibility.objection(row) is None]
+    fit = [row for row in rows if feasibility.objection(row) is None]
+    if not fit:
+        raise RequestError("gpu", gpu, f"one that {model} fits; {feasibility.objection(rows[0])}")
+    return fit
 
 
 def _new(rows: Table, known: Table) -> Table:

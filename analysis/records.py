@@ -26,8 +26,8 @@ def report(fitted: Law, X: Any) -> dict[str, Any]:
 
 def fit_metrics(fitted: Law, table: Table) -> dict[str, float | None]:
     """Metrics on the rows that were fitted: how well the form can follow them, not how well it predicts."""
-    used = table.take(~table.spoiled & (table.energy_joules > 0))
-    return metrics(used.energy_joules, fitted.predict(used))
+    rows = fitted.usable(table)
+    return metrics(rows.energy_joules, fitted.predict(rows.table))
 
 
 def row(fitted: Law, table: Table, *, dataset: str, validation: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -143,8 +143,9 @@ class Table:
         """
         given = {name: np.asarray(values) for name, values in columns.items()}
         if "resolution" in given:
-            given.setdefault("width", given["resolution"])
-            given.setdefault("height", given["resolution"])
+            width, height = _sides(given["resolution"])
+            given.setdefault("width", width)
+            given.setdefault("height", height)
         for name in ("model", "gpu", "width", "height", "steps", "precision", "cfg", "prompts"):
             if name not in given:
                 raise DataError("column", "resolution" if name in ("width", "height") else name, "required")
@@ -372,7 +373,10 @@ class Table:
 
     def _equals(self, name: str, options: Sequence[Any]) -> NDArray[np.bool_]:
         if name == "resolution":
-            return self._equals("width", options) & self._equals("height", options)
+            mask = np.zeros(len(self), dtype=np.bool_)
+            for width, height in zip(*_sides(np.array([str(option) for option in options])), strict=True):
+                mask |= self._equals("width", [width]) & self._equals("height", [height])
+            return mask
         if name == "origin":
             return np.isin(self.origin, [str(option) for option in options])
         if name in self._labels:
@@ -459,6 +463,14 @@ def _check_witnesses(labels: Mapping[str, Labels], whole: Mapping[str, Floats], 
             parse_row({**values, "cfg": switch.names[switch.codes[row]]}, energy_required=False)
         except RequestError as error:
             raise DataError(f"row {row + 1}, {error.field}", error.value, error.remedy) from None
+
+
+def _sides(resolution: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Widths and heights of sides, or of texts such as 512x768."""
+    if resolution.dtype.kind not in "OUS":
+        return resolution, resolution
+    parts = [str(value).lower().partition("x") for value in resolution.tolist()]
+    return np.array([w for w, _, _ in parts]), np.array([h if times else w for w, times, h in parts])
 
 
 def _reals(name: str, values: NDArray[Any]) -> Floats:

@@ -118,9 +118,13 @@ class Law(Regressor):
         self._require_fit()
         row = Table.of(X).configuration(0)
         cell = self.scope["cells"].get(f"{row.model} on {row.gpu}", 0)
+        left_out = sum(entry["count"] for entry in self.left_out_ if entry["what"] == "rows")
+        unused = [f"{left_out} more left out"] if left_out else []
         if cell:
-            return f"{cell} {self.scope['origin']} rows of {row.model} on {row.gpu}, {self.n_} rows in all"
-        return "; ".join([f"{self.n_} {self.scope['origin']} rows, none of {row.model} on {row.gpu}", *self._gaps(row)])
+            words = f"{cell} {self.scope['origin']} rows of {row.model} on {row.gpu}, {self.n_} rows in all"
+            return "; ".join([words, *unused])
+        words = f"{self.n_} {self.scope['origin']} rows, none of {row.model} on {row.gpu}"
+        return "; ".join([words, *self._gaps(row), *unused])
 
     # --- what a law writes
 

@@ -86,7 +86,8 @@ class Configuration:
 
     @classmethod
     def from_mapping(cls, row: Mapping[str, Any]) -> Self:
-        """From a row of a table or a JSON document; takes ``resolution`` for a square, texts for numbers.
+        """From a row of a table or a JSON document; takes ``resolution`` (512, or 512x768) for both sides, texts for
+        numbers.
 
         Keys that are no field of a configuration are ignored. Raises RequestError naming the field.
         """
@@ -94,8 +95,9 @@ class Configuration:
         values = {k: v for k, v in row.items() if k in known and not _absent(v)}
         side = row.get("resolution")
         if not _absent(side):
-            for axis in ("width", "height"):
-                values.setdefault(axis, side)
+            width, times, height = side.lower().partition("x") if isinstance(side, str) else (side, "", side)
+            values.setdefault("width", width)
+            values.setdefault("height", height if times else width)
         for name in ("model", "gpu", "width", "height", "steps", "precision", "cfg", "prompts"):
             if name not in values:
                 label = "resolution" if name in ("width", "height") else name

@@ -114,6 +114,52 @@ def test_predict_from_few_rows_and_from_none(farm: Farm, tmp_path: Path) -> None
     assert one["high_joules"] / one["low_joules"] < nothing["high_joules"] / nothing["low_joules"]
 
 
+@pytest.mark.parametrize("law", ["paper", "work"])
+def test_rows_that_no_law_can_place_are_listed_and_the_rest_is_fitted(farm: Farm, tmp_path: Path, law: str) -> None:
+    path = tmp_path / "rows.csv"
+    known = SHIPPED.read_text().splitlines()[1:40]
+    path.write_text("\n".join([HEADER, "kandinsky-3,a100,512,20,fp16,0,10,7000", *known]) + "\n")
+    fitted = document(farm("law", "fit", "--law", law, "--data", path, "--json"))
+    assert fitted["n"] == len(known)
+    assert [entry["numbers"] for entry in fitted["left_out"] if "kandinsky-3" in entry["name"]] == [[1]]
+    assert all(value is not None for value in fitted["metrics"].values())
+    found = document(farm("predict", *FLUX, "--law", law, "--data", path, "--json"))
+    assert "1 more left out" in found["rests_on"]
+    asked = ("law", "validate", "--law", law, "--data", path, "--train", "flux", "--test", "kandinsky-3")
+    refused(farm(*asked), "kandinsky-3")
+    assert farm("law", "plot", "--law", law, "--data", path, "--out", tmp_path / "fit.svg").code == 0
+
+
+def test_a_gpu_that_the_catalog_does_not_have_is_listed(farm: Farm, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"{HEADER}\nflux,v100,512,20,fp16,0,10,7000\nflux,a100,512,20,fp16,0,10,7000\n")
+    fitted = document(farm("law", "fit", "--data", path, "--json"))
+    assert fitted["n"] == 1
+    assert [entry["numbers"] for entry in fitted["left_out"]] == [[1]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: "\ufeff" + text,
+        lambda text: "\n".join(",".join(f'"{cell}"' for cell in line.split(",")) for line in text.split()),
+        lambda text: text.replace(",512,", ",512x512,").replace(",256,", ",256X256,"),
+        lambda text: text.replace(",0,100,", ",False,100,").replace(",1,100,", ",TRUE,100,"),
+        lambda text: text.replace("\n", ",\n").replace("joules,", "joules,note"),
+        lambda text: text.replace(",", " , "),
+    ],
+    ids=["crlf", "bom", "quoted", "sides", "switches", "extra", "blanks"],
+)
+def test_a_table_may_be_written_in_many_ways(farm: Farm, tmp_path: Path, change: Callable[[str], str]) -> None:
+    path = tmp_path / "rows.csv"
+    asked = ("law", "fit", "--law", "paper", "--data", path, "--where", "resolution=512x512", "--json")
+    path.write_text(SHIPPED.read_text())
+    plain = document(farm(*asked))
+    path.write_bytes(change(SHIPPED.read_text()).encode())
+    assert document(farm(*asked)) == plain
+
+
 def test_the_farms_own_rows_are_fitted_stored_and_shown(farm: Farm) -> None:
     assert farm("results", "import", PAPER, "--dataset", "paper").code == 0
     made = document(farm("law", "fit", "--law", "paper", "--json"))
@@ -225,6 +271,7 @@ def test_plan_picks_what_fits_and_looks_at_no_energy(farm: Farm, tmp_path: Path)
         assert set(pick) == {"model", "gpu", "resolution", "steps", "precision", "cfg", "prompts"}
     assert document(farm(*asked, doubled))["configurations"] == found["configurations"]
     refused(farm(*asked[:6], 0, *asked[7:-1]), "budget", "0")
+    refused(farm("plan", "--model", "flux", "--gpu", "a4000", "--budget", 2), "a4000", "memory")
     words = farm("plan", "--model", "sd2", "--gpu", "h100", "--budget", 2)
     assert words.code == 0
     assert "expected error" in words.out

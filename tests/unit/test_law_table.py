@@ -165,6 +165,18 @@ def test_one_configuration_is_a_table() -> None:
     assert np.isnan(table.energy_joules).all()
 
 
+def test_a_resolution_may_name_both_sides() -> None:
+    columns = {"model": "flux", "gpu": "a100", "steps": 3, "precision": "fp16", "cfg": 0, "prompts": 1}
+    sides = ["512", "768x512", "1024"]
+    table = Table.from_columns({"resolution": sides, **{name: [value] * 3 for name, value in columns.items()}})
+    assert table.width.tolist() == [512, 768, 1024]
+    assert table.height.tolist() == [512, 512, 1024]
+    assert table.where(resolution=["768x512", 1024]).number.tolist() == [2, 3]
+    assert Table.from_rows([{**columns, "resolution": "768x512"}]).height.tolist() == [512]
+    with pytest.raises(RequestError, match="512y768"):
+        Table.from_columns({"resolution": ["512y768"], **{name: [value] for name, value in columns.items()}})
+
+
 @pytest.mark.parametrize("thing", [3.5, object(), np.zeros((4, 2)), ["flux"], None])
 def test_what_holds_no_configurations_is_refused(thing: object) -> None:
     with pytest.raises(DataError):

@@ -74,3 +74,21 @@ def test_a_machine_never_draws_more_than_its_board() -> None:
         assert len(drawn) == len(SHARES)
         assert max(drawn) <= gpu.board_power_watts - gpu.idle_watts + 1e-9
         assert min(drawn) > 0
+
+
+def test_many_gpus_and_sizes_at_once_are_what_they_are_one_by_one() -> None:
+    sizes = {"resolution": 256}, {"resolution": 1024, "batch": 4, "prompts": 6}, {"resolution": 768, "cfg": True}
+    rows = [
+        one(**{"model": model, "gpu": gpu, "precision": precision, **size})
+        for model in ("sd2", "qwen")
+        for gpu in ("a100", "b200", "rtx4090")
+        for precision in ("fp16", "fp32")
+        for size in sizes
+    ]
+    together = demand(Table.from_rows([row.configuration(0) for row in rows]))
+    for place, row in enumerate(rows):
+        alone = demand(row)
+        slots = alone.times.shape[1]
+        assert together.seconds[place, :slots] == pytest.approx(alone.seconds[0], rel=1e-12)
+        assert together.dispatches[place, :slots].tolist() == alone.dispatches[0].tolist()
+        assert together.times[place, slots:].tolist() == [0.0] * (together.times.shape[1] - slots)

@@ -83,7 +83,7 @@ def test_a_folder_is_traced_once_and_again_when_a_configuration_changes(capsys, 
     ("arguments", "words"),
     [
         (("flix", "--resolution", "512"), ("flix", "did you mean flux")),
-        (("/no/such/folder", "--resolution", "512"), ("/no/such/folder",)),
+        (("/no/such/folder", "--resolution", "512"), ("/no/such/folder", "folder in diffusers layout")),
         (("flux", "--resolution", "520"), ("width", "520", "multiples of 16")),
         (("flux", "--resolution", "512x700"), ("height", "700")),
         (("sd35", "--resolution", "4096"), ("4096", "at most 3072")),
