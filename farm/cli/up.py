@@ -21,7 +21,12 @@ STOP_SECONDS: Final = 30.0  # for a worker to hand its job back
 
 
 @click.command()
-@click.option("--simulate", metavar="TYPES", help="Simulated devices instead of those found: a100,a4000,a6000.")
+@click.option(
+    "--simulate",
+    metavar="TYPES",
+    help="Simulated devices instead of those found: a100,a4000,a6000. In a FARM_HOME (and database) of their own: "
+    "what they have measured is not queued again for real ones.",
+)
 @click.option(
     "--speed", type=click.FloatRange(min=0, min_open=True), help="Simulated seconds a second (default: unlimited)."
 )

@@ -17,7 +17,6 @@ from pathlib import Path
 import redis
 
 from farm.broker import Broker
-from farm.cli import run as farm_command
 from farm.domain import Job, Measurement
 from farm.embedded import EmbeddedBroker, EmbeddedPostgres
 from farm.jobs import Jobs
@@ -48,7 +47,9 @@ LOOP = """\
 import sys
 from celery import Celery
 app = Celery(broker=sys.argv[1])
-task = app.task(name="measure")(lambda number: None)
+@app.task(name="measure")
+def task(number):
+    pass
 for number in range(int(sys.argv[2])):
     task.apply_async((number,))
 """
@@ -118,7 +119,7 @@ def _work_off(backlog: int, postgres: bool) -> _Found:
         coordinator = None
         try:
             url = broker.start()
-            assert farm_command(["sweep", "submit", str(_spec(Path(folder), backlog)), "--json"]) == 0
+            run([FARM, "sweep", "submit", str(_spec(Path(folder), backlog))])
             with _jobs(settings) as jobs:
                 coordinator = spawn([FARM, "coordinator"], log=Path(folder) / "coordinator.log")
                 crew = _Crew(jobs, url)
