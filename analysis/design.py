@@ -62,7 +62,10 @@ def plan(
     if isinstance(budget, bool) or budget < 1:
         raise RequestError("budget", budget, "a whole number of at least 1")
     catalog.model(model), catalog.gpu(gpu)
-    rows = Table.of(grid(model, gpu) if candidates is None else candidates).where(model=model, gpu=gpu)
+    choice = grid(model, gpu) if candidates is None else candidates
+    if candidates is None and not choice:
+        raise RequestError("gpu", gpu, f"one with the memory that {model} needs, or --candidates")
+    rows = Table.of(choice).where(model=model, gpu=gpu)
     rows = _new(rows, Table.of(known))
     if not len(rows):
         raise RequestError("candidates", f"{model} on {gpu}", "at least one row of this model and GPU not yet known")
@@ -106,7 +109,7 @@ def _barred(free: NDArray[np.bool_]) -> Floats:
 
 
 def grid(model: str, gpu: str) -> list[Configuration]:
-    """The paper's grid for one model and GPU, less what does not fit its memory; RequestError where nothing does."""
+    """The paper's grid for one model and GPU, less what does not fit its memory."""
     guidance = (False,) if catalog.model(model).cfg == "none" else (False, True)
     rows = [
         Configuration(
@@ -114,10 +117,7 @@ def grid(model: str, gpu: str) -> list[Configuration]:
         )
         for side, steps, precision, cfg, prompts in product(RESOLUTIONS, STEPS, PRECISIONS, guidance, PROMPTS)
     ]
-    fit = [row for row in rows if feasibility.objection(row) is None]
-    if not fit:
-        raise RequestError("gpu", gpu, f"one that {model} fits; {feasibility.objection(rows[0])}")
-    return fit
+    return [row for row in rows if feasibility.objection(row) is None]
 
 
 def _new(rows: Table, known: Table) -> Table:

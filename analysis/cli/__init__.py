@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from analysis.cli.law import law
 from analysis.cli.plan import plan
 from analysis.cli.predict import predict
 
 __all__ = ["law", "plan", "predict"]
+
+# Read by numpy when it is imported, which the commands do later. The laws' matrices are small: threads of BLAS would
+# only wait for each other, and on a busy host for long.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
