@@ -39,7 +39,7 @@ def gpu_host(settings: Settings) -> Iterator[Finding]:
             devices = ()
             yield warning("nvml", str(error), "only simulated and CPU measurements (estimates) are possible here")
         else:
-            yield ok("nvml", f"driver {driver}, {len(devices)} device(s)")
+            yield ok("nvml", f"driver {driver or 'unknown'}, {len(devices)} device(s)")
             yield from _visible(devices)
         yield _torch(torch, expects_gpu=bool(devices))
 
