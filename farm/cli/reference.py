@@ -19,7 +19,7 @@ document on stdout, progress and logs go to stderr; numbers are SI units unless 
 
 def render() -> str:
     """The whole reference as Markdown."""
-    return "\n".join([HEAD, *_sections(cli, click.Context(cli, info_name="farm"))])
+    return "\n".join([HEAD, *_sections(cli, click.Context(cli, info_name="farm", **cli.context_settings))])
 
 
 def _sections(command: click.Command, ctx: click.Context) -> Iterator[str]:
