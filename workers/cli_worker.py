@@ -42,7 +42,6 @@ def worker(
 
     logs.configure(settings)
     url = resolve_url(settings, user=acl.worker(queue))
-    check_queue(url, settings, queue)
     Store.open(settings).close()  # refuses a database of another version here, in words, before anything runs
     if simulate or gpu == "cpu":
         identity = WorkerIdentity.plain(gpu, device, settings.home, simulate=simulate, speed=speed)
@@ -54,6 +53,7 @@ def worker(
         identity = WorkerIdentity.verified(gpu, found, host.environment(found))
         lock = DeviceLock(identity.device_uuid)
         os.environ.update(found.pinned())  # inherited by the child, which imports torch after the fork
+    check_queue(url, settings, queue)
     with lock:
         from workers.tasks import Listener
 
