@@ -95,6 +95,10 @@ def run(argv: list[str] | None = None) -> int:
         # The reader of our output went away (| head): not an error of ours, but nothing more can be written.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except ModuleNotFoundError as error:
+        if os.environ.get("FARM_DEBUG"):
+            raise
+        return _complain(f"this command needs {error.name}: pip install 'joulefarm[analysis,worker]'", 1)
     except Exception as error:
         if os.environ.get("FARM_DEBUG"):
             raise

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 
 import click
 import pytest
@@ -84,6 +86,17 @@ def test_a_wrong_request_is_one_line_and_exit_2(farm, argv, names):
     assert outcome.out == ""
     assert len(outcome.err.strip().splitlines()) == 1
     assert names in outcome.err
+
+
+def test_a_command_whose_extra_is_not_installed_says_which():
+    """The base installation has no numpy: such a command is one line, exit 1."""
+    code = (
+        "import sys; sys.modules['numpy'] = None; from farm.cli import run;"
+        "sys.exit(run('predict --model flux --gpu a100 --resolution 512 --steps 9 --precision fp16'.split()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "farm: this command needs numpy: pip install 'joulefarm[analysis,worker]'\n"
 
 
 def test_no_command_shows_the_help(farm):

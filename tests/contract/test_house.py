@@ -75,7 +75,7 @@ RULES = [
     ),
     (
         "only the broker, the tasks and the gate before them know Celery",
-        lambda p: not under(p, "farm/broker.py", "workers/tasks.py", "workers/gate.py", "analysis/tasks.py"),
+        lambda p: not under(p, "farm/broker.py", "workers/tasks.py", "workers/gate.py"),
         ("celery", "kombu", "billiard"),
         False,
     ),
@@ -100,9 +100,7 @@ RULES = [
     (
         "analysis, less its three doors, knows neither the store nor the queue",
         lambda p: (
-            under(p, "analysis")
-            and not p.name.startswith("cli")
-            and not under(p, "analysis/cli", "analysis/refit.py", "analysis/tasks.py")
+            under(p, "analysis") and not p.name.startswith("cli") and not under(p, "analysis/cli", "analysis/refit.py")
         ),
         ("farm.store", "farm.jobs", "farm.broker", "farm.tables", "farm.settings", "celery", "sqlmodel", "workers"),
         False,
