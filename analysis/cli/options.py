@@ -9,7 +9,7 @@ import click
 
 from analysis.laws import DEFAULT
 from farm.cli.options import db_option
-from farm.domain.configuration import parse_switch
+from farm.domain.cells import parse_switch, split_sides
 from farm.domain.errors import RequestError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -51,9 +51,9 @@ def parse_names(text: str | None) -> tuple[str, ...]:
 
 def parse_resolution(text: str) -> tuple[int, int]:
     """``512`` or ``1024x768`` as (width, height)."""
-    width, times, height = text.lower().partition("x")
+    width, height = split_sides(text)
     try:
-        return int(width), int(height if times else width)
+        return int(width), int(height)
     except ValueError:
         raise RequestError("resolution", text, "pixels of a side, such as 512, or WIDTHxHEIGHT") from None
 

@@ -11,7 +11,8 @@ import click
 
 from farm.cli.options import db_option, emit_json, json_option, opened
 from farm.domain.table import Row
-from farm.results import Results, read_table, write_table
+from farm.results import Results
+from farm.tablefile import read_table, write_table
 
 
 @click.group()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Final, Self
 
+from farm.domain.cells import is_absent, parse_switch, parse_whole, split_sides
 from farm.domain.errors import RequestError
 
 PRECISIONS: Final = ("fp16", "bf16", "fp32")
@@ -91,52 +91,29 @@ class Configuration:
 
         Keys that are no field of a configuration are ignored. Raises RequestError naming the field.
         """
-        known = {f.name for f in fields(cls)}
-        values = {k: v for k, v in row.items() if k in known and not _absent(v)}
+        values = {name: row[name] for name in cls.__dataclass_fields__ if not is_absent(row.get(name))}
         side = row.get("resolution")
-        if not _absent(side):
-            width, times, height = side.lower().partition("x") if isinstance(side, str) else (side, "", side)
+        if not is_absent(side):
+            width, height = split_sides(side)
             values.setdefault("width", width)
-            values.setdefault("height", height if times else width)
-        for name in ("model", "gpu", "width", "height", "steps", "precision", "cfg", "prompts"):
+            values.setdefault("height", height)
+        for name in REQUIRED:
             if name not in values:
-                label = "resolution" if name in ("width", "height") else name
-                raise RequestError(label, None, "required")
-        for name in ("width", "height", "steps", "prompts", "batch", "seed"):
-            if name in values:
+                raise RequestError("resolution" if name in ("width", "height") else name, None, "required")
+        for name in values:
+            if name in WHOLE:
                 values[name] = parse_whole(name, values[name])
-        values["cfg"] = parse_switch("cfg", values["cfg"])
-        for name in ("model", "gpu", "precision", "weights", "size"):
-            if name in values:
+            elif name in TEXTS:
                 values[name] = str(values[name]).strip()
+        values["cfg"] = parse_switch("cfg", values["cfg"])
         return cls(**values)
 
 
-def parse_whole(field: str, value: Any) -> int:
-    """A whole number from an int, an integral float or its text."""
-    if isinstance(value, bool):
-        raise RequestError(field, value, "a whole number")
-    try:
-        number = float(value)
-        if math.isfinite(number) and number == int(number):
-            return int(value) if isinstance(value, int) else int(number)
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise RequestError(field, value, "a whole number")
-
-
-def parse_switch(field: str, value: Any) -> bool:
-    """True or false from a bool, 0/1 or its usual texts."""
-    text = str(value).strip().lower()
-    if text in ("1", "true", "yes", "on", "1.0"):
-        return True
-    if text in ("0", "false", "no", "off", "0.0"):
-        return False
-    raise RequestError(field, value, "0 or 1")
-
-
-def _absent(value: Any) -> bool:
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+# Fields by what they hold and whether a row must name them.
+TEXTS: Final = ("model", "gpu", "precision", "weights", "size")
+WHOLE: Final = ("width", "height", "steps", "prompts", "batch", "seed")
+DEFAULTS: Final[Mapping[str, Any]] = {f.name: f.default for f in fields(Configuration) if f.default is not MISSING}
+REQUIRED: Final = tuple(f.name for f in fields(Configuration) if f.name not in DEFAULTS)
 
 
 def _whole(field: str, value: Any, low: int, high: int) -> None:

@@ -10,11 +10,11 @@ import pytest
 from analysis import laws
 from analysis.prediction import paper_rows
 from analysis.refit import refit, refit_if_new, scopes
-from farm.domain.table import read_csv
 from farm.jobs import Jobs
 from farm.results import Results
 from farm.settings import Settings, load
 from farm.store import Store, refits
+from farm.tablefile import read_table
 
 PAPER = "analysis/data/paper_a100_energy.csv"
 
@@ -26,7 +26,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def imported(settings: Settings, *, start: int = 0, stop: int = 200, dataset: str = "paper") -> None:
     store = Store.open(settings)
-    rows = [replace(row, measurement_id=f"{dataset}-{place}") for place, row in enumerate(read_csv(PAPER))]
+    rows = [replace(row, measurement_id=f"{dataset}-{place}") for place, row in enumerate(read_table(PAPER))]
     Results(store).add(rows[start:stop], dataset=dataset)
     store.close()
 

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from farm.domain import RequestError
-from farm.domain.table import COLUMNS, BadRows, distinct, parse_row, parse_rows, read_csv, with_ids
+from farm.domain.table import COLUMNS, BadRows, parse_row, parse_rows, refuse_repeats, with_ids
+from farm.tablefile import read_table
 
 HEADER = ["model", "gpu", "resolution", "steps", "precision", "cfg", "prompts", "energy_joules"]
 GOOD = ["flux", "a100", "512", "20", "fp16", "1", "10", "1234.5"]
@@ -41,6 +42,14 @@ def test_width_and_height_instead_of_resolution():
     (row,) = parse_rows(header, [values], source="t.csv")
     assert (row.configuration.width, row.configuration.height) == (512, 768)
     assert row.to_dict()["resolution"] is None
+
+
+@pytest.mark.parametrize("empty", ["", "  ", None, math.nan])
+def test_an_empty_cell_is_a_default_or_required(empty):
+    header = [*HEADER, "batch"]
+    assert parse_rows(header, [[*GOOD, empty]], source="t.csv")[0].configuration.batch == 1
+    with pytest.raises(BadRows, match="row 1, steps: .* required"):
+        rows({"steps": empty})
 
 
 def test_other_columns_are_kept():
@@ -117,7 +126,9 @@ def test_column_given_twice():
 def test_same_id_is_the_same_row_and_same_configuration_is_not():
     header = [*HEADER, "measurement_id"]
     found = parse_rows(header, [[*GOOD, i] for i in ("a", "b", "a", "", "")], source="t.csv")
-    assert [row.measurement_id for row in distinct(found)] == ["a", "b", None, None]
+    with pytest.raises(BadRows, match="row 3, measurement_id: a: already in row 1; keep"):
+        refuse_repeats(found, "t.csv")
+    refuse_repeats(found[1:], "t.csv")
     ids = [i for i, _ in with_ids(found)]
     assert len(set(ids)) == 4
     assert ids == [i for i, _ in with_ids(found)]
@@ -127,7 +138,7 @@ class TestCsv:
     def test_header_only_is_an_empty_table(self, tmp_path):
         path = tmp_path / "t.csv"
         path.write_text("\ufeff" + ",".join(HEADER) + "\n\n", encoding="utf-8")
-        assert read_csv(path) == []
+        assert read_table(path) == []
 
     @pytest.mark.parametrize(
         ("content", "message"),
@@ -143,8 +154,8 @@ class TestCsv:
         path = tmp_path / "t.csv"
         path.write_bytes(content)
         with pytest.raises(RequestError, match=message):
-            read_csv(path)
+            read_table(path)
 
     def test_that_is_missing(self, tmp_path):
         with pytest.raises(RequestError, match="No such file"):
-            read_csv(tmp_path / "none.csv")
+            read_table(tmp_path / "none.csv")

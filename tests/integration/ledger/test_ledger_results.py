@@ -8,7 +8,8 @@ import pytest
 
 from farm.domain import RequestError
 from farm.domain.table import parse_rows
-from farm.results import Results, newest, read_table, write_table
+from farm.results import Results, newest
+from farm.tablefile import read_table, write_table
 
 HEADER = [
     "model",

@@ -1,0 +1,163 @@
+"""The columns of a table: their names, their arrays, and the properties by which laws ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from farm.domain import SPOILING_FLAGS, RequestError, origin
+from farm.domain import configuration as rules
+from farm.domain.cells import is_absent
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+LABELS: Final = (*rules.TEXTS, "flags", "dataset", "measurement_id")
+REAL: Final = ("energy_joules", "energy_std_joules", "duration_seconds")
+DEFAULTS: Final[Mapping[str, Any]] = {**rules.DEFAULTS, "flags": "", "dataset": "", "measurement_id": ""}
+# Columns of a 2-D array of objects, in this order; the last three may be left out.
+ARRAY_COLUMNS: Final = (
+    "model", "gpu", "width", "height", "steps", "precision", "cfg", "prompts", "batch", "weights", "size",
+)  # fmt: skip
+
+
+class DataError(RequestError, ValueError):
+    """Data that a law cannot take; a ValueError too, as scikit-learn's conventions ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """A column of texts: few distinct ``names``, and for every row the place of its own among them."""
+
+    names: tuple[str, ...]
+    codes: Integers  # (n,)
+
+    @classmethod
+    def of(cls, values: Iterable[Any]) -> Self:
+        places: dict[Any, int] = {}
+        codes = np.fromiter((places.setdefault(value, len(places)) for value in values), dtype=np.int64)
+        return cls(tuple("" if is_absent(value) else str(value).strip() for value in places), codes)
+
+    def texts(self) -> NDArray[np.str_]:
+        return np.asarray(self.names, dtype=np.str_)[self.codes] if self.names else np.empty(0, dtype=np.str_)
+
+
+class Columns:
+    """Arrays of one value a row, which nobody can write to."""
+
+    def __init__(
+        self, labels: Mapping[str, Labels], numbers: Mapping[str, NDArray[Any]], number: Integers | None = None
+    ) -> None:
+        """Columns of equal length: texts, numbers, and each row's own number (default: counted from 1)."""
+        self._labels = dict(labels)
+        self._numbers = dict(numbers)
+        self._number = np.arange(1, len(self._labels["model"].codes) + 1) if number is None else number
+        for array in (*self._numbers.values(), *(label.codes for label in self._labels.values()), self._number):
+            array.flags.writeable = False
+
+    def __len__(self) -> int:
+        return len(self._number)
+
+    @property
+    def model(self) -> NDArray[np.str_]:
+        return self._labels["model"].texts()
+
+    @property
+    def gpu(self) -> NDArray[np.str_]:
+        return self._labels["gpu"].texts()
+
+    @property
+    def precision(self) -> NDArray[np.str_]:
+        """fp16, bf16 or fp32."""
+        return self._labels["precision"].texts()
+
+    @property
+    def weights(self) -> NDArray[np.str_]:
+        return self._labels["weights"].texts()
+
+    @property
+    def size(self) -> NDArray[np.str_]:
+        return self._labels["size"].texts()
+
+    @property
+    def flags(self) -> NDArray[np.str_]:
+        """Names separated by blanks."""
+        return self._labels["flags"].texts()
+
+    @property
+    def dataset(self) -> NDArray[np.str_]:
+        return self._labels["dataset"].texts()
+
+    @property
+    def measurement_id(self) -> NDArray[np.str_]:
+        """Empty where a row has none."""
+        return self._labels["measurement_id"].texts()
+
+    @property
+    def width(self) -> Integers:
+        return self._numbers["width"]
+
+    @property
+    def height(self) -> Integers:
+        return self._numbers["height"]
+
+    @property
+    def pixels(self) -> Integers:
+        return self.width * self.height
+
+    @property
+    def steps(self) -> Integers:
+        return self._numbers["steps"]
+
+    @property
+    def prompts(self) -> Integers:
+        """Images in total."""
+        return self._numbers["prompts"]
+
+    @property
+    def batch(self) -> Integers:
+        """Images at once."""
+        return self._numbers["batch"]
+
+    @property
+    def seed(self) -> Integers:
+        return self._numbers["seed"]
+
+    @property
+    def cfg(self) -> NDArray[np.bool_]:
+        return self._numbers["cfg"]
+
+    @property
+    def energy_joules(self) -> Floats:
+        """Of all prompts together, idle subtracted; NaN where it is not known."""
+        return self._numbers["energy_joules"]
+
+    @property
+    def energy_std_joules(self) -> Floats:
+        return self._numbers["energy_std_joules"]
+
+    @property
+    def duration_seconds(self) -> Floats:
+        return self._numbers["duration_seconds"]
+
+    @property
+    def number(self) -> Integers:
+        """The row's number in the table it came from, counted from 1; kept by :meth:`take`."""
+        return self._number
+
+    @property
+    def spoiled(self) -> NDArray[np.bool_]:
+        """Rows that fits leave out because a flag says so."""
+        flags = self._labels["flags"]
+        bad = np.array([not SPOILING_FLAGS.isdisjoint(name.split()) for name in flags.names], dtype=np.bool_)
+        return bad[flags.codes] if len(self) else np.zeros(0, dtype=np.bool_)
+
+    @property
+    def origin(self) -> NDArray[np.str_]:
+        """``measured``, ``estimated`` or ``simulated``."""
+        flags = self._labels["flags"]
+        return Labels(tuple(origin(tuple(name.split())) for name in flags.names), flags.codes).texts()

@@ -1,0 +1,160 @@
+"""Columns of a table out of what a caller holds.
+
+An object a row goes through the rules of a file's row (:func:`farm.domain.table.parse_row`). Columns that are arrays
+already (a data frame, a million configurations) are held to the same rules by a few rows: the ones that break a rule if
+any row does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.table.columns import ARRAY_COLUMNS, DEFAULTS, LABELS, REAL, DataError, Floats, Integers, Labels
+from farm.catalog import NANO
+from farm.domain import Configuration, Measurement, RequestError
+from farm.domain.cells import is_absent, parse_switch, split_sides
+from farm.domain.configuration import REQUIRED, TEXTS, WHOLE
+from farm.domain.table import Row, parse_row
+
+Parts: TypeAlias = tuple[dict[str, Labels], dict[str, NDArray[Any]]]  # columns of texts, columns of numbers
+
+_KNOWN: Final = frozenset({*LABELS, *WHOLE, *REAL, "cfg", "resolution"})
+
+
+def rows(items: Iterable[Configuration | Measurement | Row | Mapping[str, Any]]) -> Parts:
+    """From one object a row. DataError naming the first row that cannot be taken, TypeError for what is no row."""
+    found = [_row(number, item) for number, item in enumerate(items, start=1)]
+    configurations = [row.configuration for row in found]
+    labels = {name: Labels.of(getattr(c, name) for c in configurations) for name in TEXTS}
+    labels["flags"] = Labels.of(" ".join(row.flags) for row in found)
+    labels["dataset"] = Labels.of(row.dataset or "" for row in found)
+    labels["measurement_id"] = Labels.of(row.measurement_id or "" for row in found)
+    numbers: dict[str, NDArray[Any]] = {
+        name: np.array([getattr(c, name) for c in configurations], dtype=np.int64) for name in WHOLE
+    }
+    numbers["cfg"] = np.array([c.cfg for c in configurations], dtype=np.bool_)
+    for name in REAL:
+        values = (getattr(row, name) for row in found)
+        numbers[name] = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+    return _by_build(labels), numbers
+
+
+def array(values: NDArray[Any]) -> Parts:
+    """From a 2-D array of objects, (n, 8 to 11), its columns in the order of ARRAY_COLUMNS."""
+    if values.ndim != 2 or not len(ARRAY_COLUMNS) - 3 <= values.shape[1] <= len(ARRAY_COLUMNS):
+        raise DataError("X", f"an array of shape {values.shape}", f"(n, 8 to 11): {', '.join(ARRAY_COLUMNS)}")
+    names = ARRAY_COLUMNS[: values.shape[1]]
+    return columns({name: values[:, place] for place, name in enumerate(names)})
+
+
+def columns(mapping: Mapping[str, Any]) -> Parts:
+    """From arrays of equal length by column name; ``resolution`` serves for width and height.
+
+    Columns that no table has are ignored. A column that is not given takes the default of a configuration.
+    """
+    given = {name: np.asarray(values) for name, values in mapping.items()}
+    if "resolution" in given:
+        width, height = sides(given["resolution"])
+        given.setdefault("width", width)
+        given.setdefault("height", height)
+    for name in REQUIRED:
+        if name not in given:
+            raise DataError("column", "resolution" if name in ("width", "height") else name, "required")
+    n = len(given["model"])
+    for name, values in given.items():
+        if name in _KNOWN and len(values) != n:
+            raise DataError("column", name, f"as many values as the others have ({n})")
+
+    labels = {
+        name: Labels.of(given[name].tolist()) if name in given else Labels((DEFAULTS[name],), np.zeros(n, np.int64))
+        for name in LABELS
+    }
+    whole = {name: _reals(name, given[name]) if name in given else np.full(n, float(DEFAULTS[name])) for name in WHOLE}
+    real = {name: _reals(name, given[name]) if name in given else np.full(n, math.nan) for name in REAL}
+    switch = Labels.of(given["cfg"].tolist())
+    _check_witnesses(labels, whole, switch)
+    meaning = np.array([parse_switch("cfg", name) for name in switch.names], dtype=np.bool_)
+    numbers: dict[str, NDArray[Any]] = {name: values.astype(np.int64) for name, values in whole.items()}
+    numbers["cfg"] = meaning[switch.codes]
+    return _by_build(labels), {**numbers, **real}
+
+
+def sides(resolution: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Widths and heights of sides, or of texts such as 512x768."""
+    if resolution.dtype.kind not in "OUS":
+        return resolution, resolution
+    pairs = [split_sides(str(value)) for value in resolution.tolist()]
+    return np.array([width for width, _ in pairs]), np.array([height for _, height in pairs])
+
+
+def number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise DataError(name, value, "a number") from None
+
+
+def _row(place: int, item: Any) -> Row:
+    if isinstance(item, Row):
+        return item
+    if isinstance(item, Configuration):
+        return Row(configuration=item, energy_joules=None)
+    if isinstance(item, Measurement):
+        return Row.of(item)
+    if not isinstance(item, Mapping):
+        raise TypeError(type(item).__name__)
+    try:
+        return parse_row(item, energy_required=item.get("energy_joules") is not None)
+    except RequestError as error:
+        raise DataError(f"row {place}, {error.field}", error.value, error.remedy) from None
+
+
+def _check_witnesses(labels: Mapping[str, Labels], whole: Mapping[str, Floats], switch: Labels) -> None:
+    """Refuse columns that break a rule of a configuration.
+
+    A bound is broken by the smallest, the largest or a fractional value, if by any, and a set of names by one of the
+    distinct ones: only such rows are looked at, one by one.
+    """
+    witnesses = [np.unique(label.codes, return_index=True)[1] for label in (*labels.values(), switch)]
+    witnesses += [_extremes(values) for values in (*whole.values(), whole["batch"] - whole["prompts"])]
+    for row in sorted(set(np.concatenate(witnesses).tolist())):
+        values: dict[str, Any] = {name: label.names[label.codes[row]] for name, label in labels.items()}
+        values |= {name: float(column[row]) for name, column in whole.items()}
+        try:
+            parse_row({**values, "cfg": switch.names[switch.codes[row]]}, energy_required=False)
+        except RequestError as error:
+            raise DataError(f"row {row + 1}, {error.field}", error.value, error.remedy) from None
+
+
+def _extremes(values: Floats) -> Integers:
+    """Rows of the smallest, the largest, a fractional and a missing value."""
+    if not len(values):
+        return np.empty(0, dtype=np.int64)
+    odd = np.flatnonzero(~(values == np.floor(values)))[:1]  # NaN is odd, too
+    if len(odd):
+        return odd.astype(np.int64)
+    return np.array([int(values.argmin()), int(values.argmax())], dtype=np.int64)
+
+
+def _reals(name: str, values: NDArray[Any]) -> Floats:
+    """Numbers of a column; empty cells become NaN."""
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        cells = enumerate(values.tolist(), start=1)
+        numbers = [math.nan if is_absent(value) else number(f"row {row}, {name}", value) for row, value in cells]
+        return np.array(numbers, dtype=np.float64)
+
+
+def _by_build(labels: dict[str, Labels]) -> dict[str, Labels]:
+    """Rows of the nano size are of models of their own, ``flux-nano``: nothing carries over from the full size."""
+    if "nano" not in labels["size"].names:
+        return labels
+    pairs = zip(labels["model"].texts().tolist(), labels["size"].texts().tolist(), strict=True)
+    names = (model + NANO if size == "nano" and not model.endswith(NANO) else model for model, size in pairs)
+    return {**labels, "model": Labels.of(names)}

@@ -1,0 +1,86 @@
+"""One cell of a table, text or number as it comes, read as what its column holds. RequestError names the column."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from farm.domain.errors import RequestError
+
+MAX_TEXT: Final = 500
+
+
+def is_absent(value: Any) -> bool:
+    """Whether a cell is empty: nothing, an empty text, or the NaN that tables use for a missing text or number."""
+    return value is None or (isinstance(value, str) and not value.strip()) or value != value
+
+
+def parse_whole(field: str, value: Any) -> int:
+    """A whole number from an int, an integral float or its text."""
+    if isinstance(value, bool):
+        raise RequestError(field, value, "a whole number")
+    try:
+        number = float(value)
+        if math.isfinite(number) and number == int(number):
+            return int(value) if isinstance(value, int) else int(number)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise RequestError(field, value, "a whole number")
+
+
+def parse_switch(field: str, value: Any) -> bool:
+    """True or false from a bool, 0/1 or its usual texts."""
+    text = str(value).strip().lower()
+    if text in ("1", "true", "yes", "on", "1.0"):
+        return True
+    if text in ("0", "false", "no", "off", "0.0"):
+        return False
+    raise RequestError(field, value, "0 or 1")
+
+
+def split_sides(value: Any) -> tuple[Any, Any]:
+    """Width and height, not yet numbers, of a resolution: 512 is a square, the text 512x768 names both sides."""
+    if not isinstance(value, str):
+        return value, value
+    width, times, height = value.lower().partition("x")
+    return width, height if times else width
+
+
+def parse_text(column: str, value: Any) -> str:
+    """One line of text, empty for an empty cell."""
+    text = "" if is_absent(value) else str(value).strip()
+    if not text.isprintable() or len(text) > MAX_TEXT:
+        raise RequestError(column, text, f"printable text of up to {MAX_TEXT} characters")
+    return text
+
+
+def parse_positive_joules(column: str, value: Any) -> float | None:
+    """A number above 0, None for an empty cell. A NaN is refused: a row without energy is left out by choice only."""
+    remedy = "a finite number of joules above 0 (leave the row out when it is not known)"
+    number = _number(column, value, remedy)
+    if number is not None and number <= 0:
+        raise RequestError(column, value, remedy)
+    return number
+
+
+def parse_not_negative(column: str, value: Any) -> float | None:
+    """A number, 0 or more; None for an empty cell."""
+    remedy = "a finite number, 0 or more, or nothing when it is not known"
+    # Parquet writers that know no nulls put NaN there: in an optional column it means "not known".
+    number = None if isinstance(value, float) and math.isnan(value) else _number(column, value, remedy)
+    if number is not None and number < 0:
+        raise RequestError(column, value, remedy)
+    return number
+
+
+def _number(column: str, value: Any, remedy: str) -> float | None:
+    """None for an empty cell; a NaN that is spelled out, or that a column of numbers carries, is refused by name."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise RequestError(column, value, remedy)
+    return number
