@@ -51,6 +51,7 @@ def run(
     with _only_one(settings) as lock:
         _check_before(settings)
         devices = _simulated(plan) if plan.simulate is not None else CPU if plan.cpu else _found()
+        _check_meters(settings, plan, devices)
         services = _services(settings, plan, devices)
         supervisor = Supervisor(services)
         supervisor.start()
@@ -167,6 +168,13 @@ def _check_before(settings: Settings) -> None:
         broker = Broker(settings)
         broker.ping()
         broker.close()
+
+
+def _check_meters(settings: Settings, plan: Plan, devices: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """A setting that no worker can follow is refused here, in words, not by workers that end and are started again."""
+    check = import_module("workers.meters").check_meter
+    for _, (_, gpu, *_) in devices:
+        check(settings.meter, gpu, simulate=plan.simulate is not None, asked_by="FARM_METER")
 
 
 def _services(settings: Settings, plan: Plan, devices: Sequence[tuple[str, Sequence[str]]]) -> list[Service]:

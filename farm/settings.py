@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from farm.domain.errors import RequestError
+
+MeterKind = Literal["auto", "nvml", "codecarbon", "both"]
+METER_KINDS: Final = get_args(MeterKind)
 
 
 def default_home() -> Path:
@@ -39,6 +42,9 @@ class Settings(BaseSettings):
     retry_seconds: float = Field(default=5.0, ge=0)  # wait after a failed attempt, doubled with every one
     visibility_timeout_seconds: float = Field(default=14400.0, gt=0)
     on_sigterm: Literal["requeue", "drain"] = "requeue"  # what a stopping worker does with its running job
+    meter: MeterKind = (
+        "auto"  # what workers measure with: NVML, or an estimate on a CPU; the paper's; or it beside NVML
+    )
     foreign_processes: Literal["refuse", "wait", "allow"] = "refuse"
     idle_seconds: float = Field(default=20.0, gt=0)  # idle baseline on each side of a measurement, on NVML
     spool_drain_seconds: float = Field(default=5.0, gt=0)

@@ -13,6 +13,7 @@ import click
 from farm import catalog, feasibility, settings
 from farm.cli.options import emit_json, json_option
 from farm.domain import Configuration, Measurement, OperationError, RequestError
+from workers.meters import check_meter
 
 
 @click.command()
@@ -32,6 +33,14 @@ from farm.domain import Configuration, Measurement, OperationError, RequestError
 @click.option("--prompts-file", type=click.Path(path_type=Path), help="COCO captions or text (default: those shipped).")
 @click.option("--device", default=0, type=click.IntRange(0, 1023), metavar="N", help="Index of the device.")
 @click.option(
+    "--meter",
+    "kind",
+    type=click.Choice(settings.METER_KINDS),
+    default="auto",
+    show_default=True,
+    help="`codecarbon`: as the paper did; `both`: its number beside NVML's.",
+)
+@click.option(
     "--idle-seconds",
     type=click.FloatRange(0.1, 3600.0),
     help="Idle baseline on each side (default: FARM_IDLE_SECONDS; 1 on a CPU).",
@@ -42,6 +51,7 @@ def measure(
     resolution: str,
     prompts_file: Path | None,
     device: int,
+    kind: str,
     idle_seconds: float | None,
     simulate: bool,
     as_json: bool,
@@ -49,8 +59,9 @@ def measure(
 ) -> None:
     """Measure one configuration, here, without a queue."""
     configuration = _configuration(resolution, row)
+    check_meter(kind, configuration.gpu, simulate=simulate)
     with redirect_stdout(sys.stderr):  # libraries that look for devices print; stdout is for the result
-        measurement = _measure(configuration, prompts_file, device, idle_seconds, simulate)
+        measurement = _measure(configuration, prompts_file, device, kind, idle_seconds, simulate)
     if as_json:
         emit_json(measurement.to_dict())
     else:
@@ -102,7 +113,12 @@ def _configuration(resolution: str, row: dict[str, Any]) -> Configuration:
 
 
 def _measure(
-    configuration: Configuration, prompts_file: Path | None, device: int, idle_seconds: float | None, simulate: bool
+    configuration: Configuration,
+    prompts_file: Path | None,
+    device: int,
+    kind: str,
+    idle_seconds: float | None,
+    simulate: bool,
 ) -> Measurement:
     from farm.prompts import read_prompts
 
@@ -115,9 +131,10 @@ def _measure(
 
     # Imported only now: torch must not see the devices before one is chosen.
     from workers.meters import open_meter, simulated_workload
+    from workers.meters.paired import per_pass
     from workers.procedure import Options, measure
 
-    meter = open_meter(configuration.gpu, None if on_cpu else device, simulate=simulate)
+    meter = open_meter(configuration.gpu, None if on_cpu else device, kind=kind, simulate=simulate)
     try:
         options = (
             Options.quick(idle_seconds or 1.0) if on_cpu else Options(idle_seconds=idle_seconds or setting.idle_seconds)
@@ -132,7 +149,7 @@ def _measure(
             found = measure(
                 configuration, pipeline, meter, prompts=prompts.prompts, options=options, environment=environment
             )
-            return found.measurement
+            return per_pass(found.measurement)
         finally:
             pipeline.close()
     finally:
@@ -164,6 +181,13 @@ def _show(measurement: Measurement) -> None:
     click.echo(f"energy   {total}, idle of {idle} subtracted")
     for name, phase in measurement.phases.items():
         click.echo(f"{name:8} {joules(phase.joules, phase.std_joules)}, {phase.seconds:.4g} s")
+    if twin := measurement.environment.get("twin"):
+        failed = f", failed: {twin['error']}" if twin["error"] else ""
+        total, gross = (
+            joules(twin["dynamic_joules"], twin["dynamic_joules_std"]),
+            joules(twin["gross_joules"], None),
+        )
+        click.echo(f"{twin['meter']} {total}; {gross} with idle{failed}")
     click.echo(f"duration {measurement.duration_seconds:.4g} s a pass, {measurement.repeats} passes")
     click.echo(f"forwards {measurement.forwards} of {measurement.forward_batch}")
     click.echo(f"meter    {measurement.meter}, flags: {' '.join(measurement.flags) or 'none'}")

@@ -11,6 +11,7 @@ import click
 
 from farm.cli.options import emit_json, json_option
 from farm.domain import RequestError
+from farm.settings import METER_KINDS
 
 if TYPE_CHECKING:
     from workers.command import Command
@@ -41,7 +42,14 @@ def _idle_seconds(_ctx: click.Context, _param: click.Parameter, value: float) ->
     callback=_idle_seconds,
     help="Idle measured before and after the command; longer idle, smaller uncertainty.",
 )
-@click.option("--meter", "kind", type=click.Choice(["auto", "nvml", "codecarbon"]), default="auto", show_default=True)
+@click.option(
+    "--meter",
+    "kind",
+    type=click.Choice(METER_KINDS),
+    default="auto",
+    show_default=True,
+    help="`codecarbon`: as the paper did; `both`: its number beside NVML's.",
+)
 @json_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- CMD ...")
 def meter(device: str, idle_seconds: float, kind: str, as_json: bool, command: tuple[str, ...]) -> None:
@@ -54,12 +62,13 @@ def meter(device: str, idle_seconds: float, kind: str, as_json: bool, command: t
     from workers.command import Command, Interrupted, check, interruptible
     from workers.host import identify
     from workers.locks import DeviceLock
+    from workers.meters import open_meter
 
     check(command)
     try:
         with interruptible(), Command(command, stdout=2 if as_json else 1) as prepared:
             host = identify(device)
-            with DeviceLock(host.uuid), closing(_open(kind, host)) as reading:
+            with DeviceLock(host.uuid), closing(open_meter(_type(host), host.device.index, kind=kind)) as reading:
                 report, status = _measure(prepared, reading, host, idle_seconds)
     except Interrupted as stop:
         click.echo("farm: interrupted before the command ran: nothing was measured", err=True)
@@ -71,18 +80,9 @@ def meter(device: str, idle_seconds: float, kind: str, as_json: bool, command: t
     raise click.exceptions.Exit(status)
 
 
-def _open(kind: str, host: Host) -> Meter:
-    """The meter asked for. ``auto`` is the most exact one that can read a GPU."""
-    from farm import catalog
-
-    if kind == "codecarbon":
-        from workers.meters.codecarbon import CodeCarbonGpuMeter
-
-        return CodeCarbonGpuMeter(host.device.index)
-    from workers.meters.nvml import NvmlMeter
-
-    known = [catalog.gpu(name) for name in host.device.types]
-    return NvmlMeter(host.device.index, gpu=known[0] if known else None)
+def _type(host: Host) -> str | None:
+    """Which type of the catalog the device is; None for a board that it lacks."""
+    return next(iter(host.device.types), None)
 
 
 def _measure(command: Command, meter: Meter, host: Host, idle_seconds: float) -> tuple[dict[str, Any], int]:
@@ -166,6 +166,7 @@ def _report(meter: Meter, host: Host, energy: Energy, *, code: int, seconds: flo
         "flags": sorted(energy.flags),
         "complete": complete,
         "shortest_seconds": meter.shortest_seconds,
+        "twin": energy.notes.get("twin"),
     }
 
 
@@ -181,6 +182,7 @@ def _text(report: Mapping[str, Any], command: Sequence[str]) -> str:
         f"   {_joules(report['energy_joules'])}   in all",
         f"   {_number(report['idle_watts'])} W   idle",
         f"   {report['seconds']:.3f} s",
+        *_twin_text(report["twin"]),
     ]
     if report["flags"]:
         lines.append(f"   flags: {', '.join(report['flags'])}")
@@ -189,6 +191,21 @@ def _text(report: Mapping[str, Any], command: Sequence[str]) -> str:
     if not report["complete"]:
         lines.append("   not complete: this is a part")
     return "\n".join([*lines, ""])
+
+
+def _twin_text(twin: Mapping[str, Any] | None) -> list[str]:
+    """What the other meter says, where one was asked for."""
+    if twin is None:
+        return []
+    if twin["error"] is not None:
+        return [f"   {twin['meter']} failed: {twin['error']}"]
+    joules, std = twin["dynamic_joules"], twin["dynamic_joules_std"]
+    interval = None if joules is None or std is None else [joules - NORMAL_95 * std, joules + NORMAL_95 * std]
+    flags = f", flags: {', '.join(twin['flags'])}" if twin["flags"] else ""
+    return [
+        f"   {_joules(joules, interval)}   above idle, by {twin['meter']}{flags}",
+        f"   {_joules(twin['gross_joules'])}   in all, by {twin['meter']}, in {twin['gross_seconds']:.3f} s",
+    ]
 
 
 def _joules(value: float | None, interval: Sequence[float] | None = None) -> str:

@@ -10,6 +10,7 @@ from farm import catalog
 from farm.cli.options import broker_option, db_option
 from farm.domain import RequestError
 from farm.settings import load
+from workers.meters import check_meter
 
 
 @click.command()
@@ -33,6 +34,7 @@ def worker(
     if device is None and gpu != "cpu":
         raise RequestError("--device", None, f"the index of the {gpu} to measure on, as nvidia-smi counts")
     settings = load(database_url=db, broker_url=broker)
+    check_meter(settings.meter, gpu, simulate=simulate, asked_by="FARM_METER")
     settings.prepare_home()
     from farm import acl, logs
     from farm.broker import check_queue, resolve_url

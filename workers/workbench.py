@@ -109,6 +109,7 @@ class Workbench:
 
         Raises AttemptError.
         """
+        from workers.meters.paired import per_pass
         from workers.procedure import Options, measure
 
         assert self._meter is not None
@@ -122,7 +123,7 @@ class Workbench:
             cold_idle_watts=self._cold_idle_watts,
             environment=self._identity.environment,
         )
-        return found.measurement, found.samples()
+        return per_pass(found.measurement), found.samples()
 
     def unload(self) -> None:
         """Let go of the pipeline and its memory."""
@@ -144,7 +145,9 @@ class Workbench:
         from workers.meters import open_meter
 
         here = self._identity
-        meter = open_meter(here.gpu, here.meter_device, simulate=here.simulate, speed=here.speed)
+        meter = open_meter(
+            here.gpu, here.meter_device, simulate=here.simulate, speed=here.speed, kind=self._settings.meter
+        )
         if here.simulate:
             return meter, SimulatedLoads(meter)
         # A worker sees one CUDA device, the one that it is pinned to.

@@ -50,7 +50,7 @@ try:
     meter.close()
     seconds = spans[1].end - spans[1].start
     country = meter.environment()["codecarbon"]["country"]
-    print(json.dumps({"joules": found.total_joules, "beside": found.notes["codecarbon"], "seconds": seconds,
+    print(json.dumps({"joules": found.total_joules, "beside": found.notes["twin"], "seconds": seconds,
                       "name": meter.name, "flags": found.flags, "country": country}))
 except MeterError as error:
     print(json.dumps({"error": str(error)}))
@@ -81,8 +81,9 @@ def test_twin_of_the_nvml_meter_without_network_or_files(tmp_path: Path) -> None
     assert found["country"] == "FRA"
     assert found["flags"] == []
     beside = found["beside"]
-    assert abs(beside["joules"] - found["joules"]) < 3 * beside["std_joules"]
-    assert beside["std_joules"] < 0.1 * beside["joules"]
+    assert abs(beside["dynamic_joules"] - found["joules"]) < 3 * beside["dynamic_joules_std"]
+    assert beside["dynamic_joules_std"] < 0.1 * beside["dynamic_joules"]
+    assert beside["error"] is None
 
 
 def test_without_nvidia_smi_it_is_refused(tmp_path: Path) -> None:

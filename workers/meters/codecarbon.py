@@ -25,18 +25,44 @@ from workers.meters.energies import energy_from, unknown
 COUNTRY: Final = "FRA"  # stated, not looked up
 SAMPLE_SECONDS: Final = 1.0  # as in the paper
 SMALLEST_STEP_SECONDS: Final = 0.2  # edges closer than this share a reading: CPU time comes in steps of 10 ms
+NEVER_SECONDS: Final = 1e6  # between samples of its own; more than any measurement takes
+FRESH_SECONDS: Final = 0.06  # asked again within 50 ms, CodeCarbon repeats what it said before
+STILL_SECONDS: Final = 0.5  # a GPU that draws nothing for so long is not read any more
+
+
+class _Total:
+    """An output of CodeCarbon's that keeps the last total it was handed."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+        self.joules: float | None = None
+
+    def out(self, total: Any, _delta: Any) -> None:
+        self.joules = float(getattr(total, self._field)) * JOULES_PER_KWH
+
+    def live_out(self, _total: Any, _delta: Any) -> None:
+        """Every few samples; not asked for."""
+
+    def task_out(self, _data: Any, _experiment_name: str) -> None:
+        """There are no tasks."""
+
+    def exit(self) -> None:
+        """Nothing is open."""
 
 
 class _Tracker:
-    """An offline CodeCarbon tracker, read as a cumulative energy. One task after another, since tasks cannot nest."""
+    """An offline CodeCarbon tracker, read as a cumulative energy.
+
+    By flushing one long run, since every task begins with a new reading and loses what was drawn since the last task
+    (1 ms of it on an idle host). Its own samples, which have no effect on the sum, would race with ours and are not
+    taken; the energy of a GPU without a counter is still averaged from its power, by CodeCarbon, once a second.
+    """
 
     def __init__(self, field: str, **arguments: Any) -> None:
         from codecarbon import OfflineEmissionsTracker
 
         logging.getLogger("codecarbon").setLevel(logging.ERROR)
-        self._field = field
-        self._joules = 0.0
-        self._running = False
+        self._total = _Total(field)
         with warnings.catch_warnings():
             # Named one by one, as a configuration file of the user could switch any of them on; deprecated in favour of
             # a list that older versions do not know.
@@ -49,8 +75,9 @@ class _Tracker:
                 save_to_prometheus=False,
                 save_to_logfire=False,
                 log_level="error",
-                measure_power_secs=SAMPLE_SECONDS,
+                measure_power_secs=NEVER_SECONDS,
                 allow_multiple_runs=True,
+                output_handlers=[self._total],
                 **arguments,
             )
         try:  # its constructor and start() log what goes wrong and go on; only here does it come to light
@@ -62,17 +89,14 @@ class _Tracker:
             ) from error
 
     def read(self) -> float:
-        """Joules since the first reading."""
-        if self._running:
-            self._joules += float(getattr(self._tracker.stop_task(), self._field)) * JOULES_PER_KWH
-        self._tracker.start_task()
-        self._running = True
-        return self._joules
+        """Joules since it was opened. MeterError where CodeCarbon does not say."""
+        self._total.joules = None
+        self._tracker.flush()  # logs what goes wrong, and returns without having handed over anything
+        if self._total.joules is None:
+            raise MeterError(f"CodeCarbon {_version()} stopped reading: run it with log_level='debug'")
+        return self._total.joules
 
     def close(self) -> None:
-        if self._running:
-            self._tracker.stop_task()
-            self._running = False
         self._tracker.stop()
 
 
@@ -89,6 +113,7 @@ class _CodeCarbonMeter:
         self.device = device
         self._tracker: _Tracker | None = tracker
         self._readings: list[tuple[float, float, float]] = []
+        self._last_read = self.clock.now()  # its tracker begins with a sample
 
     def start(self) -> None:
         self._readings = []
@@ -139,9 +164,11 @@ class _CodeCarbonMeter:
     def _read(self) -> None:
         if self._tracker is None:
             raise MeterError("the CodeCarbon meter is closed: open another")
+        self.clock.sleep(max(0.0, self._last_read + FRESH_SECONDS - self.clock.now()))
         asked = self.clock.now()
         joules = self._tracker.read()
-        self._readings.append((asked, self.clock.now(), joules))
+        self._last_read = self.clock.now()
+        self._readings.append((asked, self._last_read, joules))
 
 
 class CodeCarbonCpuMeter(_CodeCarbonMeter):
@@ -171,34 +198,57 @@ class CodeCarbonGpuMeter(_CodeCarbonMeter):
     def __init__(self, device: int | str = 0) -> None:
         from workers.meters.nvml_api import NvmlDevice
 
-        if shutil.which("nvidia-smi") is None:
-            raise MeterError(
-                "CodeCarbon finds no GPU, and says 0 J, without nvidia-smi on PATH: add its folder to PATH"
-            )
+        require_nvidia_smi()
         nvml = NvmlDevice(device)
         identity = nvml.identity
         nvml.close()
         # By its index: of a UUID, CodeCarbon 3.3 strips the G of "GPU-", finds no such device and says 0 J.
         tracker = _Tracker("gpu_energy", tracking_mode="machine", gpu_ids=[identity.index or 0])
         super().__init__(identity, tracker)
-        if not tracker.detected.get("gpu_count"):
+        try:
+            self._check(bool(tracker.detected.get("gpu_count")))
+        except BaseException:
             self.close()
-            raise MeterError(f"CodeCarbon {_version()} does not find {identity.name}, which NVML does")
+            raise
+
+    def energy(self, spans: Sequence[Span]) -> Energy:
+        if still := _still_seconds(self._readings):
+            raise MeterError(
+                f"CodeCarbon {_version()} read 0 J from {self.device.name} for {still:.1f} s: the device was lost, "
+                "or its counter stopped"
+            )
+        return super().energy(spans)
+
+    def _check(self, found: bool) -> None:
+        """MeterError where it does not find the device, or finds no energy in it."""
+        if not found:
+            raise MeterError(f"CodeCarbon {_version()} does not find {self.device.name}, which NVML does")
         self._read()
         self.clock.sleep(SAMPLE_SECONDS)
         self._read()
-        if not self._readings[-1][2] > 0:
-            self.close()
+        if _still_seconds(self._readings):
             raise MeterError(
-                f"CodeCarbon {_version()} reads 0 J from {identity.name} in {SAMPLE_SECONDS:g} s: use the NVML meter"
+                f"CodeCarbon {_version()} reads 0 J from {self.device.name} in {SAMPLE_SECONDS:g} s: use the NVML meter"
             )
 
-    def energy(self, spans: Sequence[Span]) -> Energy:
-        if len(self._readings) > 1 and self._readings[-1][2] <= self._readings[0][2]:
-            raise MeterError(
-                f"CodeCarbon {_version()} read no energy in all: the device was lost, or its counter stopped"
-            )
-        return super().energy(spans)
+
+def require_nvidia_smi() -> None:
+    """MeterError without the program that CodeCarbon wants on PATH before it asks NVML."""
+    if shutil.which("nvidia-smi") is None:
+        raise MeterError(
+            "CodeCarbon finds no GPU, and says 0 J, without nvidia-smi on PATH: add its folder to PATH, "
+            "or use the NVML meter alone"
+        )
+
+
+def _still_seconds(readings: Sequence[tuple[float, float, float]]) -> float:
+    """The longest time without energy, in seconds; 0 where none is too long to be true."""
+    longest, since = 0.0, 0
+    for number in range(1, len(readings)):
+        if readings[number][2] > readings[since][2]:
+            since = number
+        longest = max(longest, readings[number][0] - readings[since][1])
+    return longest if longest >= STILL_SECONDS else 0.0
 
 
 def _version() -> str:

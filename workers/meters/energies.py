@@ -15,19 +15,20 @@ def energy_from(
 ) -> Energy:
     """From levels that are believed as they are; work shorter than ``shortest_seconds`` is refused."""
     found = attribute(levels, spans)
-    if found is None:
-        idle = idle_levels(levels, spans)
-        watts, std = (idle[0].watts, idle[0].std) if idle else (None, None)
-        return unknown(spans, flags=flags, idle_watts=watts, idle_watts_std=std)
-    if work_seconds(spans) < shortest_seconds:
-        return unknown(
-            spans,
-            flags=(*flags, "window_too_short"),
-            notes={"shortest_seconds": shortest_seconds},
-            idle_watts=found.idle_watts,
-            idle_watts_std=found.idle_std,
-        )
-    return energy_of(found, spans, flags=flags)
+    too_short = 0 < work_seconds(spans) < shortest_seconds
+    if found is not None and not too_short:
+        return energy_of(found, spans, flags=flags)
+    idle = idle_levels(levels, spans)
+    watts, std = (idle[0].watts, idle[0].std) if idle else (None, None)
+    if found is not None:
+        watts, std = found.idle_watts, found.idle_std
+    return unknown(
+        spans,
+        flags=(*flags, "window_too_short") if too_short else flags,
+        notes={"shortest_seconds": shortest_seconds} if too_short else None,
+        idle_watts=watts,
+        idle_watts_std=std,
+    )
 
 
 def work_seconds(spans: Sequence[Span]) -> float:

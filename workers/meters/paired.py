@@ -1,16 +1,28 @@
-"""Two meters on one device: the first one's energies, with the second one's total beside them."""
+"""Two meters on one device: the first one's energies, and beside them the second one's total as its twin."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final, TypeVar
 
-from workers.meters.base import Energy, Meter, Recording, Span
+from farm.domain import AttemptError, Measurement
+from workers.meters.base import IDLE, OTHER, PAD, Energy, Meter, Recording, Span
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+TWIN: Final = "twin"  # its key in the notes of an energy, hence in a measurement's environment
+_SUMS: Final = ("dynamic_joules", "dynamic_joules_std", "gross_joules", "gross_seconds")  # over all passes
 
 
 class PairedMeter:
-    """So that a paper-style number has its precise twin. Both must live by the same clock."""
+    """So that a paper-style number has its precise twin. Both must live by the same clock.
+
+    What the second one fails at is said in the twin's ``error``; the first one's numbers do not depend on it.
+    """
 
     def __init__(self, first: Meter, second: Meter) -> None:
         self.name = first.name
@@ -19,17 +31,19 @@ class PairedMeter:
         self.device = first.device
         self.shortest_seconds = max(first.shortest_seconds, second.shortest_seconds)
         self._first, self._second = first, second
+        self._error: str | None = None  # why the second one is silent, from then on until the next start
 
     def start(self) -> None:
-        self._second.start()
+        self._error = None
+        self._try(self._second.start)
         self._first.start()
 
     def stop(self) -> None:
         self._first.stop()
-        self._second.stop()
+        self._try(self._second.stop)
 
     def edge(self) -> float:
-        self._second.edge()
+        self._try(self._second.edge)
         return self._first.edge()
 
     def steady(self) -> bool:
@@ -39,13 +53,69 @@ class PairedMeter:
         return self._first.recording()
 
     def energy(self, spans: Sequence[Span]) -> Energy:
-        first, second = self._first.energy(spans), self._second.energy(spans)
-        beside = {"joules": second.total_joules, "std_joules": second.total_std_joules, "idle_watts": second.idle_watts}
-        return replace(first, notes={**first.notes, self._second.name: beside})
+        first = self._first.energy(spans)
+        return replace(first, notes={**first.notes, TWIN: self._twin(spans)})
 
     def environment(self) -> Mapping[str, Any]:
         return {**self._second.environment(), **self._first.environment()}
 
     def close(self) -> None:
-        self._first.close()
-        self._second.close()
+        try:
+            self._first.close()
+        finally:
+            self._second.close()
+
+    def _try(self, action: Callable[[], T]) -> T | None:
+        """What the second one says; None once it has failed."""
+        if self._error is not None:
+            return None
+        try:
+            return action()
+        except AttemptError as error:
+            self._error = str(error)
+            logger.warning("the twin is lost, %s goes on: %s", self.name, error)
+            return None
+
+    def _twin(self, spans: Sequence[Span]) -> dict[str, Any]:
+        """The second one's numbers, null where they are not known.
+
+        ``dynamic_joules`` is the total above idle, ``gross_joules`` what the second one itself says for the time from
+        the first to the last work, nothing subtracted, as it is where nobody measures idle.
+        """
+        found = self._try(lambda: self._second.energy(spans))
+        gross = _reported(self._second.recording(), spans) if found is not None else None
+        return {
+            "meter": self._second.name,
+            "dynamic_joules": found.total_joules if found else None,
+            "dynamic_joules_std": found.total_std_joules if found else None,
+            "idle_watts": found.idle_watts if found else None,
+            "idle_watts_std": found.idle_watts_std if found else None,
+            "gross_joules": gross[0] if gross else None,
+            "gross_seconds": gross[1] if gross else None,
+            "flags": sorted(found.flags) if found else [],
+            # Both read one counter. One that loses energy by being read gives the twin too little; NVML has its power.
+            "poll_sensitive": bool(self._first.recording().probe.get("poll_sensitive")),
+            "error": self._error,
+        }
+
+
+def per_pass(measurement: Measurement) -> Measurement:
+    """The measurement with its twin's energies per pass, as its own are; without a twin as it is."""
+    twin = measurement.environment.get(TWIN)
+    if twin is None:
+        return measurement
+    sums = {key: twin[key] / measurement.repeats for key in _SUMS if twin[key] is not None}
+    return replace(measurement, environment={**measurement.environment, TWIN: {**twin, **sums}})
+
+
+def _reported(recording: Recording, spans: Sequence[Span]) -> tuple[float, float] | None:
+    """Joules and seconds between the readings nearest to the first start and the last end of work."""
+    work = [s for s in spans if s.label not in (IDLE, PAD, OTHER)]
+    if not work or not recording.counter:
+        return None
+    first, last = (
+        min(recording.counter, key=lambda reading: abs((reading[0] + reading[1]) / 2 - time))
+        for time in (min(s.start for s in work), max(s.end for s in work))
+    )
+    seconds = (last[0] + last[1]) / 2 - (first[0] + first[1]) / 2
+    return (last[2] - first[2], seconds) if seconds > 0 else None
