@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import torch
 
@@ -21,6 +21,10 @@ from workers.pipelines.forwards import ForwardCounter
 from workers.workload import BatchResult, PhaseWindow
 
 Embeddings = dict[str, torch.Tensor | None]  # arguments of the pipeline's call, as its encode_prompt gives them
+# What encode_prompt returns where text goes in pooled, too, in its order.
+POOLED: Final = (
+    "prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds",
+)  # fmt: skip
 
 
 class Pipeline(ABC):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from farm.domain import Configuration, RequestError
-from workers.pipelines.base import Embeddings, Pipeline
+from workers.pipelines.base import POOLED, Embeddings, Pipeline
 
 
 class StableDiffusion3(Pipeline):
@@ -21,7 +21,7 @@ class StableDiffusion3(Pipeline):
 
     def encode(self, prompts: list[str]) -> Embeddings:
         cfg = self.configuration.cfg
-        positive, negative, pooled, negative_pooled = self.pipe.encode_prompt(
+        embeddings = self.pipe.encode_prompt(
             prompts,
             None,
             None,
@@ -29,12 +29,7 @@ class StableDiffusion3(Pipeline):
             do_classifier_free_guidance=cfg,
             negative_prompt=[self.negative_prompt] * len(prompts) if cfg else None,
         )
-        return {
-            "prompt_embeds": positive,
-            "pooled_prompt_embeds": pooled,
-            "negative_prompt_embeds": negative,
-            "negative_pooled_prompt_embeds": negative_pooled,
-        }
+        return dict(zip(POOLED, embeddings, strict=True))
 
     def guidance(self) -> dict[str, Any]:
         return {"guidance_scale": 7.0 if self.configuration.cfg else 1.0}

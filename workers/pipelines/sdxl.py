@@ -8,22 +8,17 @@ from typing import Any
 
 import torch
 
-from workers.pipelines.base import Embeddings, Pipeline
+from workers.pipelines.base import POOLED, Embeddings, Pipeline
 
 
 class StableDiffusionXL(Pipeline):
     options = {"add_watermarker": False}  # noqa: RUF012  (a ClassVar of the base)
 
     def encode(self, prompts: list[str]) -> Embeddings:
-        positive, negative, pooled, negative_pooled = self.pipe.encode_prompt(
+        embeddings = self.pipe.encode_prompt(
             prompts, device=self.device, do_classifier_free_guidance=self.configuration.cfg
         )
-        return {
-            "prompt_embeds": positive,
-            "pooled_prompt_embeds": pooled,
-            "negative_prompt_embeds": negative,
-            "negative_pooled_prompt_embeds": negative_pooled,
-        }
+        return dict(zip(POOLED, embeddings, strict=True))
 
     def guidance(self) -> dict[str, Any]:
         return {"guidance_scale": 5.0 if self.configuration.cfg else 1.0}
