@@ -27,32 +27,13 @@ from farm.processes import ProcessIdentity, spawn, stop
 from farm.settings import load
 from farm.store import Store
 from tests.processes import children_of, processes_of, wait_gone
+from tests.quick import QUICK, sweep_text
 
 DEVICES = ("a100", "a100", "a4000", "a6000")  # three queues, one of them with two workers
 GPUS = tuple(dict.fromkeys(DEVICES))
 VICTIM_SECONDS = 45.0  # a fault waits so long for a worker with a job: workers that died young start later each time
 DOWN_SECONDS = 10.0  # after which nothing of the farm may be left
-SETTINGS = {
-    "FARM_LEASE_SECONDS": "3",
-    "FARM_HEARTBEAT_SECONDS": "0.5",
-    "FARM_TICK_SECONDS": "0.3",
-    "FARM_DOORBELL_GRACE_SECONDS": "2",
-    "FARM_SPOOL_DRAIN_SECONDS": "0.5",
-    "FARM_RETRY_SECONDS": "0.2",
-    "FARM_MAX_ATTEMPTS": "30",
-    "FARM_REFIT_SECONDS": "3600",
-    "FARM_IDLE_SECONDS": "1",
-}
-SPEC = """\
-models: [sd2, flux]
-gpus: [{gpus}]
-resolutions: [64]
-steps: [{steps}]
-precisions: [fp16]
-cfg: [false]
-prompts: [1]
-size: nano
-"""
+SETTINGS = {**QUICK, "FARM_MAX_ATTEMPTS": "30"}
 
 
 @dataclass(frozen=True)
@@ -126,8 +107,8 @@ class Chaos:
             self.farm("up", "--simulate", ",".join(DEVICES), "--speed", str(self.plan.speed), "--detach")
             self.up = self.process_of_up()
             spec = self.home / "spec.yaml"
-            steps = ", ".join(str(n) for n in range(1, self.plan.jobs // 6 + 1))
-            spec.write_text(SPEC.format(gpus=", ".join(GPUS), steps=steps))
+            steps = range(1, self.plan.jobs // 6 + 1)
+            spec.write_text(sweep_text(steps, models=["sd2", "flux"], gpus=GPUS))
             self.farm("sweep", "submit", str(spec))
             self.store = Store.open(self.settings)
             watch = spawn([sys.executable, "-m", "farm", "sweep", "watch"], log=self.home / "watch.log")

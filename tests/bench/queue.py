@@ -16,19 +16,10 @@ from farm.embedded import EmbeddedBroker
 from farm.processes import spawn, stop
 from farm.settings import load
 from tests.bench import Row
+from tests.quick import sweep_text
 
 TASKS = 600
 ROUNDS = 100
-SPEC = """\
-models: [sd2]
-gpus: [a100]
-resolutions: [64]
-steps: [{steps}]
-precisions: [fp16]
-cfg: [false]
-prompts: [1]
-size: nano
-"""
 JOB_SECONDS = 60.0
 KEEPER_SECONDS = 5.0  # as the settings are: the shorter of heartbeat and spool
 
@@ -102,7 +93,7 @@ def _job_seconds(home: Path) -> tuple[float, float]:
 
     settings = load()
     spec = home / "spec.yaml"
-    spec.write_text(SPEC.format(steps=", ".join(str(n) for n in range(1, TASKS // 2 + 1))))
+    spec.write_text(sweep_text(range(1, TASKS // 2 + 1)))
     run(["sweep", "submit", str(spec)])
     store = Store.open(settings)
     ids = Jobs(store, settings).due("a100", TASKS)

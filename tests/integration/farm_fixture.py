@@ -18,31 +18,7 @@ from farm.processes import spawn, stop
 from farm.settings import Settings, load
 from farm.store import Store
 from tests.processes import wait_gone, wait_until
-
-# Short leases, so that what takes minutes in a lab takes seconds here.
-QUICK = {
-    "FARM_LEASE_SECONDS": "3",
-    "FARM_HEARTBEAT_SECONDS": "0.5",
-    "FARM_TICK_SECONDS": "0.3",
-    "FARM_DOORBELL_GRACE_SECONDS": "2",
-    "FARM_SPOOL_DRAIN_SECONDS": "0.5",
-    "FARM_RETRY_SECONDS": "0.2",
-    "FARM_MAX_ATTEMPTS": "20",
-    "FARM_REFIT_SECONDS": "3600",
-    "FARM_IDLE_SECONDS": "1",
-}
-
-SPEC = """\
-name: test
-models: [sd2]
-gpus: [{gpus}]
-resolutions: [64]
-steps: [{steps}]
-precisions: [fp16]
-cfg: [false]
-prompts: [1]
-size: nano
-"""
+from tests.quick import QUICK, sweep_text
 
 
 class RunningFarm:
@@ -96,9 +72,8 @@ class RunningFarm:
 
         before = set(self.column("SELECT id FROM job"))
         spec = self.home / "spec.yaml"
-        steps = ", ".join(str(self._steps + n) for n in range(1, count + 1))
+        spec.write_text(sweep_text(range(self._steps + 1, self._steps + count + 1), gpus=gpus))
         self._steps += count
-        spec.write_text(SPEC.format(gpus=", ".join(gpus), steps=steps))
         assert run(["sweep", "submit", str(spec)]) == 0
         return [i for i in self.column("SELECT id FROM job ORDER BY id") if i not in before]
 

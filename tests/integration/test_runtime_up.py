@@ -6,20 +6,12 @@ import signal
 import socket
 
 import pytest
-from farm_fixture import QUICK, kill, wait_until
+from farm_fixture import kill
 
-from tests.processes import children_of, processes_of, wait_gone
+from tests.processes import children_of, processes_of, wait_gone, wait_until
+from tests.quick import QUICK, sweep_text
 
-SPEC = """\
-models: [sd2]
-gpus: [a100, a4000]
-resolutions: [64]
-steps: [1, 2, 3, 4, 5]
-precisions: [fp16]
-cfg: [false]
-prompts: [1]
-size: nano
-"""
+SPEC = sweep_text(range(1, 6), gpus=["a100", "a4000"])
 
 
 @pytest.fixture

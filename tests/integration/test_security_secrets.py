@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from farm_fixture import QUICK, SPEC, wait_until
 from lab import BROKER_PASSWORD, DATABASE_PASSWORD, Lab
 
 from farm import acl
 from farm.processes import spawn, stop
-from tests.processes import processes_of, wait_gone
+from tests.processes import processes_of, wait_gone, wait_until
+from tests.quick import QUICK, sweep_text
 
 WRONG = "Recognisable-Wrong-Secret"
 SECRETS = (BROKER_PASSWORD, DATABASE_PASSWORD, WRONG)
@@ -54,7 +54,7 @@ def test_a_farm_says_no_secret_while_all_goes_well_and_when_its_broker_goes(
     for name, value in (QUICK | urls(lab)).items():
         monkeypatch.setenv(name, value)
     spec = tmp_path / "spec.yaml"
-    spec.write_text(SPEC.format(gpus="a100", steps="1, 2"))
+    spec.write_text(sweep_text([1, 2]))
     up = spawn([*FARM, "up", "--simulate", "a100"], log=tmp_path / "up.log", env=dict(os.environ))
     try:
         submitted = farm_process("sweep", "submit", spec)
@@ -66,7 +66,7 @@ def test_a_farm_says_no_secret_while_all_goes_well_and_when_its_broker_goes(
         clean(*(Path(f"/proc/{pid}/cmdline").read_text() for pid in running))
         said = [farm_process(*argv) for argv in (("doctor",), ("jobs", "show", "1"), ("workers", "list", "--json"))]
         lab.stop_broker()
-        spec.write_text(SPEC.format(gpus="a100", steps="3"))
+        spec.write_text(sweep_text([3]))
         said.append(farm_process("sweep", "submit", spec))
         coordinator = home / "run" / "logs" / "coordinator.log"
         wait_until(lambda: "does not answer" in coordinator.read_text(), 20, "the coordinator to notice")

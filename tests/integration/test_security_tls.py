@@ -6,12 +6,12 @@ import os
 import sys
 
 import pytest
-from farm_fixture import QUICK, SPEC, wait_until
 from lab import Lab, need_tls_servers
 
 from farm import acl
 from farm.processes import spawn, stop
-from tests.processes import wait_gone
+from tests.processes import wait_gone, wait_until
+from tests.quick import QUICK, sweep_text
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_a_lab_over_tls_with_least_privilege(lab, tmp_path, home, farm_process, 
     assert farm_process("db", "upgrade", **as_owner).code == 0
     assert farm_process("db", "grant-worker", "farm_worker", **as_owner).code == 0
     spec = tmp_path / "spec.yaml"
-    spec.write_text(SPEC.format(gpus="a100", steps="1, 2, 3"))
+    spec.write_text(sweep_text([1, 2, 3]))
     assert farm_process("sweep", "submit", spec, **as_owner).code == 0
     command = [sys.executable, "-m", "farm"]
     processes = [

@@ -48,7 +48,7 @@ def test_width_and_height_instead_of_resolution():
 def test_an_empty_cell_is_a_default_or_required(empty):
     header = [*HEADER, "batch"]
     assert parse_rows(header, [[*GOOD, empty]], source="t.csv")[0].configuration.batch == 1
-    with pytest.raises(BadRows, match="row 1, steps: .* required"):
+    with pytest.raises(BadRows, match=r"row 1, steps: .* required"):
         rows({"steps": empty})
 
 

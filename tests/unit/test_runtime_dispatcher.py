@@ -10,16 +10,7 @@ from farm.jobs import Jobs
 from farm.refitting import RefitTicker
 from farm.settings import load
 from farm.store import Store
-
-SPEC = """\
-models: [sd2]
-gpus: [a100]
-resolutions: [64]
-steps: {steps}
-precisions: [fp16]
-cfg: [false]
-prompts: [1]
-"""
+from tests.quick import sweep_text
 
 
 class Clock:
@@ -62,7 +53,7 @@ def jobs(settings):
 def submit(farm, tmp_path):
     def call(count):
         spec = tmp_path / "spec.yaml"
-        spec.write_text(SPEC.format(steps=list(range(1, count + 1))))
+        spec.write_text(sweep_text(range(1, count + 1)))
         assert farm("sweep", "submit", spec).code == 0
 
     return call

@@ -8,18 +8,9 @@ from farm.domain import DeviceLost, Infeasible, Measurement, OperationError, Out
 from farm.jobs import Jobs
 from farm.settings import load
 from farm.store import Store
+from tests.quick import sweep_text
 from workers.identity import WorkerIdentity
 from workers.session import Session
-
-SPEC = """\
-models: [sd2]
-gpus: [a100]
-resolutions: [64]
-steps: [1, 2, 3]
-precisions: [fp16]
-cfg: [false]
-prompts: [1]
-"""
 
 
 class Device:
@@ -84,7 +75,7 @@ def device():
 @pytest.fixture
 def session(settings, jobs, device, farm, tmp_path):
     spec = tmp_path / "spec.yaml"
-    spec.write_text(SPEC)
+    spec.write_text(sweep_text([1, 2, 3]))
     assert farm("sweep", "submit", spec).code == 0
     identity = WorkerIdentity.plain("a100", 0, settings.home, simulate=True)
     made = Session(identity, settings, workbench=device)
