@@ -204,7 +204,8 @@ def _twin_text(twin: Mapping[str, Any] | None) -> list[str]:
     flags = f", flags: {', '.join(twin['flags'])}" if twin["flags"] else ""
     return [
         f"   {_joules(joules, interval)}   above idle, by {twin['meter']}{flags}",
-        f"   {_joules(twin['gross_joules'])}   in all, by {twin['meter']}, in {twin['gross_seconds']:.3f} s",
+        f"   {_joules(twin['gross_joules'])}   in all, by {twin['meter']}, in {_number(twin['gross_seconds'])} s",
+        *(["   the counter loses energy by being read: that may be too little"] * twin["poll_sensitive"]),
     ]
 
 

@@ -10,7 +10,7 @@ from farm import catalog
 from farm.cli.options import broker_option, db_option
 from farm.domain import RequestError
 from farm.settings import load
-from workers.meters import check_meter
+from workers.meters import check_host, check_meter
 
 
 @click.command()
@@ -51,6 +51,7 @@ def worker(
     else:
         from workers import host
 
+        check_host(settings.meter)
         found = host.verify(gpu, device or 0, foreign=settings.foreign_processes)
         identity = WorkerIdentity.verified(gpu, found, host.environment(found))
         lock = DeviceLock(identity.device_uuid)

@@ -25,10 +25,8 @@ def _codecarbon(device: int | str, _gpu: Gpu | None) -> Meter:
 
 
 def _both(device: int | str, gpu: Gpu | None) -> Meter:
-    from workers.meters.codecarbon import require_nvidia_smi
     from workers.meters.paired import PairedMeter
 
-    require_nvidia_smi()
     first = _nvml(device, gpu)  # first, since it probes what reading the counter does to it: nobody else may read then
     try:
         return PairedMeter(first, _codecarbon(device, gpu))
@@ -54,6 +52,14 @@ def check_meter(kind: str, gpu: str | None, *, simulate: bool = False, asked_by:
         raise RequestError(asked_by, kind, "a simulated device has a meter of its own: auto, or leave out --simulate")
     if gpu is not None and catalog.gpu(gpu).architecture == "none" and kind not in ("auto", "codecarbon"):
         raise RequestError(asked_by, kind, f"{gpu} has no NVML: auto or codecarbon, which estimate, or another --gpu")
+
+
+def check_host(kind: str) -> None:
+    """MeterError where the host lacks what that meter needs of it besides a GPU."""
+    if METERS[kind] is not _nvml:
+        from workers.meters.codecarbon import require_nvidia_smi
+
+        require_nvidia_smi()
 
 
 def open_meter(
@@ -82,6 +88,7 @@ def open_meter(
         from workers.meters.codecarbon import CodeCarbonCpuMeter
 
         return CodeCarbonCpuMeter()
+    check_host(kind)  # quickly, as NVML is probed for seconds
     return METERS[kind](device if device is not None else 0, entry)
 
 
