@@ -126,6 +126,7 @@ SCENES = {
     "lost": Scene(mishap(Fault.LOST)),
     "frozen": Scene(mishap(Fault.FREEZE)),
     "blind": Scene([FARM, "meter", "--meter", "both", "--idle-seconds", "1", "--", *DRAWS], BLIND),
+    "no counter": Scene(meter("--meter", "both", "--", *DRAWS), faults=[Fault.NO_COUNTER]),
     "short": Scene(meter("--meter", "codecarbon", "--", "sh", "-c", "exit 7", idle=0.2)),
     "no nvidia-smi: both": Scene(meter("--meter", "both", *TOUCH), environment=NO_SMI),
     "no nvidia-smi: codecarbon": Scene(meter("--meter", "codecarbon", *TOUCH), environment=NO_SMI),
@@ -196,7 +197,7 @@ def test_a_device_lost_on_the_way_leaves_the_part_and_says_what_failed(played: d
     found, twin = run.document, run.document["twin"]
     assert found["complete"] is False
     assert "gpu_lost" in found["flags"]
-    assert 100 < found["dynamic_joules"] < run.dynamic_joules
+    assert 0 < found["dynamic_joules"] < run.dynamic_joules
     assert twin["dynamic_joules"] is None
     assert twin["gross_joules"] is None
     assert "0 J" in twin["error"]
@@ -210,6 +211,14 @@ def test_a_twin_that_reads_nothing_leaves_the_number(played: dict[str, Played]) 
     assert found["dynamic_joules"] == pytest.approx(run.dynamic_joules, rel=0.1)  # from the power log
     assert twin["dynamic_joules"] is None
     assert "0 J" in twin["error"]
+
+
+def test_without_a_counter_both_say_so_and_agree(played: dict[str, Played]) -> None:
+    run = played["no counter"]
+    assert run.code == 0, run.err
+    found, twin = run.document, run.document["twin"]
+    assert found["flags"] == twin["flags"] == ["counter_unsupported"]
+    assert abs(twin["dynamic_joules"] - run.dynamic_joules) < 1.96 * twin["dynamic_joules_std"]
 
 
 def test_in_words_both_are_told_and_that_the_counter_loses_by_being_read(played: dict[str, Played]) -> None:

@@ -23,10 +23,12 @@ from workers.meters.base import Device, Energy, MeterError, Recording, Span
 from workers.meters.energies import energy_from, unknown
 
 COUNTRY: Final = "FRA"  # stated, not looked up
-SAMPLE_SECONDS: Final = 1.0  # as in the paper
+CHECK_SECONDS: Final = 1.0  # within which any GPU that can be read shows some energy
 SMALLEST_STEP_SECONDS: Final = 0.2  # edges closer than this share a reading: CPU time comes in steps of 10 ms
 NEVER_SECONDS: Final = 1e6  # between samples of its own; more than any measurement takes
 FRESH_SECONDS: Final = 0.06  # asked again within 50 ms, CodeCarbon repeats what it said before
+TICK_SECONDS: Final = 0.1  # the longest that counters of GPUs stand still
+POWER_SECONDS: Final = 1.0  # between CodeCarbon's looks at the power of a GPU without a counter
 STILL_SECONDS: Final = 0.5  # a GPU that draws nothing for so long is not read any more
 
 
@@ -187,21 +189,22 @@ class CodeCarbonCpuMeter(_CodeCarbonMeter):
 
 
 class CodeCarbonGpuMeter(_CodeCarbonMeter):
-    """The paper's meter: a GPU by CodeCarbon's offline tracker, one sample a second.
+    """The paper's meter: a GPU by CodeCarbon's offline tracker.
 
     Inside, CodeCarbon takes differences of the same NVML counter that ``NvmlMeter`` reads, at whatever point between
-    two ticks a task happens to begin or end; up to a tick of work is missed at each end, which is in the uncertainty.
+    two ticks it is asked; up to a tick of work is missed at each end, which is in the uncertainty. Of a GPU without a
+    counter it averages the power, which is coarser.
     """
-
-    stale_seconds = 0.1
 
     def __init__(self, device: int | str = 0) -> None:
         from workers.meters.nvml_api import NvmlDevice
 
         require_nvidia_smi()
         nvml = NvmlDevice(device)
-        identity = nvml.identity
+        identity, counts = nvml.identity, nvml.counter_joules() is not None
         nvml.close()
+        self.stale_seconds = TICK_SECONDS if counts else POWER_SECONDS
+        self.flags = () if counts else ("counter_unsupported",)
         # By its index: of a UUID, CodeCarbon 3.3 strips the G of "GPU-", finds no such device and says 0 J.
         tracker = _Tracker("gpu_energy", tracking_mode="machine", gpu_ids=[identity.index or 0])
         super().__init__(identity, tracker)
@@ -224,11 +227,11 @@ class CodeCarbonGpuMeter(_CodeCarbonMeter):
         if not found:
             raise MeterError(f"CodeCarbon {_version()} does not find {self.device.name}, which NVML does")
         self._read()
-        self.clock.sleep(SAMPLE_SECONDS)
+        self.clock.sleep(CHECK_SECONDS)
         self._read()
         if _still_seconds(self._readings):
             raise MeterError(
-                f"CodeCarbon {_version()} reads 0 J from {self.device.name} in {SAMPLE_SECONDS:g} s: use the NVML meter"
+                f"CodeCarbon {_version()} reads 0 J from {self.device.name} in {CHECK_SECONDS:g} s: use the NVML meter"
             )
 
 
