@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,9 @@ from farm import catalog, feasibility, settings
 from farm.cli.options import emit_json, json_option
 from farm.domain import Configuration, Measurement, OperationError, RequestError
 from workers.meters import check_meter
+
+if TYPE_CHECKING:
+    from workers.workload import Workload
 
 
 @click.command()
@@ -124,49 +128,57 @@ def _measure(
 
     setting = settings.load()
     prompts = read_prompts(prompts_file, configuration.prompts)
-    environment = {"prompts_sha256": prompts.sha256}
     on_cpu = catalog.gpu(configuration.gpu).architecture == "none"
-    if not simulate and not on_cpu:
-        environment |= _take_device(configuration.gpu, device, setting)
+    with ExitStack() as stack:
+        board: int | str | None = None if on_cpu else device
+        environment: dict[str, Any] = {}
+        if not on_cpu and not simulate:
+            board, environment = stack.enter_context(_taken(configuration.gpu, device, setting))
 
-    # Imported only now: torch must not see the devices before one is chosen.
-    from workers.meters import open_meter, simulated_workload
-    from workers.meters.paired import per_pass
-    from workers.procedure import Options, measure
+        # Imported only now: torch must not see the devices before one is chosen.
+        from workers.meters import open_meter, simulated_workload
+        from workers.meters.paired import per_pass
+        from workers.procedure import Options, measure
 
-    meter = open_meter(configuration.gpu, None if on_cpu else device, kind=kind, simulate=simulate)
-    try:
+        meter = stack.enter_context(closing(open_meter(configuration.gpu, board, kind=kind, simulate=simulate)))
         options = (
             Options.quick(idle_seconds or 1.0) if on_cpu else Options(idle_seconds=idle_seconds or setting.idle_seconds)
         )
+        workload: Workload
         if simulate:
             workload = simulated_workload(configuration, meter)
-            return measure(configuration, workload, meter, prompts=prompts.prompts, options=options).measurement
-        from workers import pipelines
+        else:
+            from workers import pipelines
 
-        pipeline = pipelines.load(configuration, "cpu" if on_cpu else "cuda")
-        try:
-            found = measure(
-                configuration, pipeline, meter, prompts=prompts.prompts, options=options, environment=environment
-            )
-            return per_pass(found.measurement)
-        finally:
-            pipeline.close()
-    finally:
-        meter.close()
+            workload = stack.enter_context(closing(pipelines.load(configuration, "cpu" if on_cpu else "cuda")))
+        found = measure(
+            configuration,
+            workload,
+            meter,
+            prompts=prompts.prompts,
+            options=options,
+            environment={"prompts_sha256": prompts.sha256, **environment},
+        )
+        return per_pass(found.measurement)
 
 
-def _take_device(gpu: str, device: int, setting: settings.Settings) -> dict[str, Any]:
-    """Verify the device and show this process no other; what is known of it."""
+@contextmanager
+def _taken(gpu: str, device: int, setting: settings.Settings) -> Iterator[tuple[int | str, dict[str, Any]]]:
+    """The device verified and ours alone, and this process shown no other; its UUID, and what is known of it.
+
+    By its UUID it goes on: what is number 0 among the devices visible here need not be so for NVML.
+    """
     from workers import host
+    from workers.locks import DeviceLock
 
     try:
         host.inspect()
     except OperationError as error:
         raise RequestError("gpu", gpu, f"no such device here ({error}): --gpu cpu, or --simulate") from None
     found = host.verify(gpu, device, foreign=setting.foreign_processes)
-    os.environ.update(found.pinned())
-    return host.environment(found)
+    with DeviceLock(found.uuid):
+        os.environ.update(found.pinned())
+        yield found.uuid, host.environment(found)
 
 
 def _show(measurement: Measurement) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +29,21 @@ from workers.meters.base import IDLE, Span
 from workers.meters.energies import energy_from
 
 A6000 = Device(name="NVIDIA RTX A6000", noise=Noise(white=1.0))
+SECOND = replace(A6000, uuid="GPU-7e57fa4e-fa4e-4fa4-8fa4-0000fa4e0001")
 BLIND = Device(name="NVIDIA RTX A6000", blind=0.02)  # its counter loses energy whenever it is read
 
-# A job of several passes by the procedure, where no socket can be opened.
+# `farm measure` where no socket can be opened and a job that draws power stands in for a pipeline,
+# as there is no CUDA.
 JOB = """
-import json, socket, time
+import socket, sys, time
 
 def refuse(*a, **k):
     raise AssertionError("the network was asked for")
 
 socket.getaddrinfo = socket.socket.connect = refuse
-from farm.domain import Configuration
+from farm.cli import run
 from tests.fake_nvml import fake
-from workers.meters import open_meter
-from workers.meters.paired import per_pass
-from workers.procedure import Options, measure
+from workers import pipelines, procedure
 from workers.workload import BatchResult
 
 gpu = fake.attach()
@@ -52,9 +52,9 @@ class Job:
     def run(self, prompts, seed, phase):
         for label, watts, seconds in (("text", 100, 0.1), ("denoise", 250, 0.5), ("decode", 150, 0.1)):
             with phase(label):
-                gpu.draw(watts)
+                gpu.draw(watts, device=1)
                 time.sleep(seconds)
-                gpu.draw(0)
+                gpu.draw(0, device=1)
         time.sleep(0.05)  # saves the image
         return BatchResult(images=len(prompts), forwards=1, forward_batch=1, finite=True)
 
@@ -64,15 +64,14 @@ class Job:
     def environment(self):
         return {}
 
-configuration = Configuration.from_mapping(
-    {"model": "sd2", "gpu": "a6000", "width": 64, "height": 64, "steps": 1, "precision": "fp16", "cfg": 0, "prompts": 2}
-)
-options = Options(idle_seconds=1.0, settle_seconds=0.0, min_passes=3, max_passes=3, short_seconds=60.0)
-meter = open_meter("a6000", 0, kind="both")
-found = measure(configuration, Job(), meter, prompts=["a"], options=options)
-meter.close()
-print(json.dumps(per_pass(found.measurement).to_dict(), default=str))
+    def close(self):
+        pass
+
+pipelines.load = lambda configuration, device: Job()
+procedure.Options.__init__.__kwdefaults__.update(settle_seconds=0.0, max_passes=3)
+sys.exit(run(sys.argv[1:]))
 """
+MEASURE = ["measure", "--model", "sd2", "--resolution", "64", "--steps", "2", "--precision", "fp32", "--prompts", "2"]
 # Commands that draw 300 W above idle for 2 s; after the first of them something happens to the device.
 MISHAP = """
 import time
@@ -98,7 +97,7 @@ def mishap(fault: Fault) -> list[str]:
 @dataclass(frozen=True)
 class Scene:
     command: Sequence[str]
-    device: Device = A6000
+    devices: Sequence[Device] = (A6000,)
     faults: Sequence[Fault] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -121,11 +120,15 @@ DRAWS = [sys.executable, "-m", "tests.fake_nvml.fake", "3", "300"]
 TOUCH = ["--", "touch", "ran"]
 NO_SMI = {"PATH": "/nowhere:/bin:/usr/bin"}
 SCENES = {
-    "job": Scene([sys.executable, "-W", "error", "-c", JOB]),
+    "job": Scene(
+        [sys.executable, "-c", JOB, *MEASURE, "--gpu", "a6000", "--meter", "both", "--idle-seconds", "1", "--json"],
+        [Device(idle=15), SECOND],
+        environment={"CUDA_VISIBLE_DEVICES": SECOND.uuid},
+    ),
     "command": Scene(meter("--meter", "both", "--", *DRAWS, idle=2)),
     "lost": Scene(mishap(Fault.LOST)),
     "frozen": Scene(mishap(Fault.FREEZE)),
-    "blind": Scene([FARM, "meter", "--meter", "both", "--idle-seconds", "1", "--", *DRAWS], BLIND),
+    "blind": Scene([FARM, "meter", "--meter", "both", "--idle-seconds", "1", "--", *DRAWS], [BLIND]),
     "no counter": Scene(meter("--meter", "both", "--", *DRAWS), faults=[Fault.NO_COUNTER]),
     "short": Scene(meter("--meter", "codecarbon", "--", "sh", "-c", "exit 7", idle=0.2)),
     "no nvidia-smi: both": Scene(meter("--meter", "both", *TOUCH), environment=NO_SMI),
@@ -143,23 +146,30 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
     begin, running = time.monotonic(), {}
     for name, scene in SCENES.items():
         stage, folder = tmp_path_factory.mktemp("stage"), tmp_path_factory.mktemp("empty")
-        with fake.load(stage, scene.device, clock="real") as gpu:
+        with fake.load(stage, *scene.devices, clock="real") as gpu:
             for fault in scene.faults:
                 gpu.fault(fault)
             environment = gpu.environment(HOME=str(folder), FARM_HOME=str(stage), **scene.environment)
             pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
             running[name] = gpu.config, folder, subprocess.Popen(scene.command, env=environment, cwd=folder, **pipes)
-            time.sleep(0.7)  # what starts at once disturbs each other's clocks
+            time.sleep(0.0 if ":" in name else 0.7)  # what measures at once disturbs each other's clocks
     ended = {}
     for name, (config, folder, process) in running.items():
         out, err = process.communicate(timeout=60)
         with fake.Fake(config) as gpu:
-            ended[name] = Played(process.returncode, out, err, folder, gpu.dynamic(begin, time.monotonic()))
+            ended[name] = Played(
+                process.returncode,
+                out,
+                err,
+                folder,
+                gpu.dynamic(begin, time.monotonic(), len(SCENES[name].devices) - 1),
+            )
     return ended
 
 
 def test_a_job_has_its_twin_per_pass_without_network_or_files(played: dict[str, Played]) -> None:
     run = played["job"]
+    assert run.code == 0, run.err
     found = run.document
     twin = found["environment"]["twin"]
     assert list(run.folder.iterdir()) == []
@@ -249,9 +259,6 @@ def test_what_cannot_start_is_one_line_before_anything_runs(played: dict[str, Pl
     assert not (run.folder / "ran").exists()
 
 
-JOB_OPTIONS = ["--model", "sd2", "--resolution", "64", "--steps", "2", "--precision", "fp32", "--prompts", "1"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -266,7 +273,7 @@ JOB_OPTIONS = ["--model", "sd2", "--resolution", "64", "--steps", "2", "--precis
 def test_what_cannot_be_is_one_line_and_exit_2(
     farm: Callable[..., Any], arguments: Sequence[str], complaint: str
 ) -> None:
-    done = farm("measure", *JOB_OPTIONS, *arguments, "--json")
+    done = farm(*MEASURE, *arguments, "--json")
     assert (done.code, done.out) == (2, "")
     assert len(done.err.splitlines()) == 1
     assert complaint in done.err
