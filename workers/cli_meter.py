@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 COMMAND: Final = "command"  # the label of its window
 NORMAL_95: Final = 1.96
 REST_STEP_SECONDS: Final = 0.5  # a meter that reads when asked is asked so often, to see the scatter of idle
-SHORT_REST_SECONDS: Final = 0.5  # after an interruption: some ticks of the counter, and nobody waits for more
 LONGEST_TAIL_SECONDS: Final = 1.0  # after the command a device needs a moment until it draws its idle power
 
 
@@ -90,6 +89,7 @@ def _measure(command: Command, meter: Meter, host: Host, idle_seconds: float) ->
     from workers.command import Interrupted
     from workers.meters.base import IDLE, PAD
 
+    idle_seconds = max(idle_seconds, meter.shortest_idle_seconds)
     tail = min(LONGEST_TAIL_SECONDS, idle_seconds / 4)
     spans: list[Span] = []
     stopped: Interrupted | None = None
@@ -105,7 +105,7 @@ def _measure(command: Command, meter: Meter, host: Host, idle_seconds: float) ->
     spans.append(_span(COMMAND, start, end))
     try:
         spans.append(_rest(meter, PAD, tail))
-        spans.append(_rest(meter, IDLE, idle_seconds if stopped is None else SHORT_REST_SECONDS))
+        spans.append(_rest(meter, IDLE, idle_seconds if stopped is None else meter.shortest_idle_seconds))
     except Interrupted as stop:
         stopped = stop
         meter.edge()
@@ -132,8 +132,9 @@ def _failure(energy: Energy) -> str:
 
 def _rest(meter: Meter, label: str, seconds: float) -> Span:
     start = now = meter.edge()
+    step = min(REST_STEP_SECONDS, seconds / 4)
     while (left := start + seconds - now) > 0.01:
-        meter.clock.sleep(min(left, REST_STEP_SECONDS))
+        meter.clock.sleep(min(left, step))
         now = meter.edge()
     return _span(label, start, now)
 

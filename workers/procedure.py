@@ -87,6 +87,10 @@ class _Log:
     def seconds(self, batches: Sequence[int]) -> float:
         return sum(self.spans[i].end - self.spans[i].start for b in batches for i in self.batches[b])
 
+    def seen(self, energy: Energy) -> int:
+        """How many passes have some energy that is known."""
+        return sum(any(energy.span_joules[i] is not None for b in p for i in self.batches[b]) for p in self.passes)
+
 
 def measure(
     configuration: Configuration,
@@ -110,7 +114,7 @@ def measure(
     try:
         settled = _settle(meter, options, checkpoint)
         before = meter.environment()
-        _rest(meter, log, IDLE, options.idle_seconds, checkpoint)
+        _idle(meter, log, options.idle_seconds, checkpoint)
         for batch in islice(_batches(configuration, prompts), options.warmup_batches):
             workload.run(batch, configuration.seed, _unread(workload))
         _rest(meter, log, PAD, options.pad_seconds, checkpoint)
@@ -120,7 +124,7 @@ def measure(
             _one_pass(configuration, workload, meter, prompts, log, checkpoint)
             reason = _enough(meter, log, options, meter.edge() - started)
         _rest(meter, log, PAD, options.pad_seconds, checkpoint)
-        _rest(meter, log, IDLE, options.idle_seconds, checkpoint)
+        _idle(meter, log, options.idle_seconds, checkpoint)
         after = meter.environment()
     finally:
         meter.stop()
@@ -155,7 +159,7 @@ def measure_idle(
     log = _Log()
     meter.start()
     try:
-        _rest(meter, log, IDLE, seconds, checkpoint)
+        _idle(meter, log, seconds, checkpoint)
     finally:
         meter.stop()
     energy = meter.energy(log.spans)
@@ -173,10 +177,16 @@ def _settle(meter: Meter, options: Options, checkpoint: Callable[[], None]) -> b
     return True
 
 
-def _rest(meter: Meter, log: _Log, label: str, seconds: float, checkpoint: Callable[[], None]) -> None:
+def _idle(meter: Meter, log: _Log, seconds: float, checkpoint: Callable[[], None]) -> None:
+    seconds = max(seconds, meter.shortest_idle_seconds)
+    _rest(meter, log, IDLE, seconds, checkpoint, steps=4)  # a spread needs a few readings
+
+
+def _rest(
+    meter: Meter, log: _Log, label: str, seconds: float, checkpoint: Callable[[], None], *, steps: int = 1
+) -> None:
     start = meter.edge()
-    steps = max(1, math.ceil(seconds / REST_STEP_SECONDS))
-    steps = max(steps, 4) if label == IDLE else steps  # a spread needs a few readings
+    steps = max(steps, math.ceil(seconds / REST_STEP_SECONDS))
     for _ in range(steps):
         checkpoint()
         meter.clock.sleep(seconds / steps)
@@ -240,7 +250,10 @@ def _enough(meter: Meter, log: _Log, options: Options, elapsed: float) -> str:
         return f"stopped after {options.max_seconds:g} s"
     if worked < meter.shortest_seconds or passes < options.min_passes:
         return "" if passes < options.max_passes or worked < meter.shortest_seconds else "stopped at the most passes"
-    values = _repeats(log, meter.energy(log.spans), log.passes, meter.shortest_seconds)
+    energy = meter.energy(log.spans)
+    if not energy.complete:
+        return "the device was lost"
+    values = _repeats(log, energy, log.passes, meter.shortest_seconds)
     if len(values) > 1 and relative_halfwidth(values) <= options.halfwidth:
         return f"95% half-width within {100 * options.halfwidth:g}%"
     return f"stopped after {options.max_passes} passes" if passes >= options.max_passes else ""
@@ -276,6 +289,7 @@ def _repeat_error(meter: Meter, log: _Log, energy: Energy) -> float:
 
 def _measurement(configuration: Configuration, meter: Meter, log: _Log, energy: Energy, reason: str) -> dict[str, Any]:
     passes = len(log.passes)
+    seen = log.seen(energy) or passes  # by a device that was lost on the way: fewer
     repeat = _repeat_error(meter, log, energy)
     phases = {}
     for label in PHASES:
@@ -283,9 +297,9 @@ def _measurement(configuration: Configuration, meter: Meter, log: _Log, energy: 
         seconds = sum(s.end - s.start for s in log.spans if s.label == label)
         if seconds > 0:
             phases[label] = PhaseEnergy(
-                joules=None if joules is None else joules / passes,
+                joules=None if joules is None else joules / seen,
                 seconds=seconds / passes,
-                std_joules=None if joules is None or std is None else math.hypot(std, repeat * joules) / passes,
+                std_joules=None if joules is None or std is None else math.hypot(std, repeat * joules) / seen,
             )
     total, total_std = energy.total_joules, energy.total_std_joules
     known = total is not None and total_std is not None
@@ -294,8 +308,8 @@ def _measurement(configuration: Configuration, meter: Meter, log: _Log, energy: 
         flags["nonfinite_output"] = None
     largest = max(log.results, key=lambda r: r.images)
     return {
-        "energy_joules": total / passes if total is not None else None,
-        "energy_std_joules": math.hypot(total_std or 0.0, repeat * (total or 0.0)) / passes if known else None,
+        "energy_joules": total / seen if total is not None else None,
+        "energy_std_joules": math.hypot(total_std or 0.0, repeat * (total or 0.0)) / seen if known else None,
         "systematic_percent": energy.systematic_percent,
         "idle_watts": energy.idle_watts,
         "idle_watts_std": energy.idle_watts_std,

@@ -7,18 +7,18 @@
 3. An interval with work of several labels is shared in proportion to their mean powers, found by least squares over all
    intervals. So the spans sum to the whole.
 
-The standard uncertainty adds, in squares: the idle baseline times the duration, idle noise that goes on under the
-work, the time of a reading at each end of the whole, the split of shared intervals, and what a part-time sensor may
-miss where the power changes. An edge at a random place of a sensor's cycle is seen up to ``unseen`` seconds early or
-late; for a burst the standard deviation of both edges together is between 0 and ``unseen`` / 2, by its length, and the
-worst case is stated: unseen / sqrt(8) for each.
+The standard uncertainty adds, in squares: the idle baseline times the seconds of the intervals that were looked at,
+idle noise that goes on in them, the time of a reading at each end of the whole, the split of shared intervals, and what
+a part-time sensor may miss where the power changes. An edge at a random place of a sensor's cycle is seen up to
+``unseen`` seconds early or late; for a burst the standard deviation of both edges together is between 0 and
+``unseen`` / 2, by its length, and the worst case is stated: unseen / sqrt(8) for each.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,7 +28,11 @@ from workers.meters.idle import Floats, IdleLevel, idle_level
 # How far power inside an interval may be from constant: standard uncertainty of a split, as part of its smaller side.
 SPLIT_UNCERTAINTY = 0.3
 # A label's power enters the split with at least this part of the highest one, so that noise never makes it negative.
-SMALLEST_SHARE = 0.002
+SMALLEST_SHARE = 1e-4
+# A reading whose time is not surely on one side of where work begins or ends, by so many of its standard
+# uncertainties and within so much of a tick, is left out: it may hold some of the work, or lack some.
+DOUBT_SIGMAS = 3.0
+DOUBT_PART = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Attribution:
 
     joules: Floats
     std: Floats
+    reach: Floats  # seconds of the intervals that the energy was found in: those that idle was subtracted over
     total: float
     total_std: float
     idle: tuple[IdleLevel, ...]
@@ -64,9 +69,10 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
     """Energy of every span above idle; None where the log does not reach around the work or holds no idle."""
     work = [s for s in spans if s.label not in (IDLE, PAD)]
     idle = idle_levels(levels, spans)
-    if not work or not idle:
+    if not any(s.end > s.start for s in work) or not idle:
         return None
     first, last = min(s.start for s in work), max(s.end for s in work)
+    levels = _sure(levels, spans)
     low = int(np.searchsorted(levels.times, first, side="right")) - 1
     high = int(np.searchsorted(levels.times, last, side="left"))
     if low < 0 or high >= len(levels.times) or high <= low:
@@ -85,6 +91,7 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
     n = len(spans)
     owned = pieces.span >= 0
     span_joules = _sums(pieces.span[owned], energy[owned], n)
+    reach = _sums(pieces.span[owned], (share * np.diff(times)[pieces.interval])[owned], n)
     seconds = np.array([s.end - s.start for s in spans])
     working = np.array([s.label not in (IDLE, PAD) for s in spans])
     counted = np.array([s.label not in (IDLE, PAD, OTHER) for s in spans])
@@ -106,19 +113,20 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
     step = levels.quantum / math.sqrt(12)
     edges = [math.hypot(baseline.at(time)[0] * levels.time_std[at], step) for time, at in ((first, low), (last, high))]
     variance = _sums(pieces.span[owned], split[owned] ** 2, n) + (missed**2) * _by_span(pieces, jumps, n)
-    variance += (idle_std * seconds) ** 2 + baseline.noise * seconds
+    variance += (idle_std * reach) ** 2 + baseline.noise * reach
     for span, joule_std in zip(_edge_spans(pieces), edges, strict=True):
         variance[span] += joule_std**2
     outside = _beside_other(pieces, split)
     budget = {
-        "idle": idle_std * duration,
-        "idle_noise": math.sqrt(baseline.noise * duration),
+        "idle": idle_std * float(reach[counted].sum()),
+        "idle_noise": math.sqrt(baseline.noise * float(reach[counted].sum())),
         "tick": math.hypot(*edges),
         "sensor_duty": missed * change,
         "split": math.sqrt(outside),
     }
     return Attribution(
         joules=span_joules,
+        reach=reach,
         std=np.sqrt(variance) * working,
         total=total,
         total_std=math.sqrt(sum(v * v for v in budget.values())),
@@ -137,8 +145,24 @@ def idle_levels(levels: Levels, spans: Sequence[Span]) -> tuple[IdleLevel, ...]:
     for span in sorted((s for s in spans if s.label == IDLE), key=lambda s: s.start):
         inside = (levels.times >= span.start - 1e-9) & (levels.times <= span.end + 1e-9)
         if inside.sum() >= 2:
-            found.append(idle_level(levels.times[inside], levels.joules[inside]))
+            ends = math.hypot(*levels.time_std[inside][[0, -1]])
+            found.append(idle_level(levels.times[inside], levels.joules[inside], ends))
     return tuple(found)
+
+
+def _sure(levels: Levels, spans: Sequence[Span]) -> Levels:
+    """Without the levels that are in doubt at an edge between what counts and what does not, the outermost kept."""
+    counted = np.array(sorted((s.start, s.end) for s in spans if s.label not in (IDLE, PAD, OTHER))).reshape(-1, 2)
+    joined = np.isclose(counted[1:, 0], counted[:-1, 1], rtol=0, atol=1e-6)
+    edges = np.concatenate([counted[np.append(True, ~joined), 0], counted[np.append(~joined, True), 1]])
+    if not levels.tick or not len(counted):
+        return levels
+    edges.sort()
+    right = np.clip(np.searchsorted(edges, levels.times), 1, len(edges) - 1)
+    distance = np.minimum(np.abs(levels.times - edges[right - 1]), np.abs(levels.times - edges[right]))
+    keep = distance > np.minimum(DOUBT_SIGMAS * levels.time_std, DOUBT_PART * levels.tick)
+    keep[[0, -1]] = True
+    return replace(levels, times=levels.times[keep], joules=levels.joules[keep], time_std=levels.time_std[keep])
 
 
 class Baseline:

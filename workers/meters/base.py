@@ -80,6 +80,7 @@ class Meter(Protocol):
     clock: Clock
     device: Device
     shortest_seconds: float  # a window below it cannot be resolved: its energy is null, flagged window_too_short
+    shortest_idle_seconds: float  # a baseline below it holds too few readings to tell how good it is: it is made longer
 
     def start(self) -> None:
         """Begin a new log; what was logged before is forgotten."""

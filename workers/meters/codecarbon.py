@@ -107,6 +107,7 @@ class _CodeCarbonMeter:
 
     name = "codecarbon"
     flags: tuple[str, ...] = ()
+    shortest_idle_seconds = 0.0
     shortest_seconds = 2.0  # below it the steps of what CodeCarbon reads are a visible part
     stale_seconds = 0.0  # how old what it reads may be
 
@@ -195,6 +196,8 @@ class CodeCarbonGpuMeter(_CodeCarbonMeter):
     two ticks it is asked; up to a tick of work is missed at each end, which is in the uncertainty. Of a GPU without a
     counter it averages the power, which is coarser.
     """
+
+    shortest_idle_seconds = 4 * SMALLEST_STEP_SECONDS
 
     def __init__(self, device: int | str = 0) -> None:
         from workers.meters.nvml_api import NvmlDevice

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from workers.meters.attribution import Attribution, Levels, attribute, idle_levels
 from workers.meters.base import IDLE, OTHER, PAD, Energy, Span
 
@@ -52,10 +54,9 @@ def energy_of(
     std: dict[str, float | None] = {}
     for label in labels:
         mine = [i for i, s in enumerate(spans) if s.label == label]
-        seconds = sum(spans[i].end - spans[i].start for i in mine)
         # The baseline's error is common to all spans of a label: it adds up straight, the rest in squares.
-        common = found.idle_std * seconds
-        own = sum(max(0.0, found.std[i] ** 2 - (found.idle_std * (spans[i].end - spans[i].start)) ** 2) for i in mine)
+        common = found.idle_std * float(found.reach[mine].sum())
+        own = float(np.maximum(found.std[mine] ** 2 - (found.idle_std * found.reach[mine]) ** 2, 0.0).sum())
         joules[label] = float(found.joules[mine].sum())
         std[label] = math.sqrt(common**2 + own)
     return Energy(

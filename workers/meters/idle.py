@@ -47,26 +47,27 @@ def autocorrelation(residuals: Floats) -> float:
     return min(max(rho, LOWEST_RHO), HIGHEST_RHO)
 
 
-def idle_level(times: Floats, joules: Floats, spread: float | None = None) -> IdleLevel:
+def idle_level(times: Floats, joules: Floats, time_std: float = 0.0) -> IdleLevel:
     """Level from cumulative energy (J) at times (s), two readings or more, all of them inside one idle stretch.
 
-    With fewer than four readings their scatter says nothing; then ``spread``, a typical standard deviation of the power
-    in watts, is taken as the standard error (None: one per cent of the level).
+    With fewer than four readings their scatter says nothing; then one per cent of the level is taken as the standard
+    error, and what ``time_std``, the uncertainty of the seconds between the first and the last one, makes of it.
     """
     steps = np.diff(times)
     seconds = float(times[-1] - times[0])
     watts = float(joules[-1] - joules[0]) / seconds
     n = len(steps)
     if n < 3:
-        plain = std = spread if spread is not None else 0.01 * abs(watts)
+        plain = abs(watts) * math.hypot(0.01, time_std / seconds)
+        independent = 2.0
     else:
         residuals = np.diff(joules) / steps - watts
         variance = float(residuals @ residuals) / (n - 1)
         rho = autocorrelation(residuals)
         independent = n * (1 - rho) / (1 + rho)
         plain = math.sqrt(variance / independent)
-        # Few independent readings make the error itself uncertain; two such stretches surround the work.
-        std = plain * t_975(max(2, round(2 * (independent - 1)))) / Z_975
+    # Few independent readings make the error itself uncertain; two such stretches surround the work.
+    std = plain * t_975(max(2, round(2 * (independent - 1)))) / Z_975
     return IdleLevel(
         middle=float(times[0] + times[-1]) / 2,
         seconds=seconds,

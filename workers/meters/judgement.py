@@ -7,7 +7,7 @@ energy, the power log stands in. Wherever both can be had they are held against 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ import numpy as np
 from workers.meters.attribution import Attribution, Levels, attribute, idle_levels
 from workers.meters.base import IDLE, PAD, Energy, Recording, Span
 from workers.meters.energies import energy_of, unknown, work_seconds
+from workers.meters.idle import IdleLevel
 from workers.meters.latency import without_latency
 from workers.meters.nvml_api import throttle_flags
 from workers.meters.power_log import averages, power_levels
@@ -35,87 +36,123 @@ USUAL_LIMIT_WATTS: Final = 1500.0
 
 def judge(recording: Recording, spans: Sequence[Span]) -> Energy:
     """Energy of the spans, from the best source in the log, with flags. Never raises; what is not known is null."""
-    probe = recording.probe
-    lost_at = next((float(e["time"]) for e in recording.events if e["event"] == "lost"), None)
-    usable = list(spans) if lost_at is None else [_until(s, lost_at) for s in spans]
-    flags = dict.fromkeys(_circumstances(recording, usable))
-    if lost_at is not None:
-        flags["gpu_lost"] = None
-
-    duty, limit = probe.get("sensor_duty") or 1.0, probe.get("limit_watts") or USUAL_LIMIT_WATTS
-    unseen, likely = unseen_seconds(probe.get("tick"), duty), LIKELY_PART * limit
-    counter = counter_levels(recording.counter, probe.get("tick"), limit_watts=limit)
-    if counter is not None:
-        counter = replace(counter, levels=replace(counter.levels, unseen=unseen, likely_watts=likely))
-    averaged = probe.get("power") == "average_1s"
-    if probe.get("power_source") == "usage":
-        seen = averages(recording.power, usable, AVERAGE_SECONDS)
-        averaged = averaged if seen is None else seen
-    window = AVERAGE_SECONDS if averaged else 0.0
-    power = power_levels(recording.power, window=window)
-    if power is not None:
-        power, _ = without_latency(power, usable)
+    lost_at = next((float(e["time"]) for e in recording.events if e["event"] == "lost"), math.inf)
+    usable = [_until(s, lost_at) for s in spans]
+    counter, power = _counter(recording), _power(recording, usable)
     faults = _counter_faults(recording, counter, usable)
-    flags |= dict.fromkeys(faults)
-    believed = counter is not None and not set(faults) - {"counter_unsupported"} and not probe.get("poll_sensitive")
-    latency = 0.0
-    levels: Levels | None
-    if believed or (counter is not None and power is None and not faults):
-        assert counter is not None
-        levels, latency = without_latency(counter.levels, usable)
-        method = "counter"
-    else:
-        levels, method = power, "power"
-    if levels is not None and lost_at is not None:
-        usable = [_until(s, float(levels.times[-1])) for s in usable]
+    flags = dict.fromkeys([*_circumstances(recording, usable), *faults])
+    complete = math.isinf(lost_at)
+    if not complete:
+        flags["gpu_lost"] = None
+    if recording.probe.get("poll_sensitive"):  # believed only where there is nothing else
+        flags["counter_unsupported"] = None
 
-    notes: dict[str, Any] = {"method": method if levels is not None else None, "counter_latency_seconds": latency}
-    notes["power_averaged"] = averaged if power is not None else None
-    if levels is None:
-        return unknown(usable, flags=tuple(flags), complete=lost_at is None, notes=notes)
-    found = attribute(levels, usable)
-    if found is None and latency:  # shifted, the log no longer reaches around the work
-        assert counter is not None
-        levels, notes["counter_latency_seconds"] = counter.levels, 0.0
-        found = attribute(levels, usable)
-    idle = idle_levels(levels, usable)
-    if found is None:
-        watts, std = (idle[0].watts, idle[0].std) if idle else (None, None)
-        return unknown(
-            usable, flags=tuple(flags), complete=lost_at is None, notes=notes, idle_watts=watts, idle_watts_std=std
-        )
+    notes: dict[str, Any] = {"method": None, "counter_latency_seconds": 0.0}
+    notes["power_averaged"] = power.averaged if power is not None else None
+    idle: tuple[IdleLevel, ...] = ()
+    for source in _by_belief(recording, counter if not faults else None, power, usable):
+        if not complete:
+            usable = [_until(s, min(lost_at, float(source.levels.times[-1]))) for s in spans]
+        notes |= {"method": source.method, "counter_latency_seconds": source.latency}
+        idle = idle_levels(source.levels, usable)
+        found = attribute(source.levels, usable)
+        if found is not None:
+            break
+    else:
+        return _unknown(usable, flags, complete, notes, idle)
     seconds = work_seconds(usable)
     if seconds < SHORTEST_SECONDS or found.budget["sensor_duty"] > abs(found.total):
-        shortest = max(SHORTEST_SECONDS, levels.unseen)
-        return unknown(
-            usable,
-            flags=(*flags, "window_too_short"),
-            complete=lost_at is None,
-            notes={**notes, "shortest_seconds": shortest},
-            idle_watts=found.idle_watts,
-            idle_watts_std=found.idle_std,
-        )
-    drift = _drift(levels, found, usable, seconds)
+        notes["shortest_seconds"] = max(SHORTEST_SECONDS, source.levels.unseen)
+        return _unknown(usable, {**flags, "window_too_short": None}, complete, notes, found.idle)
+    drift = _drift(source.levels, found, usable, seconds)
     if drift > DRIFT_PART * abs(found.total):
         flags["idle_drift"] = None
     if drift:
-        found = replace(
-            found, total_std=math.hypot(found.total_std, drift), budget={**found.budget, "idle_drift": drift}
-        )
-    checked = attribute(power, usable) if power is not None else None
+        budget = {**found.budget, "idle_drift": drift}
+        found = replace(found, total_std=math.hypot(found.total_std, drift), budget=budget)
+    checked = attribute(power.levels, usable) if power is not None else None
     if checked is not None and power is not None and counter is not None and not faults:
-        by_counter = found if method == "counter" else attribute(counter.levels, usable)
-        if by_counter is not None and _disagree(counter.levels, by_counter, power, checked, usable):
+        counted = found if source.method == "counter" else attribute(counter.levels, usable)
+        if counted is not None and _disagree(counter.levels, counted, power.levels, checked, usable):
             flags["counter_power_disagree"] = None
-    return energy_of(
+    energy = energy_of(
         found,
         usable,
         flags=tuple(flags),
         systematic_percent=SYSTEMATIC_PERCENT,
         power_joules=checked.total if checked is not None else None,
-        complete=lost_at is None,
+        complete=complete,
         notes=notes,
     )
+    return energy if complete else replace(energy, span_joules=_seen(energy.span_joules, spans, usable))
+
+
+def _seen(joules: Sequence[float | None], spans: Sequence[Span], usable: Sequence[Span]) -> tuple[float | None, ...]:
+    """Null for the spans of which nothing is left."""
+    empty = [was.end > was.start and now.end <= now.start for was, now in zip(spans, usable, strict=True)]
+    return tuple(None if gone else j for j, gone in zip(joules, empty, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Cumulative energy by one way of knowing it."""
+
+    method: str
+    levels: Levels
+    latency: float = 0.0  # seconds by which the counter was late, already taken off the levels' times
+
+
+@dataclass(frozen=True, slots=True)
+class _Power:
+    levels: Levels
+    averaged: bool
+
+
+def _counter(recording: Recording) -> Counter | None:
+    probe = recording.probe
+    limit = probe.get("limit_watts") or USUAL_LIMIT_WATTS
+    counter = counter_levels(recording.counter, probe.get("tick"), limit_watts=limit)
+    if counter is None:
+        return None
+    unseen = unseen_seconds(probe.get("tick"), probe.get("sensor_duty") or 1.0)
+    return replace(counter, levels=replace(counter.levels, unseen=unseen, likely_watts=LIKELY_PART * limit))
+
+
+def _power(recording: Recording, spans: Sequence[Span]) -> _Power | None:
+    averaged = recording.probe.get("power") == "average_1s"
+    if recording.probe.get("power_source") == "usage":
+        seen = averages(recording.power, spans, AVERAGE_SECONDS)
+        averaged = averaged if seen is None else seen
+    levels = power_levels(recording.power, window=AVERAGE_SECONDS if averaged else 0.0)
+    return _Power(without_latency(levels, spans)[0], averaged) if levels is not None else None
+
+
+def _by_belief(
+    recording: Recording, counter: Counter | None, power: _Power | None, spans: Sequence[Span]
+) -> Iterator[_Source]:
+    """The counter first, unless reading it makes it lose energy. The next one stands in where one does not reach around
+    the work: shifted by its latency, or with too few ticks for an idle that short.
+    """
+    if power is not None and recording.probe.get("poll_sensitive"):
+        yield _Source("power", power.levels)
+    if counter is not None:
+        levels, latency = without_latency(counter.levels, spans)
+        yield _Source("counter", levels, latency)
+        if latency:
+            yield _Source("counter", counter.levels)
+    if power is not None:
+        yield _Source("power", power.levels)
+
+
+def _unknown(
+    spans: Sequence[Span],
+    flags: Iterable[str],
+    complete: bool,
+    notes: dict[str, Any],
+    idle: Sequence[IdleLevel],
+) -> Energy:
+    watts, std = (idle[0].watts, idle[0].std) if idle else (None, None)
+    return unknown(spans, flags=tuple(flags), complete=complete, notes=notes, idle_watts=watts, idle_watts_std=std)
 
 
 def shortest_window(tick: float | None, duty: float) -> float:
@@ -208,7 +245,11 @@ def _disagree(
 ) -> bool:
     """Whether counter and power differ by five per cent and more than their uncertainties: above idle, or in all."""
     # Readings of power stand for the time between them: what changes in between is missed or counted twice.
-    edges = POWER_EDGE_SECONDS * max(counted.change_watts, integrated.change_watts)
+    work = [s for s in spans if s.label not in (IDLE, PAD)]
+    first, last = min(s.start for s in work), max(s.end for s in work)
+    at = np.searchsorted(power.times, [first, last])
+    gap = float(np.diff(power.times[max(at[0] - 1, 0) : at[1] + 1]).max(initial=0.0))  # a busy host reads late
+    edges = max(POWER_EDGE_SECONDS, gap / 2) * max(counted.change_watts, integrated.change_watts)
     sigma = math.hypot(counted.total_std, integrated.total_std, edges)
     if _apart(counted.total, integrated.total, sigma):
         return True

@@ -16,11 +16,12 @@ from workers.meters.judgement import judge, shortest_window
 from workers.meters.nvml_api import NvmlDevice
 from workers.meters.probe import Probe, probe_counter
 from workers.meters.processes import Visitors
-from workers.meters.sampler import Sampler
+from workers.meters.sampler import COUNTER_SECONDS, Sampler
 
 STEADY_CELSIUS: Final = 1.0  # over the last seconds of the log
 STEADY_WATTS_PART: Final = 0.03
 STEADY_SECONDS: Final = 5.0
+IDLE_READINGS: Final = 6  # of the counter, in the shortest baseline
 
 
 class NvmlMeter:
@@ -43,6 +44,7 @@ class NvmlMeter:
             raise
         duty = self._gpu.sensor_duty if self._gpu else 1.0
         self.shortest_seconds = shortest_window(self._probe.tick, duty)
+        self.shortest_idle_seconds = IDLE_READINGS * max(COUNTER_SECONDS, self._probe.tick or 0.0)
         self._visitors = Visitors(os.getpid(), self._nvml.processes() or frozenset())
         self._sampler = Sampler(self._nvml, self.clock, self._probe, self._power.read, self._visitors)
 

@@ -30,6 +30,7 @@ class PairedMeter:
         self.clock = first.clock
         self.device = first.device
         self.shortest_seconds = max(first.shortest_seconds, second.shortest_seconds)
+        self.shortest_idle_seconds = max(first.shortest_idle_seconds, second.shortest_idle_seconds)
         self._first, self._second = first, second
         self._error: str | None = None  # why the second one is silent, from then on until the next start
 

@@ -16,17 +16,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+import numpy as np
+
 from workers.clock import Clock
 from workers.meters.nvml_api import NvmlDevice
+from workers.meters.period import coherent_period
 
 POLL_SECONDS: Final = 0.002
-JUMPS: Final = 6
+JUMPS: Final = 10
 CLOSE_POLLS: Final = 3.0  # a jump between two readings not further apart than so many pauses is seen closely
 SHORTEST_SECONDS: Final = 0.3  # of polling: a short tick needs many jumps
 LONGEST_SECONDS: Final = 1.5  # for the jumps; then once more as long at a slower pace
 SLOW_POLL_SECONDS: Final = 0.02
 QUIET_SECONDS: Final = 0.6
 CONTINUOUS_SECONDS: Final = 0.005  # a counter that moves at nearly every reading has no tick worth following
+ROUGH: Final = 0.15  # relative: how far one gap between two jumps may be from the period
 LOSS: Final = 0.10  # relative; idle power itself wanders by a few per cent
 
 
@@ -113,10 +117,9 @@ def _period(jumps: list[_Jump]) -> float | None:
     """Seconds between updates. Two next to each other, both seen closely, are one period apart."""
     usual = 1.5 * statistics.median(j.width for j in jumps)
     gaps = [b.time - a.time for a, b in pairwise(jumps) if max(a.width, b.width) <= usual]
-    period = rough = statistics.median_low(gaps or [b.time - a.time for a, b in pairwise(jumps)])
-    sharp = [j.time for j in jumps if j.width <= rough / 4]
-    for time in sharp[1:]:  # the longer the stretch, the better is the period known by which the next is counted
-        period = (time - sharp[0]) / max(1, round((time - sharp[0]) / period))
+    rough = statistics.median_low(gaps or [b.time - a.time for a, b in pairwise(jumps)])
+    low, high = (np.array(side) for side in zip(*((j.after, j.before) for j in jumps), strict=True))
+    period = coherent_period(low, high, rough, within=ROUGH)
     return period if period > CONTINUOUS_SECONDS else None
 
 

@@ -31,6 +31,7 @@ class SimulatedMeter:
     name = "simulated"
     flags: tuple[str, ...] = ("simulated",)
     shortest_seconds = 0.0
+    shortest_idle_seconds = 0.0
 
     def __init__(self, gpu: catalog.Gpu, device: int = 0, *, speed: float | None = None) -> None:
         self.clock: Clock = VirtualClock(speed=speed)

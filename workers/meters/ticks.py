@@ -20,14 +20,18 @@ import numpy as np
 
 from workers.meters.attribution import Levels
 from workers.meters.idle import Floats
+from workers.meters.period import coherent_period
 
 CLOSE_PART: Final = 0.15  # of the tick: a bracket not wider than this is close
 CLOSE_SECONDS: Final = 0.004  # and one of this width always is
 CLOSE_QUANTILE: Final = 0.4
-FEWEST_CLOSE: Final = 8  # fewer are no base for a grid: the better part of all is taken
+FEWEST_TICKS: Final = 5  # fewer are no base for a grid
 GRID_PART: Final = 0.06  # of the tick: ticks that scatter less than this around a straight line are put on it
 GRID_MARGIN_SIGMAS: Final = 4.0
 GRID_MARGIN_SECONDS: Final = 0.0005
+PERIOD_PART: Final = 0.06  # by so much the probe may have missed the period
+PROJECTIONS: Final = 10
+SHARPEST_SECONDS: Final = 0.0002  # no tick is known better: what asking takes, and who asks may be put aside meanwhile
 FROZEN_TICKS: Final = 6  # a counter that misses so many ticks in a row is frozen
 FROZEN_SECONDS: Final = 0.5  # and not before so long
 IMPLAUSIBLE: Final = 2.0  # times the power limit: more energy than the board can have drawn
@@ -87,38 +91,30 @@ def _bracketed(asked: Floats, answered: Floats, moved: np.ndarray, tick: float) 
     """Times of levels, their standard uncertainties, and the readings they are of."""
     low, high = asked[moved - 1], answered[moved]
     width = high - low
-    # Where few are close (a jittery counter), the better ones have to do.
-    close = width <= max(CLOSE_PART * tick, CLOSE_SECONDS)
-    if close.sum() < FEWEST_CLOSE:
-        close = width <= float(np.quantile(width, CLOSE_QUANTILE))
-    if close.sum() < 3:
+    middle = (low + high) / 2
+    fair = width <= max(CLOSE_PART * tick, CLOSE_SECONDS, float(np.quantile(width, CLOSE_QUANTILE)))
+    if (width <= tick).sum() < 3:
         # Only wide ones: the value is of the last tick before the reading, which may be up to a tick back.
         back = np.minimum(width, tick)
         return high - back / 2, back / math.sqrt(12), moved
-    times, spread = (low + high)[close] / 2, width[close] / math.sqrt(12)
-    grid = _grid(times, width[close], tick)
-    if grid is None:  # without one every bracket that is not hopeless is needed
-        close |= width <= max(CLOSE_PART * tick, CLOSE_SECONDS, float(np.quantile(width, CLOSE_QUANTILE)))
-        return (low + high)[close] / 2, width[close] / math.sqrt(12), moved[close]
-    # A busy host reads late: such a value is of the last tick of the grid, unless it was read too near the next.
-    number = np.floor((asked[moved] - grid.start) / grid.period)
-    late, error = grid.line(number), grid.error(number)
-    margin = np.maximum(GRID_MARGIN_SIGMAS * np.hypot(grid.scatter, error), GRID_MARGIN_SECONDS)
-    sure = (asked[moved] - late > margin) & (late + grid.period - high > margin) & (late > low - margin)
-    sure &= error < GRID_PART * tick / 2  # far from what the line was drawn through it says little
-    middle = (low + high) / 2
-    nearest = np.round((middle - grid.start) / grid.period)
-    doubt = grid.error(nearest)
-    seen = np.where(doubt < width / math.sqrt(12), grid.line(nearest), middle)
-    # The better part of the brackets counts in any case: a grid of few ticks says little elsewhere.
-    fair = close | (~sure & (width <= min(tick / 2, float(np.quantile(width, CLOSE_QUANTILE)))))
-    found = np.where(close, seen, np.where(sure, late, middle))
-    std = np.where(close, np.maximum(width / math.sqrt(12), np.hypot(grid.scatter, doubt)) / 2, width / math.sqrt(12))
-    narrow = np.hypot(max(float(np.median(spread)), grid.scatter) / 2, error)
-    std = np.where(sure & ~close, narrow, std)
-    chosen = fair | sure
-    chosen &= np.diff(np.maximum.accumulate(found), prepend=-np.inf) > grid.period / 2
-    return found[chosen], std[chosen], moved[chosen]
+    narrow = width <= tick / 2
+    grid = _grid(low[narrow], high[narrow], tick)
+    if grid is None:
+        return middle[fair], width[fair] / math.sqrt(12), moved[fair]
+    # A bracket narrower than half a tick holds one tick, the nearest. A busy host reads late: a value from a wider one
+    # is of the last tick before it was asked for, unless that was too near the next.
+    number = np.where(narrow, grid.nearest(middle), grid.before(asked[moved]))
+    line, error = grid.line(number), np.hypot(grid.jitter, grid.error(number))
+    margin = np.maximum(GRID_MARGIN_SIGMAS * error, GRID_MARGIN_SECONDS)
+    inside = (line > low - margin) & (line < high + margin)
+    clear = (asked[moved] - line > margin) & (line + grid.period - high > margin)
+    # Far from what the line was drawn through it says little.
+    known = inside & (narrow | clear) & (error < np.where(narrow, width / math.sqrt(12), GRID_PART * tick / 2))
+    chosen = np.flatnonzero(known | (fair & narrow))
+    found = np.where(known, np.clip(line, low, high), middle)[chosen]
+    std = np.where(known, np.maximum(error, SHARPEST_SECONDS), width / math.sqrt(12))[chosen]
+    later = np.diff(np.maximum.accumulate(found), prepend=-np.inf) > grid.period / 2
+    return found[later], std[later], moved[chosen[later]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +123,8 @@ class _Grid:
 
     start: float
     period: float
-    scatter: float  # standard deviation of what was seen around it, seconds
+    scatter: float  # standard deviation of the brackets' middles around it, seconds
+    jitter: float  # how far outside their brackets it passes, root mean square, seconds
     middle: float  # number of the tick in the middle of what it was drawn through
     spread: float  # root of the summed squares of their numbers around it
     count: int
@@ -139,21 +136,39 @@ class _Grid:
     def line(self, number: Floats) -> Floats:
         return self.start + self.period * number
 
+    def nearest(self, time: Floats) -> Floats:
+        return np.round((time - self.start) / self.period)
 
-def _grid(times: Floats, width: Floats, tick: float) -> _Grid | None:
-    """The line of constant period that ticks lie close to; None where they do not. A narrow bracket weighs more."""
-    if len(times) < 5:
+    def before(self, time: Floats) -> Floats:
+        return np.floor((time - self.start) / self.period)
+
+
+def _grid(low: Floats, high: Floats, tick: float) -> _Grid | None:
+    """The line of constant period that passes through the brackets; None where there is none. Narrow ones weigh more.
+
+    First through their middles. Of a bracket that was closed late only its width is to blame, not the tick: then, again
+    and again, through the point of each bracket that is nearest to the line.
+    """
+    if len(low) < FEWEST_TICKS:
         return None
-    steps = np.round(np.diff(times) / tick)
-    number = np.concatenate([[0.0], np.cumsum(steps)])
-    weight = 1 / np.maximum(width, float(np.median(width)))
-    period, start = np.polyfit(number, times, 1, w=weight)
-    scatter = math.sqrt(float(np.average((times - (start + period * number)) ** 2, weights=weight**2)))
-    if scatter > GRID_PART * tick or np.any(steps < 1):
+    times, width = (low + high) / 2, high - low
+    period = coherent_period(low, high, tick, within=PERIOD_PART)
+    number = np.round((times - times[int(np.argmin(width))]) / period)
+    if np.any(np.diff(number) < 1):
         return None
+    weight = 1 / np.maximum(width, float(np.quantile(width, CLOSE_QUANTILE)))
+    line = times
+    for _ in range(1 + PROJECTIONS):
+        period, start = np.polyfit(number, np.clip(line, low, high), 1, w=weight)
+        line = start + period * number
+    outside = np.maximum(0.0, np.maximum(low - line, line - high))
+    jitter = math.sqrt(float(np.mean(outside**2)))
+    if jitter > GRID_PART * tick:
+        return None
+    scatter = math.sqrt(float(np.average((times - line) ** 2, weights=weight**2)))
     middle = float(number.mean())
     spread = math.sqrt(float(((number - middle) ** 2).sum()))
-    return _Grid(float(start), float(period), scatter, middle, spread, len(times))
+    return _Grid(float(start), float(period), scatter, jitter, middle, spread, len(times))
 
 
 def _quantum(joules: Floats) -> float:
