@@ -1,0 +1,305 @@
+"""deploy/ names what there is: commands with their options, settings, GPU types, secrets, metrics, routes, extras."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from farm import acl, catalog
+from farm.cli import cli
+from farm.settings import Settings, load
+from farm.store import Store
+from farm.web.app import create_app
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
+GPUS = sorted(p.name for p in (KUBERNETES / "gpus").iterdir())
+ALSO = {"FARM_COMMIT"}  # read where a wheel was built of a commit; no setting
+
+
+def merged(base: Any, patch: Any) -> Any:
+    """A strategic merge of Kubernetes: mappings by key, lists of named things by name, what is else replaced."""
+    if isinstance(base, dict) and isinstance(patch, dict):
+        return base | {key: merged(base.get(key), value) for key, value in patch.items()}
+    if isinstance(base, list) and all(isinstance(item, dict) and "name" in item for item in [*base, *patch]):
+        named = {item["name"]: item for item in base}
+        return list((named | {item["name"]: merged(named.get(item["name"]), item) for item in patch}).values())
+    return patch
+
+
+def documents(folder: Path) -> Iterator[dict[str, Any]]:
+    """What a kustomization lists, all the way down, its patches applied."""
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    patches = [yaml.safe_load((folder / patch["path"]).read_text()) for patch in kustomization.get("patches", ())]
+    for name in kustomization["resources"]:
+        path = folder / name
+        found = documents(path) if path.is_dir() else yaml.safe_load_all(path.read_text())
+        for document in found:
+            for patch in patches:
+                document = merged(document, patch)
+            document["metadata"]["name"] += kustomization.get("nameSuffix", "")
+            yield document
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    """The pod's specification of everything that runs, by ``Kind/name``."""
+    return {
+        f"{document['kind']}/{document['metadata']['name']}": document["spec"]["template"]["spec"]
+        for document in documents(KUBERNETES)
+        if "template" in document.get("spec", {})
+    }
+
+
+def containers() -> list[Any]:
+    return [
+        pytest.param(container, id=f"{name}/{container['name']}")
+        for name, pod in pods().items()
+        for container in [*pod.get("initContainers", ()), *pod["containers"]]
+    ]
+
+
+def check_command(words: list[str]) -> None:
+    """Those words are a command of `farm` with options and arguments that it takes."""
+    context = click.Context(cli, info_name="farm")
+    command: click.Command = cli
+    while isinstance(command, click.Group):
+        if not words:
+            raise click.UsageError("a command is missing", context)
+        name, _, words = command.resolve_command(context, words)
+        command = context.command.get_command(context, str(name))
+        context = click.Context(command, info_name=name, parent=context)
+    command.parse_args(context, list(words))
+
+
+def environment(container: dict[str, Any]) -> dict[str, str]:
+    return {variable["name"]: variable["value"] for variable in container["env"]}
+
+
+def test_every_type_of_the_cluster_is_listed():
+    listed = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())["resources"]
+    assert {f"gpus/{gpu}" for gpu in GPUS} < set(listed)
+    expected = {"Job/migration", "Deployment/coordinator", "Deployment/serve"}
+    assert set(pods()) == expected | {f"StatefulSet/worker-{gpu}" for gpu in GPUS}
+
+
+@pytest.mark.parametrize("container", containers())
+def test_a_container_runs_a_command_that_there_is(container):
+    known = environment(container)
+    words = [re.sub(r"\$\((\w+)\)", lambda m: known[m.group(1)], word) for word in container["args"]]
+    check_command(words)
+    for kind in ("readinessProbe", "livenessProbe", "startupProbe"):
+        if "exec" in container.get(kind, {}):
+            farm, *words = container[kind]["exec"]["command"]
+            assert farm == "farm"
+            check_command(words)
+
+
+def test_the_check_of_commands_can_fail():
+    for line in ("no-such", "worker --gpu a100 --boards 0", "db", "serve --port many", "db upgrade twice"):
+        with pytest.raises(click.UsageError):
+            check_command(line.split())
+
+
+@pytest.mark.parametrize("container", containers())
+def test_a_container_finds_its_files(container):
+    """What a variable names lies on a mount; the home is below one, since a mount's own mode cannot be changed."""
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    files = [value for name, value in environment(container).items() if name.endswith("_FILE")]
+    assert files
+    assert all(Path(file).parent == Path(mounts["urls"]) for file in files)
+    assert Path(environment(container)["FARM_HOME"]).parent == Path(mounts["home"])
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+
+
+@pytest.mark.parametrize("name", pods())
+def test_secrets_are_given_by_name_and_the_readme_makes_them(name):
+    pod = pods()[name]
+    secrets = [volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume]
+    made = (KUBERNETES / "README.md").read_text()
+    assert secrets == [name.partition("/")[2] if "worker" in name else "coordinator"]
+    kind, _, gpu = secrets[0].partition("-")
+    assert f"secret generic {kind} " in made or (f'secret generic "{kind}-$gpu"' in made and f" {gpu}" in made)
+    keys = {Path(v).name for c in pod["containers"] for n, v in environment(c).items() if n.endswith("_FILE")}
+    assert all(f"--from-file={key}=" in made for key in keys)
+
+
+@pytest.mark.parametrize("gpu", GPUS)
+def test_a_type_of_the_cluster_is_one_of_the_catalog(gpu):
+    pod = pods()[f"StatefulSet/worker-{gpu}"]
+    (container,) = pod["containers"]
+    assert environment(container)["GPU"] == gpu
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    selector = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    products = [value for term in selector for match in term["matchExpressions"] for value in match["values"]]
+    for product in products:  # gpu-feature-discovery puts hyphens for the blanks of NVML's name
+        assert catalog.gpu(gpu).matches(product.replace("-", " ")), product
+
+
+def test_the_probe_over_http_asks_a_page_that_there_is(served):
+    (container,) = pods()["Deployment/serve"]["containers"]
+    assert served.get(container["readinessProbe"]["httpGet"]["path"]).status_code == 200
+    port = container["args"][container["args"].index("--port") + 1]
+    assert [str(p["containerPort"]) for p in container["ports"]] == [port]
+    assert f"svc/serve {port}" in (KUBERNETES / "README.md").read_text()
+
+
+def test_the_images_bring_extras_that_there_are():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    dockerfile = (KUBERNETES / "Dockerfile").read_text()
+    asked = re.findall(r"EXTRAS=(\S+) -t \S+/(\S+):", dockerfile)
+    assert {name for names, _ in asked for name in names.split(",")} <= set(extras)
+    images = {image["name"] for image in yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())["images"]}
+    used = {param.values[0]["image"] for param in containers()}
+    assert used == images == {image for _, image in asked}
+    copied = [name for line in re.findall(r"^COPY (.+) /src", dockerfile, re.M) for name in line.split()]
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_every_setting_in_deploy_is_one():
+    known = {f"FARM_{name.upper()}" for name in Settings.model_fields} | ALSO
+    found = {
+        (path.relative_to(ROOT).as_posix(), name)
+        for path in DEPLOY.rglob("*")
+        if path.is_file()
+        for name in re.findall(r"\bFARM_[A-Z_]+\b", path.read_text())
+    }
+    assert len(found) > 10
+    assert {pair for pair in found if pair[1] not in known} == set()
+
+
+@pytest.fixture
+def said(tmp_path) -> Callable[..., list[str]]:
+    """Runs a command line in which `farm` only says its words, and gives them."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, script in (("farm", "#!/bin/sh\nprintf '%s\\n' \"$@\"\n"), ("pip", "#!/bin/sh\n")):
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
+
+    def call(*argv: str, **variables: str) -> list[str]:
+        words = [word.replace("/opt/joulefarm/bin", str(folder)) for word in argv]
+        path = {"PATH": f"{folder}:/usr/bin:/bin"}
+        done = subprocess.run(words, env=path | variables, capture_output=True, text=True, timeout=20, check=True)
+        return done.stdout.splitlines()
+
+    return call
+
+
+def test_the_units_of_systemd(said):
+    for name, instance, expected in (
+        ("farm-coordinator.service", "", ["coordinator"]),
+        ("farm-worker@.service", "a100-3", ["worker", "--gpu", "a100", "--device", "3"]),
+        ("farm-worker@.service", "rtx6000-ada-0", ["worker", "--gpu", "rtx6000-ada", "--device", "0"]),
+    ):
+        (start,) = re.findall(r"^ExecStart=(.+)$", (DEPLOY / "systemd" / name).read_text(), re.M)
+        words = said(*shlex.split(start.replace("%i", instance).replace("$$", "$")))
+        assert words == expected
+        check_command(words)
+
+
+def test_the_script_of_slurm(said):
+    urls = {"FARM_DATABASE_URL_FILE": "d", "FARM_BROKER_URL_FILE": "b"}
+    words = said("bash", str(DEPLOY / "slurm" / "worker.sbatch"), GPU="h100", **urls)
+    assert words == ["worker", "--gpu", "h100", "--device", "0"]
+    check_command(words)
+
+
+def test_the_compose_file(said):
+    services = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text())["services"]
+    words = said(*services["coordinator"]["command"])
+    assert words == ["coordinator"]
+    check_command(words)
+
+
+@pytest.fixture
+def served(home) -> Iterator[TestClient]:
+    """The live page of a farm that has a job, a worker and a measurement."""
+    from farm.cli import run
+
+    settings = load()
+    settings.prepare_home()
+    spec = home.parent / "spec.yaml"
+    spec.write_text("models: [sd2]\ngpus: [a100]\nresolutions: [256]\nsteps: [10]\nprompts: [25]\n")
+    assert run(["sweep", "submit", str(spec)]) == 0
+    store = Store.open(settings)
+    register(store, settings)
+    with TestClient(create_app(store, settings)) as client:
+        yield client
+    store.close()
+
+
+def register(store: Store, settings: Settings) -> None:
+    from farm.jobs import Jobs, WorkerInfo
+
+    words = dict.fromkeys(("name", "gpu", "queue", "device_name", "device_uuid", "host", "code_version"), "a100")
+    Jobs(store, settings).register(WorkerInfo(**words, pid=1))
+
+
+def test_the_dashboard_asks_for_metrics_and_labels_that_are_exported(served):
+    exported = {
+        family.name: {label for sample in family.samples for label in sample.labels}
+        for family in text_string_to_metric_families(served.get("/metrics").text)
+    }
+    dashboard = json.loads((DEPLOY / "monitoring" / "grafana.json").read_text())
+    queries = [(p["title"], t["expr"], t["legendFormat"]) for p in dashboard["panels"] for t in p["targets"]]
+    asked = set()
+    for title, query, legend in queries:
+        metrics = re.findall(r"joulefarm_\w+", query)
+        assert metrics, title
+        labels = set().union(*(exported[metric] for metric in metrics))
+        used = (
+            re.findall(r"(\w+)=~?\"", query) + re.findall(r"by \(([^)]*)\)", query) + re.findall(r"{{(\w+)}}", legend)
+        )
+        assert set(used) <= labels, title
+        asked |= set(metrics)
+    assert asked == set(exported), "every metric has its panel"
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(queries)
+
+
+def test_the_dashboard_asks_for_states_that_jobs_have():
+    from farm.domain import JobState
+
+    text = (DEPLOY / "monitoring" / "grafana.json").read_text()
+    states = {state for group in re.findall(r'state=~?\\"([^"\\]+)', text) for state in group.split("|")}
+    assert states
+    assert states <= {state.value for state in JobState}
+
+
+def test_prometheus_scrapes_where_the_page_listens(served):
+    (job,) = yaml.safe_load((DEPLOY / "monitoring" / "prometheus.yaml").read_text())["scrape_configs"]
+    assert served.get(job["metrics_path"]).status_code == 200
+    defaults = {p.name: p.default for p in cli.get_command(click.Context(cli), "serve").params}
+    assert job["static_configs"] == [{"targets": [f"localhost:{defaults['port']}"]}]
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed: kustomize has not been asked")
+def test_kustomize_makes_of_it_what_these_tests_looked_at():
+    done = subprocess.run(
+        ["kubectl", "kustomize", str(KUBERNETES)], capture_output=True, text=True, timeout=60, check=True
+    )
+    made = {f"{d['kind']}/{d['metadata']['name']}": d for d in yaml.safe_load_all(done.stdout)}
+    for name, pod in pods().items():
+        real = made[name]["spec"]["template"]["spec"]
+        for kind in ("initContainers", "containers"):
+            assert [c["args"] for c in real.get(kind, ())] == [c["args"] for c in pod.get(kind, ())]
+            assert [environment(c) for c in real.get(kind, ())] == [environment(c) for c in pod.get(kind, ())]
+        assert real["volumes"] == pod["volumes"]
+
+
+def test_the_broker_has_a_user_for_every_type_of_the_cluster():
+    users = (DEPLOY / "broker" / "users.acl").read_text()
+    assert all(f"user {acl.worker(catalog.gpu(gpu).queue)} " in users for gpu in GPUS)
