@@ -105,6 +105,11 @@ def can_serve() -> bool:
     return all(find_spec(name) is not None for name in ("uvicorn", "fastapi"))
 
 
+def can_work() -> bool:
+    """Whether workers run here, simulated ones at least; what a real device needs, `farm doctor` says."""
+    return find_spec("numpy") is not None
+
+
 class _State:
     """``run/up.json``: which process is this home's farm, and whether it is ready."""
 

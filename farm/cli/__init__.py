@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from typing import Any, Final
 
 import click
@@ -38,6 +39,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "worker": ("workers.cli_worker:worker", "Measure the jobs of one GPU type on one device until SIGTERM."),
     "workers": ("farm.cli.workers:workers", "List and drain workers."),
 }
+
+EXTRAS: Final = {"analysis": "analysis", "workers": "worker"}  # top-level package -> what installs its dependencies
 
 
 class LazyGroup(click.Group):
@@ -98,7 +101,7 @@ def run(argv: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if os.environ.get("FARM_DEBUG"):
             raise
-        return _complain(f"this command needs {error.name}: pip install 'joulefarm[analysis,worker]'", 1)
+        return _complain(f"this command needs {error.name}: pip install 'joulefarm[{_extra(error)}]'", 1)
     except Exception as error:
         if os.environ.get("FARM_DEBUG"):
             raise
@@ -112,6 +115,13 @@ def _no_command(ctx: click.Context | None) -> int:
         return 0
     names = ctx.command.list_commands(ctx) if isinstance(ctx.command, click.Group) else []
     return _complain(f"{ctx.info_name}: a command is missing: one of {', '.join(names)}", 2)
+
+
+def _extra(error: ModuleNotFoundError) -> str:
+    """The extra that brings the module: that of the last package of ours on the way to its import."""
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    ours = [EXTRAS[name] for name in (module.partition(".")[0] for module in modules) if name in EXTRAS]
+    return ours[-1] if ours else ",".join(EXTRAS.values())
 
 
 def _complain(message: str, code: int) -> int:

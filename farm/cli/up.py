@@ -11,7 +11,7 @@ import click
 
 from farm import catalog
 from farm.cli.options import broker_option, db_option
-from farm.domain.errors import RequestError
+from farm.domain.errors import OperationError, RequestError
 from farm.settings import load
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,9 @@ def up(
     logs.configure(settings)
     if web and not embedded_farm.can_serve():
         raise RequestError("--web", "on", "this installation has no `farm serve` (pip install 'joulefarm[web]')")
+    if not embedded_farm.can_work():
+        remedy = "pip install 'joulefarm[worker]', or 'joulefarm[analysis]' for simulated devices alone"
+        raise OperationError(f"workers need numpy: {remedy}")
     if detach:
         arguments = [*(["--simulate", simulate] if simulate is not None else [])]
         arguments += [*(["--speed", str(speed)] if speed is not None else []), *(["--web"] if web else [])]

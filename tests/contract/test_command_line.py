@@ -88,15 +88,31 @@ def test_a_wrong_request_is_one_line_and_exit_2(farm, argv, names):
     assert names in outcome.err
 
 
-def test_a_command_whose_extra_is_not_installed_says_which():
-    """The base installation has no numpy: such a command is one line, exit 1."""
+POINT = "--model flux --gpu a100 --resolution 512 --steps 9 --precision fp16 --prompts 1"
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (f"predict {POINT}", "this command needs numpy: pip install 'joulefarm[analysis]'"),
+        ("report --out report.html", "this command needs numpy: pip install 'joulefarm[analysis]'"),
+        (f"measure {POINT} --simulate", "this command needs numpy: pip install 'joulefarm[worker]'"),
+        ("serve", "farm serve needs uvicorn: pip install 'joulefarm[web]'"),
+        (
+            "up --simulate a100 --detach",
+            "workers need numpy: pip install 'joulefarm[worker]', or 'joulefarm[analysis]' for simulated devices alone",
+        ),
+    ],
+)
+def test_a_command_whose_extra_is_not_installed_says_which(home, line, complaint):
+    """The base installation has neither numpy nor uvicorn: such a command is one line, exit 1, and starts nothing."""
     code = (
-        "import sys; sys.modules['numpy'] = None; from farm.cli import run;"
-        "sys.exit(run('predict --model flux --gpu a100 --resolution 512 --steps 9 --precision fp16'.split()))"
+        "import sys; sys.modules |= {'numpy': None, 'uvicorn': None};"
+        "from farm.cli import run; sys.exit(run(sys.argv[1:]))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "farm: this command needs numpy: pip install 'joulefarm[analysis,worker]'\n"
+    done = subprocess.run([sys.executable, "-c", code, *line.split()], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"farm: {complaint}\n")
+    assert not (home / "run" / "up.json").exists()
 
 
 def test_no_command_shows_the_help(farm):
