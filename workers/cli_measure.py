@@ -195,11 +195,8 @@ def _show(measurement: Measurement) -> None:
         click.echo(f"{name:8} {joules(phase.joules, phase.std_joules)}, {phase.seconds:.4g} s")
     if twin := measurement.environment.get("twin"):
         failed = f", failed: {twin['error']}" if twin["error"] else ""
-        total, gross = (
-            joules(twin["dynamic_joules"], twin["dynamic_joules_std"]),
-            joules(twin["gross_joules"], None),
-        )
-        click.echo(f"{twin['meter']} {total}; {gross} with idle{failed}")
+        above, gross = joules(twin["dynamic_joules"], twin["dynamic_joules_std"]), joules(twin["gross_joules"], None)
+        click.echo(f"twin     {above} by {twin['meter']}, {gross} with idle{failed}")
     click.echo(f"duration {measurement.duration_seconds:.4g} s a pass, {measurement.repeats} passes")
     click.echo(f"forwards {measurement.forwards} of {measurement.forward_batch}")
     click.echo(f"meter    {measurement.meter}, flags: {' '.join(measurement.flags) or 'none'}")

@@ -19,14 +19,16 @@ import numpy as np
 import pytest
 
 from farm.domain import RequestError
-from farm.settings import METER_KINDS
+from farm.settings import METER_KINDS, Settings
 from tests.conftest import FARM
 from tests.fake_nvml import fake
 from tests.fake_nvml.fake import Device, Fault, Noise
+from workers.identity import WorkerIdentity
 from workers.meters import METERS, open_meter
 from workers.meters.attribution import Levels
 from workers.meters.base import IDLE, Span
 from workers.meters.energies import energy_from
+from workers.workbench import Workbench
 
 A6000 = Device(name="NVIDIA RTX A6000", noise=Noise(white=1.0))
 SECOND = replace(A6000, uuid="GPU-7e57fa4e-fa4e-4fa4-8fa4-0000fa4e0001")
@@ -299,8 +301,11 @@ def test_a_setting_that_no_worker_can_follow_is_refused_at_once(
     assert complaint in done.err
 
 
-def test_the_setting_knows_every_meter() -> None:
+def test_the_setting_knows_every_meter_and_a_worker_follows_it(tmp_path: Path) -> None:
     assert tuple(METERS) == METER_KINDS
+    identity = WorkerIdentity.plain("a100", 0, tmp_path, simulate=True)
+    with pytest.raises(RequestError, match="both: a simulated device"):
+        Workbench(identity, Settings(meter="both")).open()
 
 
 def test_a_board_that_the_catalog_lacks_cannot_be_simulated() -> None:
