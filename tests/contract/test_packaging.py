@@ -1,0 +1,97 @@
+"""What each part imports, its extra installs, and nothing besides; every file that ships has a place in the wheel."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import tomllib
+from collections.abc import Mapping
+from fnmatch import fnmatch
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+OWN = {"farm", "workers", "analysis"}
+# Folder or file -> the extras beside the base that it may count on. The longest that fits is taken.
+PARTS = {
+    "farm": (),
+    "farm/web": ("web",),
+    "farm/cli/serve.py": ("web",),
+    "farm/tablefile.py": ("analysis",),  # Parquet, asked for in words where it is missing
+    "analysis": ("analysis",),
+    "analysis/work/trace": ("analysis", "worker"),
+    "workers": ("worker",),
+}
+THROUGH = {"kombu": "celery", "billiard": "celery", "huggingface-hub": "transformers", "tokenizers": "transformers"}
+UNSEEN = {
+    "accelerate": "diffusers loads with it",
+    "psycopg": "SQLAlchemy imports it by the database's URL",
+}
+
+
+def declared(*extras: str) -> set[str]:
+    lines = list(PROJECT["project"]["dependencies"])
+    for extra in extras:
+        lines += PROJECT["project"]["optional-dependencies"][extra]
+    return {canonicalize_name(Requirement(line).name) for line in lines}
+
+
+def imported(path: Path, distributions: Mapping[str, list[str]]) -> set[str]:
+    """The distributions that a file imports, at its top or inside a function."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(str(node.module))
+    foreign = {name.partition(".")[0] for name in names} - OWN - set(sys.stdlib_module_names)
+    return {canonicalize_name(distributions[name][0]) for name in foreign}
+
+
+def part(path: Path) -> str:
+    place = path.relative_to(ROOT).as_posix()
+    return max((name for name in PARTS if place == name or place.startswith(name + "/")), key=len)
+
+
+@pytest.fixture(scope="module")
+def uses() -> dict[Path, set[str]]:
+    distributions = packages_distributions()
+    files = [path for package in OWN for path in (ROOT / package).rglob("*.py")]
+    return {path: {THROUGH.get(name, name) for name in imported(path, distributions)} for path in files}
+
+
+def test_a_part_imports_only_what_its_extra_installs(uses):
+    missing = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, names in uses.items()
+        for name in names - declared(*PARTS[part(path)])
+    }
+    assert missing == set()
+
+
+@pytest.mark.parametrize("extra", ["analysis", "worker", "web"])
+def test_an_extra_installs_only_what_its_parts_import(uses, extra):
+    used = {name for path, names in uses.items() if extra in PARTS[part(path)] for name in names}
+    assert declared(extra) - declared() - used - set(UNSEEN) == set()
+
+
+def test_the_base_installs_only_what_is_imported(uses):
+    assert declared() - set().union(*uses.values()) - set(UNSEEN) == set()
+
+
+def test_neither_base_nor_analysis_brings_torch():
+    assert not {"torch", "diffusers", "transformers", "accelerate"} & declared("analysis", "web")
+
+
+def test_every_file_of_the_packages_ships():
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["*"]
+    files = [path for package in OWN for path in (ROOT / package).rglob("*") if path.is_file()]
+    files = [path for path in files if path.parent.name != "__pycache__"]
+    assert len(files) > 200
+    left_out = [path for path in files if path.suffix != ".py" and not any(fnmatch(path.name, p) for p in patterns)]
+    assert left_out == []
