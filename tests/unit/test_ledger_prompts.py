@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
 
 import pytest
 
 from farm.domain import RequestError
-from farm.prompts import PromptList, read_prompts
+from farm.prompts import MAX_BYTES, PromptList, read_prompts
 
 
 def test_a_hundred_different_ones_ship():
@@ -57,6 +59,28 @@ def test_other_files_are_refused(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(RequestError, match=message):
         read_prompts(path, 10)
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/urandom"])
+def test_what_never_ends_is_refused_when_it_is_too_much(device):
+    with pytest.raises(RequestError, match="at most 96,000,000 bytes"):
+        read_prompts(Path(device), 10)
+
+
+def test_a_file_of_100_mb_is_refused_and_one_below_the_limit_is_read_as_far_as_needed(tmp_path):
+    path = tmp_path / "prompts.txt"
+    with path.open("wb") as file:
+        file.write(b"a cat on a mat\n" * 100)
+        file.truncate(MAX_BYTES + 1)
+    with pytest.raises(RequestError, match="at most 96,000,000 bytes"):
+        read_prompts(path, 10)
+    with path.open("rb+") as file:
+        file.truncate(MAX_BYTES)
+    started = time.process_time()
+    assert read_prompts(path, 100).prompts == ("a cat on a mat",) * 100
+    assert time.process_time() - started < 3
+    with pytest.raises(RequestError, match="prompt 101"):  # zeros, on one line
+        read_prompts(path, 101)
 
 
 def test_missing_file(tmp_path):
