@@ -53,7 +53,8 @@ def plan(
     """The ``budget`` candidates of a model and a GPU that are worth measuring next.
 
     Args:
-        known: measured rows, maybe none; anything that a law fits.
+        known: measured rows, maybe none; anything that a law fits. A row that fits leave out, and one that was not
+            measured (simulated, estimated), makes nothing known: its configuration may be picked.
         candidates: rows to choose from; their energies are ignored. By default the paper's grid.
 
     Raises:
@@ -66,10 +67,12 @@ def plan(
     if candidates is None and not choice:
         raise RequestError("gpu", gpu, f"one with the memory that {model} needs, or --candidates")
     rows = Table.of(choice).where(model=model, gpu=gpu)
-    rows = _new(rows, Table.of(known))
+    law = WorkLaw()
+    used = law.usable(known).table
+    rows = _new(rows, used.where(origin="measured"))
     if not len(rows):
         raise RequestError("candidates", f"{model} on {gpu}", "at least one row of this model and GPU not yet known")
-    law = WorkLaw().fit(known)
+    law.fit(used)
     cost = law.predict(rows)
     everything = float(cost.sum())
     if len(rows) > MAX_CANDIDATES:

@@ -44,6 +44,33 @@ def test_what_is_known_is_not_measured_again() -> None:
     assert not {c.key for c in made.configurations.configurations()} & {c.key for c in rows[:70].configurations()}
 
 
+@pytest.mark.parametrize("flags", ["counter_reset", "counter_reset gpu_lost", "simulated", "estimated"])
+def test_a_spoiled_or_unreal_row_makes_nothing_known(flags: str) -> None:
+    """Every candidate has such a row: all the same they are to be measured, the first pick as if there were none."""
+    rows = paper_rows().where(model="flux")
+    energies = rows.energy_joules.tolist()
+    known = Table.from_rows(
+        c.to_dict() | {"energy_joules": energies[i], "flags": flags} for i, c in enumerate(rows.configurations())
+    )
+    made = plan(known, rows, model="flux", gpu="a100", budget=3)
+    assert len(made.configurations) == 3
+    if flags.startswith("counter"):
+        blank = plan(rows[:0], rows, model="flux", gpu="a100", budget=3)
+        assert made.configurations.steps.tolist() == blank.configurations.steps.tolist()
+        assert made.expected_error_percent == pytest.approx(blank.expected_error_percent)
+
+
+def test_a_spoiled_row_is_proposed_again_among_good_ones() -> None:
+    rows = paper_rows().where(model="flux")
+    energies = rows.energy_joules.tolist()
+    known = Table.from_rows(
+        c.to_dict() | {"energy_joules": energies[i], "flags": "throttled_thermal" if i == 7 else ""}
+        for i, c in enumerate(rows.configurations())
+    )
+    made = plan(known, rows, model="flux", gpu="a100", budget=3)
+    assert list(made.configurations.configurations()) == [rows.configuration(7)]
+
+
 def test_a_gpu_without_any_row_is_planned_from_its_figures() -> None:
     made = plan(paper_rows()[:0], model="sd2", gpu="b200", budget=6)
     assert len(made.configurations) == 6
