@@ -74,14 +74,14 @@ def containers() -> list[Any]:
 
 def check_command(words: list[str]) -> None:
     """Those words are a command of `farm` with options and arguments that it takes."""
-    context = click.Context(cli, info_name="farm")
+    context = click.Context(cli, info_name="farm", **cli.context_settings)
     command: click.Command = cli
     while isinstance(command, click.Group):
         if not words:
             raise click.UsageError("a command is missing", context)
         name, _, words = command.resolve_command(context, words)
         command = context.command.get_command(context, str(name))
-        context = click.Context(command, info_name=name, parent=context)
+        context = click.Context(command, info_name=name, parent=context, **cli.context_settings)
     command.parse_args(context, list(words))
 
 
@@ -282,7 +282,7 @@ def test_the_dashboard_asks_for_states_that_jobs_have():
 def test_prometheus_scrapes_where_the_page_listens(served):
     (job,) = yaml.safe_load((DEPLOY / "monitoring" / "prometheus.yaml").read_text())["scrape_configs"]
     assert served.get(job["metrics_path"]).status_code == 200
-    defaults = {p.name: p.default for p in cli.get_command(click.Context(cli), "serve").params}
+    defaults = {p.name: p.default for p in cli.get_command(click.Context(cli, **cli.context_settings), "serve").params}
     assert job["static_configs"] == [{"targets": [f"localhost:{defaults['port']}"]}]
 
 
