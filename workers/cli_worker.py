@@ -43,15 +43,18 @@ def worker(
     from workers.locks import DeviceLock
 
     logs.configure(settings)
-    url = resolve_url(settings, user=acl.worker(queue))
-    Store.open(settings).close()  # refuses a database of another version here, in words, before anything runs
-    if simulate or gpu == "cpu":
-        identity = WorkerIdentity.plain(gpu, device, settings.home, simulate=simulate, speed=speed)
-        lock = DeviceLock(identity.device_uuid, settings.run / "locks")
-    else:
+    on_gpu = not simulate and gpu != "cpu"
+    if on_gpu:  # the board first: that it is the wrong one is wrong whatever else is missing
         from workers import host
 
         check_host(settings.meter)
+        host.of_type(gpu, device or 0)
+    url = resolve_url(settings, user=acl.worker(queue))
+    Store.open(settings).close()  # refuses a database of another version here, in words, before anything runs
+    if not on_gpu:
+        identity = WorkerIdentity.plain(gpu, device, settings.home, simulate=simulate, speed=speed)
+        lock = DeviceLock(identity.device_uuid, settings.run / "locks")
+    else:
         found = host.verify(gpu, device or 0, foreign=settings.foreign_processes)
         identity = WorkerIdentity.verified(gpu, found, host.environment(found))
         lock = DeviceLock(identity.device_uuid)
