@@ -220,6 +220,9 @@ def _found() -> list[tuple[str, list[str]]]:
         devices = ()
     found = []
     for number, device in enumerate(devices):
+        if isinstance(device, host.SilentDevice):
+            logger.warning("device %d does not answer: %s", number, device.error)
+            continue
         if not device.types:
             logger.warning("%s is not in the catalog: add a file under FARM_HOME/catalog/gpus", device.name)
             continue

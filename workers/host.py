@@ -26,6 +26,9 @@ INSPECTION_SECONDS: Final = 60.0  # a driver without persistence mode may take m
 WAIT_SECONDS: Final = 5.0  # between two looks at a device that is in use
 UNSEEN_MEMORY_BYTES: Final = 2 * 2**30  # more than any driver reserves: somebody is there, though no process shows
 INITIAL_PID_NAMESPACE: Final = 0xEFFFFFFC  # its inode number, fixed in the kernel
+NO_MIG: Final = (
+    "a whole GPU: a MIG instance has no energy counter of its own; ask for a GPU without MIG (nvidia-smi -mig 0)"
+)
 
 ForeignPolicy = Literal["refuse", "wait", "allow"]
 
@@ -58,6 +61,19 @@ class DeviceFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SilentDevice:
+    """A device that is there but does not answer: its number stays its own, so that no other is taken for it."""
+
+    index: int  # NVML's
+    uuid: str | None
+    error: str  # what NVML says
+    remedy: str
+
+
+Found = DeviceFacts | SilentDevice
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Host:
     """One verified device of this host."""
 
@@ -79,8 +95,8 @@ class Host:
         return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": self.uuid}
 
 
-def inspect() -> tuple[str | None, tuple[DeviceFacts, ...]]:
-    """Driver version and all devices that NVML shows, read in a short-lived child. OperationError where it cannot."""
+def inspect() -> tuple[str | None, tuple[Found, ...]]:
+    """Driver version and all devices that NVML counts, read in a short-lived child. OperationError where it cannot."""
     try:
         child = subprocess.run(
             [sys.executable, "-m", "workers.nvml_facts"],
@@ -98,17 +114,17 @@ def inspect() -> tuple[str | None, tuple[DeviceFacts, ...]]:
         raise OperationError(f"NVML could not be asked: {error}") from None
     if "error" in facts:
         raise OperationError(facts["error"])
-    devices = []
+    devices: list[Found] = []
     for entry in facts["devices"]:
         if "error" in entry:
-            logger.warning("device %d does not answer: %s", entry["index"], entry["error"])
+            devices.append(SilentDevice(**entry))
             continue
         processes = entry.pop("processes")
         devices.append(DeviceFacts(**entry, processes=None if processes is None else tuple(processes)))
     return facts["driver"], tuple(devices)
 
 
-def visible(devices: tuple[DeviceFacts, ...], environment: Mapping[str, str] = os.environ) -> tuple[DeviceFacts, ...]:
+def visible(devices: tuple[Found, ...], environment: Mapping[str, str] = os.environ) -> tuple[Found, ...]:
     """Those that CUDA_VISIBLE_DEVICES leaves, in its order: as CUDA reads it, the first bad entry ends the list.
 
     Slurm and container runtimes set it, or hide devices from NVML altogether; both may hold. Numbers count in the
@@ -117,7 +133,7 @@ def visible(devices: tuple[DeviceFacts, ...], environment: Mapping[str, str] = o
     wanted = environment.get("CUDA_VISIBLE_DEVICES")
     if wanted is None:
         return devices
-    chosen: list[DeviceFacts] = []
+    chosen: list[Found] = []
     for entry in wanted.split(","):
         found = _named(devices, entry.strip())
         if len(found) != 1 or found[0] in chosen:
@@ -126,17 +142,32 @@ def visible(devices: tuple[DeviceFacts, ...], environment: Mapping[str, str] = o
     return tuple(chosen)
 
 
-def select(device: int | str, devices: tuple[DeviceFacts, ...]) -> tuple[int, DeviceFacts]:
-    """The device meant by a number among those visible, a UUID or the start of one. RequestError for none."""
-    shown = "; ".join(f"{i} is {d.name} {d.uuid or ''}".rstrip() for i, d in enumerate(devices)) or "none is visible"
+def only_mig(environment: Mapping[str, str] = os.environ) -> str:
+    """The MIG instance that CUDA_VISIBLE_DEVICES begins with, as schedulers that hand them out set it; else empty."""
+    first = environment.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip()
+    return first if _is_mig(first) else ""
+
+
+def select(device: int | str, devices: tuple[Found, ...]) -> tuple[int, DeviceFacts]:
+    """The device meant by a number among those visible, a UUID or the start of one.
+
+    RequestError for none, OperationError for one that does not answer.
+    """
+    if _is_mig(str(device)):
+        raise RequestError("device", str(device), NO_MIG)
+    if instance := only_mig():
+        raise RequestError("CUDA_VISIBLE_DEVICES", instance, NO_MIG)
+    shown = "; ".join(f"{i} {_described(d)}" for i, d in enumerate(devices)) or "none is visible"
     restricted = " under CUDA_VISIBLE_DEVICES" if "CUDA_VISIBLE_DEVICES" in os.environ else ""
-    if str(device).upper().startswith("MIG-"):
-        raise RequestError("device", str(device), "a whole GPU; MIG instances have no energy counter of their own")
     found = _named(devices, str(device))
     if len(found) != 1:
         problem = "more than one device begins so; here" if found else "one of the devices here"
         raise RequestError("device", str(device), f"{problem}{restricted}: {shown}")
-    return devices.index(found[0]), found[0]
+    chosen = found[0]
+    if isinstance(chosen, SilentDevice):
+        who = f"device {device} (NVML's number {chosen.index})"
+        raise OperationError(f"{who} does not answer: NVML says {chosen.error}: {chosen.remedy}")
+    return devices.index(chosen), chosen
 
 
 def identify(device: int | str) -> Host:
@@ -149,33 +180,42 @@ def identify(device: int | str) -> Host:
 def verify(gpu: str, device: int | str, *, foreign: ForeignPolicy = "refuse") -> Host:
     """Make sure that a device is of the catalog's type and free. Returns it with what could not be made sure of.
 
-    RequestError: no such device, or it is of another type (naming both). OperationError: no NVML, MIG is on, or
-    somebody else computes on it and ``foreign`` says refuse; with ``wait``, returns when they are gone.
+    As ``of_type``; OperationError too where somebody else computes on it and ``foreign`` says refuse. With ``wait``,
+    returns when they are gone.
     """
-    entry = catalog.gpu(gpu)
     told = False
     while True:
-        host = identify(device)
-        facts = host.device
-        if not entry.matches(facts.name):
-            known = " or ".join(facts.types) or "not in the catalog (add a file under FARM_HOME/catalog/gpus)"
-            raise RequestError("gpu", gpu, f"device {device} is a {facts.name}, by NVML, which is {known}")
-        if facts.mig:
-            raise OperationError(
-                f"device {device} ({facts.name}) has MIG enabled, so its energy cannot be told apart by instance: "
-                f"nvidia-smi -i {facts.index} -mig 0"
-            )
-        occupant = "" if foreign == "allow" else occupied(facts)
+        host = of_type(gpu, device)
+        occupant = "" if foreign == "allow" else occupied(host.device)
         if not occupant:
             return host
         if foreign == "refuse":
             raise OperationError(
-                f"device {device} ({facts.name}) is in use: {occupant}; end it, or set FARM_FOREIGN_PROCESSES to wait"
+                f"device {device} ({host.name}) is in use: {occupant}; end it, or set FARM_FOREIGN_PROCESSES to wait"
             )
         if not told:
             logger.warning("device %s is in use: %s; waiting", device, occupant)
             told = True
         time.sleep(WAIT_SECONDS)
+
+
+def of_type(gpu: str, device: int | str) -> Host:
+    """The device, made sure to be of the catalog's type, whoever else uses it.
+
+    RequestError: no such device, or it is of another type (naming both). OperationError: no NVML, or MIG is on.
+    """
+    entry = catalog.gpu(gpu)
+    host = identify(device)
+    facts = host.device
+    if not entry.matches(facts.name):
+        known = " or ".join(facts.types) or "not in the catalog (add a file under FARM_HOME/catalog/gpus)"
+        raise RequestError("gpu", gpu, f"device {device} is a {facts.name}, by NVML, which is {known}")
+    if facts.mig:
+        raise OperationError(
+            f"device {device} ({facts.name}) has MIG enabled, so its energy cannot be told apart by instance: "
+            f"nvidia-smi -i {facts.index} -mig 0"
+        )
+    return host
 
 
 def occupied(facts: DeviceFacts) -> str:
@@ -216,13 +256,31 @@ def environment(host: Host) -> dict[str, Any]:
     }
 
 
-def _named(devices: tuple[DeviceFacts, ...], name: str) -> list[DeviceFacts]:
-    """Those meant by a number, or by a UUID or the start of one."""
+def _named(devices: tuple[Found, ...], name: str) -> list[Found]:
+    """Those meant by a number, or by a UUID or the start of one.
+
+    A UUID that no device bears may be that of one which does not even tell it.
+    """
     if name.isdecimal():
         return list(devices[int(name) : int(name) + 1])
     if not name.upper().startswith("GPU-"):
         return []
-    return [d for d in devices if (d.uuid or "").lower().startswith(name.lower())]
+    bear_it = [d for d in devices if (d.uuid or "").lower().startswith(name.lower())]
+    return bear_it or list(filter(_tells_no_uuid, devices))[:1]
+
+
+def _tells_no_uuid(device: Found) -> bool:
+    return isinstance(device, SilentDevice) and device.uuid is None
+
+
+def _described(device: Found) -> str:
+    if isinstance(device, SilentDevice):
+        return "does not answer"
+    return f"is {device.name} {device.uuid or ''}".rstrip()
+
+
+def _is_mig(name: str) -> bool:
+    return name.upper().startswith("MIG-")
 
 
 def _notes(facts: DeviceFacts) -> tuple[str, ...]:

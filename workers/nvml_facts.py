@@ -8,11 +8,16 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 # Number in NVML -> the name that farm/catalog uses.
 ARCHITECTURES: Final = {5: "Volta", 6: "Turing", 7: "Ampere", 8: "Ada", 9: "Hopper", 10: "Blackwell"}
+# What may pass is asked again after so many seconds: a driver that wakes up, a device that another program initialises.
+PAUSES: Final = (0.05, 0.15, 0.3, 0.5)
 
 
 def read() -> dict[str, Any]:
@@ -22,11 +27,11 @@ def read() -> dict[str, Any]:
     except ImportError:
         return {"error": "nvidia-ml-py is not installed: pip install 'joulefarm[worker]'"}
     try:
-        nvml.nvmlInit()
+        _insist(nvml, nvml.nvmlInit)
     except nvml.NVMLError as error:
         return {"error": _unusable(error)}
     try:
-        count = nvml.nvmlDeviceGetCount()
+        count = _insist(nvml, nvml.nvmlDeviceGetCount)
         return {
             "driver": _ask(nvml, nvml.nvmlSystemGetDriverVersion),
             "devices": [_device(nvml, i) for i in range(count)],
@@ -39,14 +44,19 @@ def read() -> dict[str, Any]:
 
 
 def _device(nvml: Any, index: int) -> dict[str, Any]:
-    """Facts of one device; a fact that NVML does not tell here is None, a device that does not answer has ``error``."""
+    """Facts of one device; a fact that NVML does not tell here is None.
+
+    A device that does not answer has ``index``, ``error`` and ``remedy``, and its ``uuid`` where that much can be had.
+    """
     from workers.meters.nvml_api import compute_processes
 
+    handle = None
     try:
-        handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        name = str(nvml.nvmlDeviceGetName(handle))
-    except nvml.NVMLError as error:
-        return {"index": index, "error": str(error)}
+        handle = _insist(nvml, lambda: nvml.nvmlDeviceGetHandleByIndex(index))
+        name = _insist(nvml, lambda: str(nvml.nvmlDeviceGetName(handle)))
+    except (nvml.NVMLError, UnicodeDecodeError) as error:
+        uuid = None if handle is None else _ask(nvml, lambda: str(nvml.nvmlDeviceGetUUID(handle)))
+        return {"index": index, "uuid": uuid, "error": str(error), "remedy": _remedy(nvml, index, error)}
 
     def ask(question: Callable[[], Any]) -> Any:
         return _ask(nvml, question)
@@ -66,11 +76,38 @@ def _device(nvml: Any, index: int) -> dict[str, Any]:
     }
 
 
-def _ask(nvml: Any, question: Callable[[], Any]) -> Any:
+def _ask(nvml: Any, question: Callable[[], T]) -> T | None:
     try:
-        return question()
+        return _insist(nvml, question)
     except (nvml.NVMLError, nvml.NVMLLibraryMismatchError, UnicodeDecodeError):  # not here, or an older library
         return None
+
+
+def _insist(nvml: Any, question: Callable[[], T]) -> T:
+    """NVML's answer; an error that may pass is believed only when it stays. NVMLError."""
+    from workers.meters.nvml_api import MEANINGS, Meaning
+
+    for pause in PAUSES:
+        try:
+            return question()
+        except nvml.NVMLError as error:
+            if MEANINGS.get(error.value, Meaning.PASSING) is not Meaning.PASSING:
+                raise
+            time.sleep(pause)
+    return question()
+
+
+def _remedy(nvml: Any, index: int, error: Exception) -> str:
+    """What to do about a device that does not answer."""
+    from workers.meters.nvml_api import REMEDIES
+
+    reset = f"see `dmesg` (Xid), then nvidia-smi --gpu-reset -i {index}, or reboot"
+    remedies = {
+        **REMEDIES,
+        nvml.NVML_ERROR_GPU_IS_LOST: f"it fell off the bus: {reset}",
+        nvml.NVML_ERROR_RESET_REQUIRED: reset,
+    }
+    return remedies.get(getattr(error, "value", 0), f"try nvidia-smi -i {index}")
 
 
 def _unusable(error: Exception) -> str:

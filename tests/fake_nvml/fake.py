@@ -72,6 +72,7 @@ class Code(IntEnum):
     NO_PERMISSION = 4
     DRIVER_NOT_LOADED = 9
     FUNCTION_NOT_FOUND = 13
+    GPU_IS_LOST = 15
     VERSION_MISMATCH = 18
     UNKNOWN = 999
 
@@ -254,7 +255,7 @@ def load(
     folder: Path,
     *devices: Device,
     clock: str = "virtual",
-    errors: Mapping[str, int] | None = None,
+    errors: Mapping[str, int | tuple[int, int]] | None = None,
     driver: str = "580.65.06",
     call_seconds: float = 0.0,
     noise_step: float = 0.005,
@@ -262,12 +263,15 @@ def load(
     """Put devices (one A100 by default) on stage, in this process and in those that get its environment().
 
     ``clock`` is virtual (time passes when somebody sleeps) or real. ``errors`` maps NVML functions, with or without
-    their version suffix, to the code they answer (Code). Every call takes ``call_seconds``.
+    their version suffix, to the code they answer (Code), or to (code, times): so often after each
+    nvmlInit, then no more. Every call takes ``call_seconds``.
     """
     mark = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
     stage, config = folder / "fake_nvml.stage", folder / "fake_nvml.conf"
     lines = [f"stage {stage}", f"driver {driver}", f"call_seconds {call_seconds}", f"noise_step {noise_step}"]
-    lines += [f"error {function} {int(code)}" for function, code in (errors or {}).items()]
+    for function, error in (errors or {}).items():
+        code, times = error if isinstance(error, tuple) else (error, -1)
+        lines.append(f"error {function} {int(code)} {times}")
     for index, device in enumerate(devices or (Device(),)):
         lines += device.lines(index, mark)
     folder.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,7 @@ static struct {
     int devices;
     char driver[64];
     double call_seconds, noise_step;
-    struct { char function[64]; int code; } error[MAX_ERRORS];
+    struct { char function[64]; int code, times; } error[MAX_ERRORS]; /* times: so often, then no more; -1: always */
     int errors;
     Stage *stage;
     int users;
@@ -331,7 +331,9 @@ static int load(const char *path) {
         else if (!strcmp(key, "call_seconds")) the.call_seconds = atof(value);
         else if (!strcmp(key, "noise_step")) the.noise_step = atof(value);
         else if (!strcmp(key, "error") && the.errors < MAX_ERRORS) {
-            if (sscanf(value, "%63s %d", the.error[the.errors].function, &the.error[the.errors].code) == 2) the.errors++;
+            the.error[the.errors].times = -1;
+            if (sscanf(value, "%63s %d %d", the.error[the.errors].function, &the.error[the.errors].code,
+                       &the.error[the.errors].times) >= 2) the.errors++;
         } else if (!strcmp(key, "stage")) {
             int fd = open(value, O_RDWR | O_CLOEXEC);
             if (fd < 0) break;
@@ -416,7 +418,10 @@ double fake_nvml_watts(int d, double t) {
 
 static int ordered_error(const char *function) { /* a configured error; the name may leave out a version suffix */
     for (int i = 0; i < the.errors; i++)
-        if (!strncmp(function, the.error[i].function, strlen(the.error[i].function))) return the.error[i].code;
+        if (!strncmp(function, the.error[i].function, strlen(the.error[i].function)) && the.error[i].times) {
+            if (the.error[i].times > 0) the.error[i].times--;
+            return the.error[i].code;
+        }
     return SUCCESS;
 }
 

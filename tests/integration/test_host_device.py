@@ -156,10 +156,68 @@ def test_an_nvml_that_refuses_is_explained(stage, code, words) -> None:
         host.inspect()
 
 
-def test_a_lost_device_does_not_hide_the_others(stage, caplog) -> None:
-    stage(A100, A4000).fault(Fault.LOST, device=0)
-    assert [d.name for d in host.inspect()[1]] == [A4000.name]
-    assert "device 0 does not answer" in caplog.text
+def test_a_lost_device_keeps_its_number_and_the_others_keep_theirs(stage) -> None:
+    stage(A100, A4000, RTX6000ADA).fault(Fault.LOST, device=0)
+    assert host.identify(1).device.index == 1
+    assert host.verify("a4000", 1).name == A4000.name
+    assert host.identify(A4000.uuid).number == 1
+    for device in (0, "GPU-00000000-borne-by-none-that-answers"):
+        with pytest.raises(OperationError, match=r"number 0\) does not answer: NVML says GPU is lost: .*reset"):
+            host.identify(device)
+    with pytest.raises(RequestError, match="0 does not answer; 1 is NVIDIA RTX A4000"):
+        host.identify(3)
+
+
+@pytest.mark.parametrize(("restriction", "number"), [("1", 0), ("2,1", 1), ("0,1", 1)])
+def test_a_lost_device_does_not_shift_what_cuda_visible_devices_says(stage, monkeypatch, restriction, number) -> None:
+    stage(A100, A4000, RTX6000ADA).fault(Fault.LOST, device=0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", restriction)
+    assert host.identify(number).name == A4000.name
+
+
+@pytest.mark.parametrize("function", ["nvmlDeviceGetHandleByIndex", "nvmlDeviceGetName", "nvmlDeviceGetCount"])
+def test_an_error_that_passes_is_asked_again(stage, function) -> None:
+    stage(A100, errors={function: (Code.UNKNOWN, 2), "nvmlDeviceGetUUID": (Code.UNKNOWN, 1)})
+    found = host.verify("a100", 0)
+    assert found.name == A100.name
+    assert found.uuid.startswith("GPU-")
+
+
+@pytest.mark.parametrize("function", ["nvmlDeviceGetHandleByIndex", "nvmlDeviceGetName"])
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (Code.NO_PERMISSION, "Insufficient Permissions: this user may not open"),
+        (Code.GPU_IS_LOST, "GPU is lost: it fell off the bus"),
+        (Code.UNKNOWN, "Unknown Error: try nvidia-smi -i 0"),
+    ],
+)
+def test_a_device_that_refuses_is_one_line_with_its_cause(stage, farm_process, function, code, words) -> None:
+    done = farm_process("meter", "--json", "--", "true", **stage(A100, errors={function: code}).environment())
+    assert (done.code, done.out) == (1, "")
+    assert len(done.err.splitlines()) == 1
+    assert words in done.err
+
+
+def test_no_other_board_is_measured_in_place_of_a_lost_one(stage, farm_process) -> None:
+    gpu = stage(A100, A4000, clock="real")
+    gpu.fault(Fault.LOST, device=0)
+    done = farm_process("meter", "--json", "--", "true", **gpu.environment())
+    assert (done.code, done.out) == (1, "")
+    assert len(done.err.splitlines()) == 1
+    assert "device 0 (NVML's number 0) does not answer: NVML says GPU is lost" in done.err
+    arguments = ("meter", "--json", "--idle-seconds", "0.3", "--device", "1", "--", "sleep", "0.2")
+    done = farm_process(*arguments, **gpu.environment())
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["device"]["name"] == A4000.name
+
+
+def test_a_mig_instance_is_named_as_what_it_is(stage, farm_process) -> None:
+    gpu = stage(A100)
+    done = farm_process("meter", "--", "true", **gpu.environment(CUDA_VISIBLE_DEVICES="MIG-4d5c-11"))
+    assert (done.code, done.out) == (2, "")
+    assert len(done.err.splitlines()) == 1
+    assert "CUDA_VISIBLE_DEVICES: MIG-4d5c-11: a whole GPU" in done.err
 
 
 def test_looking_leaves_nothing_loaded_in_the_caller(stage) -> None:
@@ -171,9 +229,10 @@ def test_looking_leaves_nothing_loaded_in_the_caller(stage) -> None:
     assert done.stdout.split() == ["set()"]
 
 
-def test_a_worker_for_another_board_refuses_to_start(stage, farm_process) -> None:
+@pytest.mark.parametrize("broker", [{"FARM_BROKER_URL": "redis://127.0.0.1:9/0"}, {}])  # the device comes first
+def test_a_worker_for_another_board_refuses_to_start(stage, farm_process, broker) -> None:
     gpu = stage(A4000)
-    environment = gpu.environment(FARM_BROKER_URL="redis://127.0.0.1:9/0")  # not reached: the device comes first
+    environment = gpu.environment(**broker)
     done = farm_process("worker", "--gpu", "a100", "--device", 0, **environment)
     assert (done.code, done.out) == (2, "")
     assert done.err == "farm: gpu: a100: device 0 is a NVIDIA RTX A4000, by NVML, which is a4000\n"
