@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from farm import catalog
 from farm.diagnosis import Finding, failure, ok, package, warning
-from farm.domain import FarmError, OperationError
+from farm.domain import DeviceLost, FarmError, OperationError
 from farm.settings import Settings
 from workers import host
-from workers.host import DeviceFacts
+from workers.host import DeviceFacts, Found, SilentDevice
 from workers.locks import DeviceLock
 from workers.spool import Spool
+
+if TYPE_CHECKING:
+    from workers.meters.base import Recording
 
 TORCH_SECONDS: Final = 120.0  # a first import from a network disk takes its time
 IDLE_SECONDS: Final = 3.0
 STEADY_PERCENT: Final = 5.0  # standard deviation of idle power, relative
+DISAGREE_PERCENT: Final = 10.0  # counter against power reading, at idle
+SIGMAS: Final = 4.0  # and beyond so many standard errors
 # Prints: version, CUDA version it was built for, devices it can use. In a child: a doctor does not hold the device.
 _TORCH: Final = "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.device_count())"
 
@@ -44,11 +50,13 @@ def gpu_host(settings: Settings) -> Iterator[Finding]:
         yield _torch(torch, expects_gpu=bool(devices))
 
 
-def _visible(devices: tuple[DeviceFacts, ...]) -> Iterator[Finding]:
+def _visible(devices: tuple[Found, ...]) -> Iterator[Finding]:
     seen = host.visible(devices)
     if len(seen) < len(devices):
         yield ok("visible", f"CUDA_VISIBLE_DEVICES leaves {len(seen)} of them")
-    if not seen:
+    if instance := host.only_mig():
+        yield failure("visible", f"CUDA_VISIBLE_DEVICES is {instance}", host.NO_MIG)
+    elif not seen:
         yield warning("device", "none is visible", "check CUDA_VISIBLE_DEVICES, the container's or the job's GPUs")
     for number, facts in enumerate(seen):
         yield from _device(number, facts)
@@ -78,8 +86,11 @@ def _torch(child: subprocess.Popen[str], *, expects_gpu: bool) -> Finding:
     return ok("torch", version if devices == "0" else f"{version}, CUDA {cuda}")
 
 
-def _device(number: int, facts: DeviceFacts) -> Iterator[Finding]:
+def _device(number: int, facts: Found) -> Iterator[Finding]:
     label = f"device {number}"
+    if isinstance(facts, SilentDevice):
+        yield failure(label, f"does not answer: NVML says {facts.error}", facts.remedy)
+        return
     types = ", ".join(facts.types)
     where = f"{facts.name} {facts.uuid or ''} {facts.pci_bus_id or ''}".strip()
     if types:
@@ -102,6 +113,8 @@ def _device(number: int, facts: DeviceFacts) -> Iterator[Finding]:
     try:
         with DeviceLock(facts.key):
             yield from _sensors(label, facts)
+    except DeviceLost as error:
+        yield failure(label, f"went away while it was probed: {error}", "see `dmesg` (Xid); reset it or reboot")
     except FarmError as error:
         yield warning(label, str(error), "not probed now")
 
@@ -115,11 +128,14 @@ def _sensors(label: str, facts: DeviceFacts) -> Iterator[Finding]:
     with closing(NvmlMeter(facts.index, gpu=catalog.gpu(types[0]) if types else None)) as meter:
         meter.start()
         watts, error = measure_idle(meter, IDLE_SECONDS)
-        probe = meter.recording().probe
+        recording = meter.recording()
+    probe = recording.probe
+    if any(event["event"] == "lost" for event in recording.events):
+        raise DeviceLost("it stopped answering NVML")
     if watts is None or error is None:
         yield failure(label, "neither the energy counter nor the power can be read", "check the driver with nvidia-smi")
         return
-    yield _counter(label, probe)
+    yield _counter(label, recording, error)
     yield ok(
         label,
         f"power log: {probe['power'] or 'none'}, sensor awake {100 * (probe['sensor_duty'] or 1):.0f} % of the time",
@@ -131,15 +147,49 @@ def _sensors(label: str, facts: DeviceFacts) -> Iterator[Finding]:
         yield ok(label, found)
 
 
-def _counter(label: str, probe: Mapping[str, Any]) -> Finding:
+def _counter(label: str, recording: Recording, error_watts: float) -> Finding:
+    probe = recording.probe
     if not probe["has_counter"]:
         return warning(label, "no energy counter: energy comes from the power log", "expect wider intervals")
-    cost = f"a reading takes {1000 * (probe['latency'] or 0.0):.2g} ms"
     if probe["poll_sensitive"]:
         lost = f"{100 * probe['poll_loss']:.0f} %"
         return warning(
             label, f"energy counter loses {lost} when read often: it is read once a second", "let jobs run longer"
         )
+    counted, logged = _counter_watts(recording), _power_watts(recording)
+    if counted == 0:
+        return failure(
+            label,
+            "energy counter does not move: the power log stands in, results are flagged counter_frozen and not fitted",
+            "reset the device (nvidia-smi --gpu-reset) or reboot; if that does not help, measure on another",
+        )
+    if counted is not None and logged is not None and _apart(counted, logged, error_watts, probe["tick"] or 0.0):
+        return warning(
+            label,
+            f"energy counter and power reading disagree at idle: {counted:.1f} W by the counter, {logged:.1f} W by the "
+            "power log",
+            "results will be flagged counter_power_disagree and not fitted; update the driver, or measure on another",
+        )
     tick = probe["tick"]
     every = f"a tick of {1000 * tick:.0f} ms" if tick else "no tick to be seen"
-    return ok(label, f"energy counter: {every}, {cost}")
+    return ok(label, f"energy counter: {every}, a reading takes {1000 * (probe['latency'] or 0.0):.2g} ms")
+
+
+def _counter_watts(recording: Recording) -> float | None:
+    """Mean power over the log by the counter; None where it was not read often enough."""
+    readings = recording.counter
+    if len(readings) < 3:
+        return None
+    return (readings[-1][2] - readings[0][2]) / (readings[-1][1] - readings[0][1])
+
+
+def _power_watts(recording: Recording) -> float | None:
+    """Mean of the power log."""
+    watts = [watts for _, watts in recording.power]
+    return sum(watts) / len(watts) if len(watts) > 2 else None
+
+
+def _apart(counted: float, logged: float, error_watts: float, tick: float) -> bool:
+    """Whether two idle powers differ by more than the standard error of each and one tick of the counter explain."""
+    noise = SIGMAS * math.sqrt(2) * error_watts + logged * tick / IDLE_SECONDS
+    return abs(counted - logged) > max(DISAGREE_PERCENT / 100 * max(counted, logged), noise)

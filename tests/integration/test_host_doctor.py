@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -101,3 +102,44 @@ def test_an_open_home_a_broker_that_is_away_and_a_refusing_nvml(doctor, tmp_path
     assert levels(found["broker"]) == ["failure"]
     assert "secret" not in json.dumps(found)
     assert "may not open /dev/nvidia" in found["nvml"][0][1]
+
+
+def test_a_counter_that_is_not_to_be_trusted_and_a_device_that_is_gone(doctor, tmp_path: Path) -> None:
+    devices = [Device(), Device(counter_scale=0.57), Device(), Device(name="NVIDIA RTX A4000", idle=15)]
+    with fake.load(tmp_path, *devices, clock="real") as gpu:
+        gpu.fault(Fault.LOST, device=0)
+        gpu.fault(Fault.FREEZE, device=2)
+        code, found = doctor(gpu)
+    assert code == 1
+    ((level, text, remedy),) = found["device 0"]
+    assert (level, text) == ("failure", "does not answer: NVML says GPU is lost")
+    assert "reset" in remedy
+    ((text, remedy),) = [(text, remedy) for level, text, remedy in found["device 1"] if level == "warning"]
+    assert re.search(r"3[345]\.\d W by the counter, 60\.0 W by the power log", text)
+    assert "counter_power_disagree" in remedy
+    ((text, _),) = [(text, remedy) for level, text, remedy in found["device 2"] if level == "failure"]
+    assert "does not move: the power log stands in" in text
+    assert set(levels(found["device 3"])) == {"ok"}  # and keeps its number
+
+
+def test_a_device_that_goes_while_it_is_probed(doctor, tmp_path: Path) -> None:
+    with fake.load(tmp_path, clock="real") as gpu:
+        process = subprocess.Popen(
+            [FARM, "doctor", "--json"], env=gpu.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        while gpu.polls() < 3:
+            assert process.poll() is None
+            time.sleep(0.02)
+        gpu.fault(Fault.LOST, start=time.monotonic() + 0.2)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (1, "")
+    last = [check for check in json.loads(out)["checks"] if check["check"] == "device 0"][-1]
+    assert last["level"] == "failure"
+    assert "went away while it was probed" in last["found"]
+
+
+def test_a_mig_instance_as_all_that_is_visible(doctor, tmp_path: Path) -> None:
+    with fake.load(tmp_path) as gpu:
+        code, found = doctor(gpu, CUDA_VISIBLE_DEVICES="MIG-4d5c-11")
+    assert code == 1
+    assert ("failure", "CUDA_VISIBLE_DEVICES is MIG-4d5c-11") in [entry[:2] for entry in found["visible"]]
