@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,10 +17,11 @@ from analysis.table import DataError, Table
 from analysis.validation import Validation
 from analysis.work import tables
 from farm.domain import PHASES
-from farm.domain.errors import RequestError
+from farm.draft import draft
 
 FORMATS: Final = (".png", ".svg")
 DPI: Final = 150
+SOFTWARE: Final = "joulefarm"  # in every PNG: by it a later report knows its own figure
 # Colour-blind safe: Okabe and Ito, Color Universal Design, 2008.
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 
@@ -108,6 +111,13 @@ def relative_energy(table: Table) -> Figure:
     return figure
 
 
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG that says whose it is."""
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=DPI, metadata={"Software": SOFTWARE})
+    return content.getvalue()
+
+
 def save(figure: Figure, out: str | Path) -> list[Path]:
     """Write ``out`` (.png or .svg), or both beside each other where it has no such suffix; the paths.
 
@@ -115,11 +125,9 @@ def save(figure: Figure, out: str | Path) -> list[Path]:
     """
     path = Path(out)
     paths = [path] if path.suffix in FORMATS else [path.with_name(path.name + suffix) for suffix in FORMATS]
-    with mpl.rc_context({"svg.hashsalt": "joulefarm"}):  # the same figure gives the same file
+    with mpl.rc_context({"svg.hashsalt": "joulefarm"}), ExitStack() as all_or_none:  # same figure, same file
         for target in paths:
-            metadata: dict[str, Any] = {"Date": None} if target.suffix == ".svg" else {}
-            try:
-                figure.savefig(target, dpi=DPI, metadata=metadata)
-            except OSError as error:
-                raise RequestError("out", str(target), f"a file that can be written ({error.strerror})") from None
+            metadata: dict[str, Any] = {"Date": None} if target.suffix == ".svg" else {"Software": SOFTWARE}
+            file = all_or_none.enter_context(draft(target, "out"))
+            figure.savefig(file, format=target.suffix[1:], dpi=DPI, metadata=metadata)
     return paths

@@ -1,4 +1,4 @@
-"""One Markdown document of what is known: data sets, fits and their scatter, actual against predicted, carbon."""
+"""One document of what is known: data sets, fits and their scatter, actual against predicted, carbon."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from typing import Final
 import numpy as np
 
 from analysis import laws, validation
+from analysis.document import Block, Grid, Heading, Paragraph, Picture
 from analysis.metrics import metrics
 from analysis.table import Table
 from farm.domain.errors import RequestError
 from farm.domain.units import grams_co2e
 
+TITLE: Final = "Energy of image generation"
 INTENSITIES: Final = Path(__file__).resolve().parent / "data" / "carbon_intensity.csv"
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
-    """The electricity of a country."""
+class Electricity:
+    """Of a country's grid."""
 
     country: str  # ISO 3166 alpha-3
     name: str
@@ -29,11 +31,11 @@ class Grid:
     year: int
 
 
-def grids(countries: Sequence[str]) -> list[Grid]:
+def grids(countries: Sequence[str]) -> list[Electricity]:
     """The electricity of countries by their three letters. RequestError for one that the table does not have."""
     with INTENSITIES.open(newline="", encoding="utf-8") as file:
         known = {
-            row["country"]: Grid(row["country"], row["name"], float(row["grams_per_kwh"]), int(row["year"]))
+            row["country"]: Electricity(row["country"], row["name"], float(row["grams_per_kwh"]), int(row["year"]))
             for row in csv.DictReader(file)
         }
     chosen = []
@@ -44,32 +46,36 @@ def grids(countries: Sequence[str]) -> list[Grid]:
     return chosen
 
 
-def markdown(table: Table, *, source: str, countries: Sequence[str] = (), figure: str | None = None) -> str:
+def content(
+    table: Table, *, source: str, countries: Sequence[str] = (), figure: bytes | None = None
+) -> Sequence[Block]:
     """The document.
 
     Args:
         table: every row there is; rows of different origin are reported apart.
         source: where the rows came from, in words.
         countries: carbon of an image is given for their electricity.
-        figure: path of a figure to show, relative to the document.
+        figure: actual against predicted energy, as PNG.
 
     Raises:
         RequestError: an unknown country.
     """
     electricity = grids(countries)
-    parts = ["# Energy of image generation", f"From {source}. Energies are of the GPU, above idle."]
-    parts += ["## Data sets", _datasets(table)]
+    blocks: list[Block] = [Heading(TITLE, level=1)]
+    blocks += [Paragraph(f"From {source}. Energies are of the GPU, above idle.")]
+    blocks += [Heading("Data sets"), _datasets(table)]
     for origin in sorted(set(table.origin.tolist())):
         rows = table.where(origin=origin)
-        parts += [f"## Laws, {origin} rows", *_laws(rows), f"## Actual against predicted, {origin} rows", _cells(rows)]
+        blocks += [Heading(f"Laws, {origin} rows"), *_laws(rows)]
+        blocks += [Heading(f"Actual against predicted, {origin} rows"), _cells(rows)]
         if electricity:
-            parts += [f"## Carbon of an image, {origin} rows", _carbon(rows, electricity)]
+            blocks += [Heading(f"Carbon of an image, {origin} rows"), _carbon(rows, electricity)]
     if figure is not None:
-        parts.append(f"![Actual against predicted energy]({figure})")
-    return "\n\n".join(parts) + "\n"
+        blocks.append(Picture("Actual against predicted energy", figure))
+    return blocks
 
 
-def _datasets(table: Table) -> str:
+def _datasets(table: Table) -> Grid:
     lines = []
     for origin in sorted(set(table.origin.tolist())):
         for dataset in table.where(origin=origin).names("dataset"):
@@ -77,18 +83,18 @@ def _datasets(table: Table) -> str:
             spoiled = int(rows.spoiled.sum())
             names = [", ".join(rows.names(column)) for column in ("model", "gpu", "precision")]
             lines.append([dataset or "unnamed", origin, str(len(rows)), str(spoiled), *names])
-    return _grid(["data set", "origin", "rows", "spoiled", "models", "GPUs", "precisions"], lines)
+    return Grid(["data set", "origin", "rows", "spoiled", "models", "GPUs", "precisions"], lines)
 
 
-def _laws(rows: Table) -> Iterable[str]:
+def _laws(rows: Table) -> Iterable[Block]:
     """For each law its coefficients, how far rows scatter about it, and how it does in two folds."""
     for name in laws.names():
-        yield f"### {name}"
+        yield Heading(name, level=3)
         try:
             outcome = validation.in_sample(laws.get(name)(), rows)
             fitted = laws.get(name)().fit(rows)
         except RequestError as refusal:
-            yield f"Not fitted: {refusal}."
+            yield Paragraph(f"Not fitted: {refusal}.")
             continue
         yield _coefficients(fitted.params_, fitted.params_std_)
         numbers = [["fit", str(fitted.n_), *_numbers(outcome)]]
@@ -97,18 +103,20 @@ def _laws(rows: Table) -> Iterable[str]:
                 folds = validation.within(laws.get(name)(), rows, validation.FOLDS)
                 numbers.append([f"{validation.FOLDS} folds", str(len(folds.table)), *_numbers(folds)])
             except RequestError as refusal:
-                yield f"No folds: {refusal}."
-        yield f"Rows scatter by {outcome.scatter_percent:.2g}% about the law (standard deviation of ln E)."
-        yield _grid(["", "rows", "R² (ln E)", "mean error", "Spearman", "Pearson"], numbers)
-        yield from (f"Left out: {e['count']} {e['what']}, {e['name']}: {e['why']}." for e in fitted.left_out_)
+                yield Paragraph(f"No folds: {refusal}.")
+        scatter = f"{outcome.scatter_percent:.2g}%"
+        yield Paragraph(f"Rows scatter by {scatter} about the law (standard deviation of ln E).")
+        yield Grid(["", "rows", "R² (ln E)", "mean error", "Spearman", "Pearson"], numbers)
+        for entry in fitted.left_out_:
+            yield Paragraph("Left out: {count} {what}, {name}: {why}.".format_map(entry))
 
 
-def _cells(rows: Table) -> str:
+def _cells(rows: Table) -> Block:
     """Measured and predicted joules an image, for each model on each GPU."""
     try:
         outcome = validation.in_sample(laws.get(laws.DEFAULT)(), rows)
     except RequestError as refusal:
-        return f"Not fitted: {refusal}."
+        return Paragraph(f"Not fitted: {refusal}.")
     lines = []
     for model in outcome.table.names("model"):
         for gpu in outcome.table.names("gpu"):
@@ -120,10 +128,10 @@ def _cells(rows: Table) -> str:
             error = metrics(measured, predicted)["mape_percent"]
             span = [f"{values.min():.4g} to {values.max():.4g}" for values in (measured, predicted)]
             lines.append([model, gpu, str(int(mask.sum())), *span, f"{error:.2f}%"])
-    return _grid(["model", "GPU", "rows", "measured, J an image", "predicted, J an image", "mean error"], lines)
+    return Grid(["model", "GPU", "rows", "measured, J an image", "predicted, J an image", "mean error"], lines)
 
 
-def _carbon(rows: Table, electricity: Sequence[Grid]) -> str:
+def _carbon(rows: Table, electricity: Sequence[Electricity]) -> Grid:
     """Grams of CO2 equivalent of an image, median over the rows of each model on each GPU."""
     known = rows.take(~rows.spoiled & (rows.energy_joules > 0))
     lines = []
@@ -134,10 +142,10 @@ def _carbon(rows: Table, electricity: Sequence[Grid]) -> str:
             grams = [f"{grams_co2e(joules, grid.grams_per_kwh):.3g}" for grid in electricity]
             lines.append([model, gpu, f"{joules:.4g}", *grams])
     heads = [f"{grid.name}, g ({grid.grams_per_kwh:.0f} g/kWh, {grid.year})" for grid in electricity]
-    return _grid(["model", "GPU", "median J an image", *heads], lines)
+    return Grid(["model", "GPU", "median J an image", *heads], lines)
 
 
-def _coefficients(params: Mapping[str, object], std: Mapping[str, object]) -> str:
+def _coefficients(params: Mapping[str, object], std: Mapping[str, object]) -> Grid:
     lines = []
     for name, value in params.items():
         values = value if isinstance(value, Mapping) else {"": value}
@@ -146,7 +154,7 @@ def _coefficients(params: Mapping[str, object], std: Mapping[str, object]) -> st
         for key, number in values.items():
             error = errors.get(key)
             lines.append([f"{name} {key}".strip(), f"{number:.4g}", "" if error is None else f"{error:.2g}"])
-    return _grid(["coefficient", "value", "standard error"], lines)
+    return Grid(["coefficient", "value", "standard error"], lines)
 
 
 def _numbers(outcome: validation.Validation) -> list[str]:
@@ -154,9 +162,3 @@ def _numbers(outcome: validation.Validation) -> list[str]:
     values = [numbers[name] for name in ("r2_log", "mape_percent", "spearman", "pearson")]
     texts = ["unknown" if value is None else f"{value:.4g}" for value in values]
     return [texts[0], f"{texts[1]}%", *texts[2:]]
-
-
-def _grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    if not lines:
-        return "No rows."
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *lines])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +10,7 @@ from typing import Any, Final
 from farm.domain import OperationError, RequestError
 from farm.domain.configuration import WHOLE
 from farm.domain.table import COLUMNS, Row, parse_rows
+from farm.draft import draft
 
 PARQUET: Final = (".parquet", ".pq")
 
@@ -31,20 +30,8 @@ def write_table(path: Path, rows: Iterable[Row]) -> int:
         raise RequestError("file", str(path), "a name that ends in .csv or .parquet")
     documents = [row.to_dict() for row in rows]
     names = list(dict.fromkeys([*COLUMNS, *(name for document in documents for name in document)]))
-    try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise RequestError("file", str(path), f"a file that can be written ({error.strerror})") from None
-    os.close(descriptor)
-    draft = Path(name)
-    try:
-        (_write_parquet if path.suffix in PARQUET else _write_csv)(draft, names, documents)
-        draft.chmod(0o644)
-        draft.replace(path)
-    except OSError as error:
-        raise OperationError(f"{path}: {error.strerror or error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
+    with draft(path, "file") as file:
+        (_write_parquet if path.suffix in PARQUET else _write_csv)(file, names, documents)
     return len(documents)
 
 

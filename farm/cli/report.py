@@ -11,7 +11,9 @@ from farm.cli.options import db_option, emit_json, json_option
 
 
 @click.command()
-@click.option("--out", required=True, metavar="FILE", help="The Markdown document; its figure is written beside it.")
+@click.option(
+    "--out", required=True, metavar="FILE", help="A page (.html, figure inside) or Markdown (.md, figure beside it)."
+)
 @click.option("--data", metavar="FILE", help="CSV or Parquet: the only rows used. Default: the farm's database.")
 @click.option("--country", "countries", multiple=True, metavar="ISO", help="Carbon of an image there, such as FRA.")
 @db_option
@@ -19,7 +21,7 @@ from farm.cli.options import db_option, emit_json, json_option
 def report(out: str, data: str | None, countries: tuple[str, ...], db: str | None, as_json: bool) -> None:
     """What is known, as a document.
 
-    Data sets, fits with their scatter, actual against predicted, carbon of an image; in Markdown.
+    Data sets, fits with their scatter, actual against predicted, carbon of an image.
     """
     # analysis is an extra: reached by name, only here.
     known = import_module("analysis.cli.rows").known_rows(data, (), db)
