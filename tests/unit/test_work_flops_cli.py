@@ -104,6 +104,17 @@ def test_a_wrong_request_is_one_line_and_exit_2(capsys, arguments, words):
     assert all(word in shown.err for word in words), shown.err
 
 
+def test_a_width_of_text_for_each_block_counts_as_one_for_all(capsys, tmp_path):
+    """diffusers takes a list where it takes a number."""
+    path = folder(tmp_path / "pipeline")
+    first = document(capsys, path, "--resolution", 128)
+    file = path / "unet" / "config.json"
+    config = json.loads(file.read_text())
+    config["cross_attention_dim"] = [config["cross_attention_dim"]] * len(config["block_out_channels"])
+    file.write_text(json.dumps(config))
+    assert document(capsys, path, "--resolution", 128)["exact"] == first["exact"]
+
+
 def _index(path, change):
     file = path / "model_index.json"
     index = json.loads(file.read_text())
@@ -113,6 +124,11 @@ def _index(path, change):
 
 def _config(path, part, text):
     (path / part / "config.json").write_text(text)
+
+
+def _change(path, part, **values):
+    config = json.loads((path / part / "config.json").read_text())
+    _config(path, part, json.dumps(config | values))
 
 
 SPOILED = {
@@ -132,6 +148,21 @@ SPOILED = {
     "config torn": (lambda p: _config(p, "unet", "{"), "readable JSON"),
     "config of numbers": (lambda p: _config(p, "unet", '{"block_out_channels": [0, -3]}'), "unet"),
     "config absurd": (lambda p: _config(p, "unet", '{"layers_per_block": 1000000000}'), "layers_per_block"),
+    "widths of text that differ": (lambda p: _change(p, "unet", cross_attention_dim=[32, 64]), "unet"),
+    "no width of text": (lambda p: _change(p, "unet", cross_attention_dim=[]), "unet"),
+    "channels in words": (lambda p: _change(p, "unet", in_channels="four"), "unet"),
+    "channels a list": (lambda p: _change(p, "vae", latent_channels=[4]), "vae"),
+    "pooled text in words": (
+        lambda p: _change(
+            p,
+            "unet",
+            addition_embed_type="text_time",
+            projection_class_embeddings_input_dim=80,
+            addition_time_embed_dim="x",
+        ),
+        "unet",
+    ),
+    "position table in words": (lambda p: _change(p, "unet", pos_embed_max_size="wide"), "pos_embed_max_size"),
     "config huge": (lambda p: _config(p, "unet", '{"cross_attention_dim": 1e30}'), "unet"),
 }
 
@@ -145,5 +176,5 @@ def test_a_folder_that_is_no_pipeline_is_one_line_and_exit_2(capsys, tmp_path, s
     shown = capsys.readouterr()
     assert shown.out == ""
     assert len(shown.err.strip().splitlines()) == 1
-    assert word in shown.err
+    assert word.lower() in shown.err.lower()
     assert not (tmp_path / "home" / "cache").exists()

@@ -52,7 +52,9 @@ def _unet(m: Any, r: Request) -> dict[str, Any]:
     if c.encoder_hid_dim_type == "image_proj":  # Kandinsky 2.2: an image embedding stands for the text
         embeds = {"image_embeds": r.new(c.encoder_hid_dim)}
         return inputs | {"encoder_hidden_states": None, "added_cond_kwargs": embeds}
-    inputs["encoder_hidden_states"] = r.new(r.convention.context, c.encoder_hid_dim or c.cross_attention_dim)
+    attended = c.cross_attention_dim  # one number, or one a block: all blocks attend to the same text
+    width = c.encoder_hid_dim or (attended if isinstance(attended, int) else attended[0])
+    inputs["encoder_hidden_states"] = r.new(r.convention.context, width)
     if c.addition_embed_type == "text_time":  # SDXL: pooled text and six numbers on sizes
         sizes = 6
         pooled = c.projection_class_embeddings_input_dim - sizes * c.addition_time_embed_dim

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +14,7 @@ from analysis.work.trace.build import DTYPES, build, summary
 from analysis.work.trace.inputs import Request, decoder_of, denoiser_inputs
 from analysis.work.trace.pipeline import Pipeline
 from analysis.work.trace.recorder import FusedAttention, Op, Recorder
-from farm.domain.errors import RequestError
+from farm.domain.errors import FarmError, RequestError
 
 
 def count(pipeline: Pipeline, width: int, height: int, cfg: bool) -> dict[str, dict[str, float]]:
@@ -61,16 +63,20 @@ class Tracer:
 
     def _denoise(self, width: int, height: int, batch: int) -> list[Op]:
         denoiser, decoder = self._build(self.pipeline.denoiser), self._build(self.pipeline.decoder)
-        cell = decoder_of(decoder).cell(decoder.config)
+        with self._refusing(decoder):
+            cell = decoder_of(decoder).cell(decoder.config)
         request = Request(width, height, batch, DTYPES[self.precision], self.pipeline.convention, cell)
-        return self._record(denoiser, denoiser_inputs(denoiser, request))
+        with self._refusing(denoiser):
+            inputs = denoiser_inputs(denoiser, request)
+        return self._record(denoiser, inputs)
 
     def _decode(self, width: int, height: int, batch: int) -> list[Op]:
         decoder = self._build(self.pipeline.decoder)
         how = decoder_of(decoder)
-        cell, channels = how.cell(decoder.config), decoder.config[how.channels]
-        shape = (batch, channels, *((1,) if how.frames else ()), height // cell, width // cell)
-        latent = torch.empty(shape, dtype=next(decoder.parameters()).dtype, device="meta")
+        with self._refusing(decoder):
+            cell, channels = how.cell(decoder.config), decoder.config[how.channels]
+            shape = (batch, channels, *((1,) if how.frames else ()), height // cell, width // cell)
+            latent = torch.empty(shape, dtype=next(decoder.parameters()).dtype, device="meta")
         return self._record(decoder, {how.argument: latent}, method="decode")
 
     def _build_component(self, name: str) -> torch.nn.Module:
@@ -82,12 +88,20 @@ class Tracer:
 
     def _record(self, module: torch.nn.Module, inputs: dict[str, Any], method: str = "__call__") -> list[Op]:
         weights = [*module.parameters(), *module.buffers()]
-        with torch.no_grad(), FusedAttention(), Recorder(DTYPES[self.precision], weights) as recorder:
-            try:
-                getattr(module, method)(**inputs)
-            except Exception as error:
-                raise RequestError(
-                    type(module).__name__, self.pipeline.name, f"a configuration that runs ({summary(error)})"
-                ) from error
+        recorder = Recorder(DTYPES[self.precision], weights)
+        with torch.no_grad(), FusedAttention(), recorder, self._refusing(module):
+            getattr(module, method)(**inputs)
         ops: list[Op] = recorder.ops
         return ops
+
+    @contextmanager
+    def _refusing(self, module: torch.nn.Module) -> Iterator[None]:
+        """Whatever a model's code makes of an odd configuration, as one RequestError."""
+        try:
+            yield
+        except FarmError:
+            raise
+        except Exception as error:
+            raise RequestError(
+                type(module).__name__, self.pipeline.name, f"a configuration that runs ({summary(error)})"
+            ) from error

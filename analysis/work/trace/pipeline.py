@@ -50,9 +50,14 @@ class Pipeline:
     @property
     def largest_side(self) -> int | None:
         """Pixels that the denoiser's stored position table covers; None where positions are computed."""
-        config = self.components[self.denoiser].config
-        table = config.get("pos_embed_max_size")
-        return int(table) * int(config.get("patch_size", 1)) * _LATENT_CELL if table else None
+        component = self.components[self.denoiser]
+        table, patch = component.config.get("pos_embed_max_size"), component.config.get("patch_size", 1)
+        if not table:
+            return None
+        for key, value in (("pos_embed_max_size", table), ("patch_size", patch)):
+            if not isinstance(value, int) or value < 1:
+                raise RequestError(f"{component.name} config {key}", value, "a whole number above 0")
+        return int(table) * int(patch) * _LATENT_CELL
 
 
 def from_catalog(model: Model) -> Pipeline:
