@@ -7,11 +7,15 @@ from typing import Any
 
 from analysis.laws.base import Law
 from analysis.metrics import metrics
-from analysis.table import Table
+from analysis.table import DataError, Table
 
 
 def report(fitted: Law, X: Any) -> dict[str, Any]:
-    """``{"law", "n", "params", "params_std", "left_out", "metrics"}`` of a fit and the rows it was made from."""
+    """``{"law", "n", "params", "params_std", "left_out", "metrics"}`` of a fit and the rows it was made from.
+
+    DataError where it rests on no row: a prior predicts and plans, but nothing was fitted.
+    """
+    _require_rows(fitted)
     return {
         "law": fitted.name,
         "n": fitted.n_,
@@ -31,7 +35,11 @@ def fit_metrics(fitted: Law, table: Table) -> dict[str, float | None]:
 
 
 def row(fitted: Law, table: Table, *, dataset: str, validation: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The columns of farm.tables.Fit, less id and created_at. ``document`` is what Law.from_json takes."""
+    """The columns of farm.tables.Fit, less id and created_at. ``document`` is what Law.from_json takes.
+
+    DataError where the fit rests on no row.
+    """
+    _require_rows(fitted)
     document = json.loads(fitted.to_json())
     return {
         "law": fitted.name,
@@ -46,3 +54,12 @@ def row(fitted: Law, table: Table, *, dataset: str, validation: dict[str, Any] |
         "metrics": {"fit": fit_metrics(fitted, table), "validation": validation},
         "document": document,
     }
+
+
+def _require_rows(fitted: Law) -> None:
+    if not fitted.n_:
+        reasons = [
+            f"{entry['count']} left out: {entry['why']}" for entry in fitted.left_out_ if entry["what"] == "rows"
+        ]
+        found = f"0 to fit ({'; '.join(reasons)})" if reasons else "0"
+        raise DataError("rows", found, f"at least {max(fitted.minimum_rows, 1)} that law {fitted.name} can use")

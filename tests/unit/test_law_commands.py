@@ -49,6 +49,20 @@ def test_fit(farm: Farm) -> None:
     assert "left out" in words.out
 
 
+@pytest.mark.parametrize("law", ["paper", "work"])
+@pytest.mark.parametrize(("flags", "why"), [(None, "rows"), ("counter_reset", "2 left out: flagged counter_reset")])
+def test_a_fit_to_no_usable_row_is_refused_but_the_prior_predicts_and_plans(
+    farm: Farm, tmp_path: Path, law: str, flags: str | None, why: str
+) -> None:
+    table = tmp_path / "rows.csv"
+    rows = [] if flags is None else [f"flux,a100,{side},20,fp16,0,10,5000,{flags}" for side in (256, 512)]
+    table.write_text("\n".join([HEADER + ",flags", *rows]) + "\n")
+    refused(farm("law", "fit", "--law", law, "--data", table, "--json"), "rows", why if law == "work" else "rows")
+    assert document(farm("predict", *FLUX, "--data", table, "--json"))["energy_joules"] > 0
+    found = farm("plan", "--model", "flux", "--gpu", "a100", "--budget", 2, "--data", table, "--json")
+    assert len(document(found)["configurations"]) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "n_train", "n_test"),
     [
