@@ -58,10 +58,8 @@ def columns(mapping: Mapping[str, Any]) -> Parts:
     Columns that no table has are ignored. A column that is not given takes the default of a configuration.
     """
     given = {name: np.asarray(values) for name, values in mapping.items()}
-    if "resolution" in given:
-        width, height = sides(given["resolution"])
-        given.setdefault("width", width)
-        given.setdefault("height", height)
+    named = dict(zip(("width", "height"), sides(given["resolution"]), strict=True)) if "resolution" in given else {}
+    given = named | given
     for name in REQUIRED:
         if name not in given:
             raise DataError("column", "resolution" if name in ("width", "height") else name, "required")
@@ -78,6 +76,8 @@ def columns(mapping: Mapping[str, Any]) -> Parts:
     real = {name: _reals(name, given[name]) if name in given else np.full(n, math.nan) for name in REAL}
     switch = Labels.of(given["cfg"].tolist())
     _check_witnesses(labels, whole, switch)
+    for name, values in named.items():
+        _refuse_contradiction(name, whole[name], _reals("resolution", values), given["resolution"])
     meaning = np.array([parse_switch("cfg", name) for name in switch.names], dtype=np.bool_)
     numbers: dict[str, NDArray[Any]] = {name: values.astype(np.int64) for name, values in whole.items()}
     numbers["cfg"] = meaning[switch.codes]
@@ -88,7 +88,7 @@ def sides(resolution: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Widths and heights of sides, or of texts such as 512x768."""
     if resolution.dtype.kind not in "OUS":
         return resolution, resolution
-    pairs = [split_sides(str(value)) for value in resolution.tolist()]
+    pairs = [split_sides(value) for value in resolution.tolist()]
     return np.array([width for width, _ in pairs]), np.array([height for _, height in pairs])
 
 
@@ -129,6 +129,15 @@ def _check_witnesses(labels: Mapping[str, Labels], whole: Mapping[str, Floats], 
             parse_row({**values, "cfg": switch.names[switch.codes[row]]}, energy_required=False)
         except RequestError as error:
             raise DataError(f"row {row + 1}, {error.field}", error.value, error.remedy) from None
+
+
+def _refuse_contradiction(name: str, side: Floats, named: Floats, resolution: NDArray[Any]) -> None:
+    """A resolution that is given says the same as a width or height beside it; it may be empty."""
+    wrong = np.flatnonzero(~np.isnan(named) & (named != side))
+    if len(wrong):
+        row = int(wrong[0])
+        remedy = f"that of {name} ({side[row]:.0f}), or only one of the two columns"
+        raise DataError(f"row {row + 1}, resolution", resolution[row], remedy)
 
 
 def _extremes(values: Floats) -> Integers:

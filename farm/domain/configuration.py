@@ -89,14 +89,13 @@ class Configuration:
         """From a row of a table or a JSON document; takes ``resolution`` (512, or 512x768) for both sides, texts for
         numbers.
 
-        Keys that are no field of a configuration are ignored. Raises RequestError naming the field.
+        Keys that are no field of a configuration are ignored. Raises RequestError naming the field, also where the
+        resolution is not that of width and height beside it.
         """
         values = {name: row[name] for name in cls.__dataclass_fields__ if not is_absent(row.get(name))}
         side = row.get("resolution")
-        if not is_absent(side):
-            width, height = split_sides(side)
-            values.setdefault("width", width)
-            values.setdefault("height", height)
+        named = {} if is_absent(side) else dict(zip(("width", "height"), split_sides(side), strict=True))
+        values = named | values
         for name in REQUIRED:
             if name not in values:
                 raise RequestError("resolution" if name in ("width", "height") else name, None, "required")
@@ -105,6 +104,11 @@ class Configuration:
                 values[name] = parse_whole(name, values[name])
             elif name in TEXTS:
                 values[name] = str(values[name]).strip()
+        for name, value in named.items():
+            if parse_whole(name, value) != values[name]:
+                raise RequestError(
+                    "resolution", side, f"that of {name} ({values[name]}), or only one of the two columns"
+                )
         values["cfg"] = parse_switch("cfg", values["cfg"])
         return cls(**values)
 

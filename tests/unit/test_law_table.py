@@ -56,6 +56,18 @@ def test_a_table_survives_pickle_and_cannot_be_written_to() -> None:
         table.steps[0] = 3
 
 
+@pytest.mark.parametrize("resolution", [[256, 512], ["256", "512"], ["256x256", "512x768"]])
+def test_columns_that_contradict_each_other_are_refused(resolution: list[object]) -> None:
+    columns = {name: [value] * 2 for name, value in ROW.items()} | {"resolution": resolution}
+    heights = [256, 768 if resolution[1] == "512x768" else 512]
+    assert Table.of(columns | {"width": [256, 512], "height": heights}).height.tolist() == heights
+    assert Table.of(columns | {"height": [256.0, heights[1]]}).width.tolist() == [256, 512]
+    with pytest.raises(DataError, match=r"row 2, resolution: .*that of width \(64\)"):
+        Table.of(columns | {"width": [256, 64], "height": heights})
+    both = {**columns, "resolution": [None, 512], "width": [256, 512], "height": [512, 512]}
+    assert Table.of(both).height.tolist() == [512, 512]
+
+
 def test_where_and_take_keep_row_numbers() -> None:
     table = paper_rows().where(model=["flux", "qwen"], resolution=512, cfg=True, precision="fp16")
     assert set(table.width.tolist()) == {512}

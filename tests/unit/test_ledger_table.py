@@ -103,6 +103,15 @@ def test_bad_optional_value_is_named(column, value):
         parse_rows([*HEADER, column], [[*GOOD, value]], source="t.csv")
 
 
+@pytest.mark.parametrize(("column", "value"), [("width", "64"), ("height", 64)])
+def test_a_resolution_that_is_not_that_of_width_and_height_is_named(column, value):
+    header = [*HEADER, "width", "height"]
+    sides = {"width": 512, "height": 512}
+    assert parse_rows(header, [[*GOOD, 512, "512"]], source="t.csv") == rows({})
+    with pytest.raises(BadRows, match=rf"row 1, resolution: 512: that of {column} \(64\), or only one"):
+        parse_rows(header, [[*GOOD, *(sides | {column: value}).values()]], source="t.csv")
+
+
 def test_every_bad_row_is_counted():
     with pytest.raises(BadRows) as raised:
         rows(*({"steps": "x"} for _ in range(15)))
