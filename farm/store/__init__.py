@@ -67,11 +67,20 @@ class Store:
                 _prepare_folder(path, settings)
         try:
             with store._plain_words():
-                schema.ensure(store.engine, store.name, create=create)
+                current = schema.check(store.engine, store.name, create=create)
+                if create and path is not None:
+                    store._log_ahead()  # only now: it writes to the file
+                if not current:
+                    schema.upgrade(store.engine)
         except BaseException:
             store.close()
             raise
         return store
+
+    def _log_ahead(self) -> None:
+        """Let readers and the writer of a SQLite file not wait for each other, from the next connection on."""
+        self.engine.dispose()
+        event.listen(self.engine, "connect", lambda connection, _record: connection.execute("PRAGMA journal_mode=WAL"))
 
     @property
     def name(self) -> str:
@@ -149,7 +158,6 @@ def _first_line(error: DBAPIError) -> str:
 def _on_sqlite_connect(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver must not begin transactions by itself
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")  # an accepted measurement survives a power cut
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()

@@ -1,29 +1,34 @@
-"""Brings a database to this version, and refuses one of a newer version."""
+"""Brings a database to this version; refuses one of a newer version, and one that is not joulefarm's."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from sqlalchemy import Connection, Engine, inspect, text
 
 from farm import migrations
 from farm.domain.errors import RequestError
 
-ADVISORY_LOCK = 0x6A6F756C  # "joul": two processes that start at once do not both migrate
+ADVISORY_LOCK: Final = 0x6A6F756C  # "joul": two processes that start at once do not both migrate
+VERSION: Final = "alembic_version"  # Alembic's table, which other projects have too
+OURS: Final = "sweep_job"  # every version of joulefarm has it
 
 
-def revision(connection: Connection) -> str | None:
-    """The version of the tables; None for a database without any."""
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+def check(engine: Engine, name: str, *, create: bool) -> bool:
+    """Whether the tables are of this version. Writes nothing.
 
-
-def ensure(engine: Engine, name: str, *, create: bool) -> str | None:
-    """Make or upgrade the tables; the version that was found. RequestError where that cannot be."""
+    RequestError for a newer version, a database of something else, and without ``create`` for an older or empty one.
+    """
     with engine.connect() as connection:
         connection.execution_options(read_only=True)
-        found = revision(connection)
+        found = _revision(connection)
+        ours = inspect(connection).has_table(OURS)
+        others = [] if ours else sorted(set(inspect(connection).get_table_names()) - {VERSION})
+    if others or (found in migrations.REVISIONS and not ours):
+        has = f"it has the table {others[0]}" if others else f"its version is {found}"
+        raise RequestError("database", name, f"not a joulefarm database ({has}): name another, or an empty one")
     if found == migrations.HEAD:
-        return found
+        return True
     if found is not None and found not in migrations.REVISIONS:
         raise RequestError(
             "database",
@@ -33,9 +38,20 @@ def ensure(engine: Engine, name: str, *, create: bool) -> str | None:
         )
     if not create:
         raise RequestError("database", name, "tables of this version: run `farm db upgrade`")
+    return False
+
+
+def upgrade(engine: Engine) -> None:
+    """Make or upgrade the tables, unless another process just did."""
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
-        if revision(connection) != migrations.HEAD:
+        if _revision(connection) != migrations.HEAD:
             migrations.upgrade(connection)
-    return found
+
+
+def _revision(connection: Connection) -> str | None:
+    """The version of the tables; None for a database without any."""
+    if not inspect(connection).has_table(VERSION):
+        return None
+    return connection.execute(text(f"SELECT version_num FROM {VERSION}")).scalar()  # noqa: S608 - a constant

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +57,7 @@ def empty_postgres(migrated_postgres: Engine) -> str:
 @pytest.fixture
 def postgres_url(postgres: str) -> str:
     """A new database without tables."""
-    return _new_database(postgres, "bare")
+    return _new_database(postgres, f"bare_{uuid.uuid4().hex}")
 
 
 @pytest.fixture(scope="session")

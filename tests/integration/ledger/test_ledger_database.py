@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import create_engine, inspect, text
 from sqlmodel import SQLModel
 
 import farm.tables  # noqa: F401 - fills the metadata
@@ -18,6 +18,7 @@ from farm import migrations
 from farm.domain import OperationError, RequestError
 from farm.settings import load
 from farm.store import Store
+from tests.quick import sweep_text
 
 
 def test_migrations_make_the_tables_that_the_code_has(store):
@@ -36,6 +37,49 @@ def test_a_newer_database_is_refused(store, settings):
         db.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(RequestError, match=r"newer joulefarm.*9999"):
         Store.open(settings)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["CREATE TABLE customers (id integer)"],
+        ["CREATE TABLE sweep (id integer)"],
+        ["CREATE TABLE alembic_version (version_num text)", "INSERT INTO alembic_version VALUES ('0001')"],
+        ["CREATE TABLE alembic_version (version_num text)", "CREATE TABLE shop (id integer)"],
+    ],
+)
+def test_a_database_of_something_else_is_refused_and_not_touched(request, farm, tmp_path, kind, statements):
+    path = tmp_path / "other.db"
+    url = f"sqlite:///{path}" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    engine = create_engine(url)
+    with engine.begin() as db:
+        for statement in statements:
+            db.execute(text(statement))
+        before = sorted(inspect(db).get_table_names())
+    content = path.read_bytes() if kind == "sqlite" else b""
+    (tmp_path / "sweep.yaml").write_text(sweep_text([1]))
+    for command in (["db", "upgrade"], ["sweep", "submit", tmp_path / "sweep.yaml"], ["jobs", "list"]):
+        outcome = farm(*command, "--db", url)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert "not a joulefarm database" in outcome.err
+        assert str(engine.url.database) in outcome.err
+        assert engine.url.password is None or engine.url.password not in outcome.err
+    with engine.connect() as db:
+        assert sorted(inspect(db).get_table_names()) == before
+    engine.dispose()
+    if kind == "sqlite":
+        assert path.read_bytes() == content
+        assert not path.with_name("other.db-wal").exists()
+
+
+def test_an_empty_file_becomes_a_database_that_logs_ahead(home, tmp_path):
+    path = tmp_path / "empty.db"
+    path.touch()
+    Store.open(load(), f"sqlite:///{path}").close()
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    db.close()
 
 
 def test_many_at_once_make_it_once(home, postgres_url):
