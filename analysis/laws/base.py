@@ -21,6 +21,7 @@ from analysis import laws
 from analysis.laws.estimator import Regressor
 from analysis.table import DataError, Floats, Table
 from farm import catalog
+from farm.domain.cells import MAX_JOULES, MIN_JOULES
 from farm.domain.errors import RequestError
 from farm.version import __version__, commit
 
@@ -230,10 +231,11 @@ class Rows:
             kept &= ~mask
             if numbers:
                 left_out.append({"what": "rows", "name": why, "why": why, "count": len(numbers), "numbers": numbers})
-        bad = np.flatnonzero(kept & ~(np.isfinite(energy) & (energy > 0)))
+        bad = np.flatnonzero(kept & ~((energy >= MIN_JOULES) & (energy <= MAX_JOULES)))
         if len(bad):
             row = int(bad[0])
-            raise DataError(f"row {table.number[row]}, energy_joules", float(energy[row]), "a finite number above 0")
+            remedy = f"a finite number above 0, from {MIN_JOULES:g} to {MAX_JOULES:g}"
+            raise DataError(f"row {table.number[row]}, energy_joules", float(energy[row]), remedy)
         if weight is not None and not (np.isfinite(weight).all() and (weight > 0).all()):
             raise DataError("sample_weight", float(weight.min()), "finite numbers above 0")
         used = table.take(kept)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from analysis.table.columns import ARRAY_COLUMNS, DEFAULTS, LABELS, REAL, DataError, Floats, Integers, Labels
 from farm.catalog import NANO
 from farm.domain import Configuration, Measurement, RequestError
-from farm.domain.cells import is_absent, parse_switch, split_sides
+from farm.domain.cells import is_absent, parse_real, parse_switch, split_sides
 from farm.domain.configuration import REQUIRED, TEXTS, WHOLE
 from farm.domain.table import Row, parse_row
 
@@ -94,7 +94,7 @@ def sides(resolution: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
 
 def number(name: str, value: Any) -> float:
     try:
-        return float(value)
+        return parse_real(value)
     except (TypeError, ValueError):
         raise DataError(name, value, "a number") from None
 
@@ -151,13 +151,12 @@ def _extremes(values: Floats) -> Integers:
 
 
 def _reals(name: str, values: NDArray[Any]) -> Floats:
-    """Numbers of a column; empty cells become NaN."""
-    try:
+    """Numbers of a column; empty cells become NaN. Texts are read by the rules of a file's cell."""
+    if values.dtype.kind in "biuf":
         return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        cells = enumerate(values.tolist(), start=1)
-        numbers = [math.nan if is_absent(value) else number(f"row {row}, {name}", value) for row, value in cells]
-        return np.array(numbers, dtype=np.float64)
+    cells = enumerate(values.tolist(), start=1)
+    numbers = [math.nan if is_absent(value) else number(f"row {row}, {name}", value) for row, value in cells]
+    return np.array(numbers, dtype=np.float64)
 
 
 def _by_build(labels: dict[str, Labels]) -> dict[str, Labels]:

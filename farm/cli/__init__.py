@@ -4,6 +4,7 @@ when they are called, so that ``farm --help`` stays fast."""
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -76,7 +77,11 @@ def cli() -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Entry point: turns every error into one line on stderr and the agreed exit code (CONTRACT: 0, 1, 2)."""
+    """Entry point: turns every error into one line on stderr and the agreed exit code (CONTRACT: 0, 1, 2).
+
+    Warnings of libraries go to the log, which only long-running commands write: no user can act on them.
+    """
+    logging.captureWarnings(True)
     sys.exit(run(argv))
 
 

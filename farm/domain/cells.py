@@ -8,6 +8,10 @@ from typing import Any, Final
 from farm.domain.errors import RequestError
 
 MAX_TEXT: Final = 500
+# Energies and powers outside cannot have been measured: a board draws a nanojoule in a nanosecond, and 1e15 J is what
+# a million boards take in a month. Within, no sum, ratio or square of a fit leaves the range of a double.
+MIN_JOULES: Final = 1e-9
+MAX_JOULES: Final = 1e15
 
 
 def is_absent(value: Any) -> bool:
@@ -15,12 +19,22 @@ def is_absent(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip()) or value != value
 
 
+def parse_real(value: Any) -> float:
+    """The number that a value is or spells; ValueError or TypeError where it is none.
+
+    Python's own spellings (1_000, digits of other scripts) are no numbers in a table: there they are slips.
+    """
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        raise ValueError(value)
+    return float(value)
+
+
 def parse_whole(field: str, value: Any) -> int:
     """A whole number from an int, an integral float or its text."""
     if isinstance(value, bool):
         raise RequestError(field, value, "a whole number")
     try:
-        number = float(value)
+        number = parse_real(value)
         if math.isfinite(number) and number == int(number):
             return int(value) if isinstance(value, int) else int(number)
     except (TypeError, ValueError, OverflowError):
@@ -60,6 +74,8 @@ def parse_positive_joules(column: str, value: Any) -> float | None:
     number = _number(column, value, remedy)
     if number is not None and number <= 0:
         raise RequestError(column, value, remedy)
+    if number is not None and not MIN_JOULES <= number <= MAX_JOULES:
+        raise RequestError(column, value, f"joules that can be measured, from {MIN_JOULES:g} to {MAX_JOULES:g}")
     return number
 
 
@@ -70,6 +86,8 @@ def parse_not_negative(column: str, value: Any) -> float | None:
     number = None if isinstance(value, float) and math.isnan(value) else _number(column, value, remedy)
     if number is not None and number < 0:
         raise RequestError(column, value, remedy)
+    if number is not None and number > MAX_JOULES:
+        raise RequestError(column, value, f"a number that can be measured, up to {MAX_JOULES:g}")
     return number
 
 
@@ -78,7 +96,7 @@ def _number(column: str, value: Any, remedy: str) -> float | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     try:
-        number = float(value)
+        number = parse_real(value)
     except (TypeError, ValueError):
         number = math.nan
     if isinstance(value, bool) or not math.isfinite(number):

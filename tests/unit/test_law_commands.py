@@ -49,6 +49,27 @@ def test_fit(farm: Farm) -> None:
     assert "left out" in words.out
 
 
+@pytest.mark.parametrize("energies", [(1e-9, 1e15, 1e-9, 1e15), (1e15,) * 4, (1e-9,) * 4])
+@pytest.mark.parametrize("law", ["paper", "work"])
+def test_the_most_absurd_energies_that_are_taken_give_finite_numbers_without_a_warning(
+    farm: Farm, tmp_path: Path, law: str, energies: tuple[float, ...]
+) -> None:
+    """Warnings are errors in tests."""
+    table = tmp_path / "rows.csv"
+    cells = [(256, 10, "fp16"), (512, 20, "fp16"), (768, 50, "fp32"), (1024, 10, "fp32"), (512, 30, "fp32")]
+    rows = [f"flux,a100,{r},{t},{p},0,10,{e!r},{e!r}" for (r, t, p), e in zip(cells, (*energies, 5.0), strict=True)]
+    table.write_text("\n".join([HEADER + ",energy_std_joules", *rows]) + "\n")
+    found = document(farm("law", "fit", "--law", law, "--data", table, "--json"))
+    assert all(value is not None for value in found["params"].values())
+
+
+@pytest.mark.parametrize("energy", ["1e300", "1e-300"])
+def test_energies_that_nobody_can_measure_are_refused(farm_process: Farm, tmp_path: Path, energy: str) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text(f"{HEADER}\nflux,a100,512,20,fp16,0,10,{energy}\nflux,a100,512,20,fp16,1,10,5000\n")
+    refused(farm_process("law", "fit", "--data", table), "row 1, energy_joules", energy, "from 1e-09 to 1e+15")
+
+
 @pytest.mark.parametrize("law", ["paper", "work"])
 @pytest.mark.parametrize(("flags", "why"), [(None, "rows"), ("counter_reset", "2 left out: flagged counter_reset")])
 def test_a_fit_to_no_usable_row_is_refused_but_the_prior_predicts_and_plans(

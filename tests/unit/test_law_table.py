@@ -68,6 +68,13 @@ def test_columns_that_contradict_each_other_are_refused(resolution: list[object]
     assert Table.of(both).height.tolist() == [512, 512]
 
 
+@pytest.mark.parametrize("steps", [["2_0", "20"], np.array(["２０", "20"]), np.array(["2_0", 20], dtype=object)])
+def test_digits_that_only_python_reads_are_no_number(steps: object) -> None:
+    columns = {name: [value] * 2 for name, value in ROW.items()} | {"steps": steps}
+    with pytest.raises(DataError, match="row 1, steps"):
+        Table.of(columns)
+
+
 def test_where_and_take_keep_row_numbers() -> None:
     table = paper_rows().where(model=["flux", "qwen"], resolution=512, cfg=True, precision="fp16")
     assert set(table.width.tolist()) == {512}

@@ -82,7 +82,9 @@ def test_candidates_need_no_energy():
     ("column", "value"),
     [
         ("energy_joules", "nan"), ("energy_joules", math.nan), ("energy_joules", "0"), ("energy_joules", "-5"),
-        ("energy_joules", "inf"), ("energy_joules", "much"), ("energy_joules", True), ("energy_joules", None),
+        ("energy_joules", "inf"), ("energy_joules", "1e300"), ("energy_joules", "1e-300"), ("energy_joules", 1.1e15),
+        ("energy_joules", "29_500"), ("energy_joules", "２９５００"), ("steps", "2_0"), ("resolution", "5_12"),
+        ("resolution", "５１２"), ("energy_joules", "much"), ("energy_joules", True), ("energy_joules", None),
         ("steps", "1.5"), ("steps", ""), ("prompts", "-1"), ("cfg", "2"), ("precision", "fp8"), ("model", ""),
         ("gpu", "a\x00b"),
     ],
@@ -90,12 +92,13 @@ def test_candidates_need_no_energy():
 def test_bad_value_is_named_by_row_and_column(column, value):
     with pytest.raises(BadRows) as raised:
         rows({}, {column: value})
-    assert f"row 2, {column}: " in str(raised.value)
+    assert f"row 2, {column.replace('resolution', 'width')}: " in str(raised.value)
 
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("idle_watts", "-1"), ("duration_seconds", "x"), ("energy_std_joules", "inf"), ("flags", "sunny"),
+    [("idle_watts", "-1"), ("duration_seconds", "x"), ("energy_std_joules", "inf"),
+     ("energy_std_joules", "1e300"), ("duration_seconds", "1e300"), ("duration_seconds", "1_0"), ("flags", "sunny"),
      ("batch", "0"), ("seed", "-1"), ("meter", "a\nb")],
 )  # fmt: skip
 def test_bad_optional_value_is_named(column, value):
