@@ -127,6 +127,50 @@ def one(
     return found
 
 
+def command(
+    profile: Sequence[tuple[float, float]],
+    *,
+    after: Sequence[tuple[float, float]] = (),
+    seed: int = 0,
+    idle: float = 3.0,
+    tail: float = 0.75,
+    at_start: Callable[[Fake, float], None] | None = None,
+    errors: dict[str, int] | None = None,
+    **device: object,
+) -> Window:
+    """One span over a trace that its label knows nothing of: (watts above idle, seconds) in it, and ``after`` it."""
+    chance = random.Random(seed)
+    phases = {"counter_phase": chance.uniform(0, 0.1), "power_phase": chance.uniform(0, 0.1)}
+    values = {"name": PLAIN, "idle": 60.0, "noise": Noise(white=1.0, seed=seed + 1), **phases, **device}
+    with tempfile.TemporaryDirectory() as folder, fake.load(Path(folder), Device(**values), errors=errors) as gpu:
+        meter = NvmlMeter(0, clock=gpu.clock)
+        gpu.clock.sleep(chance.uniform(0, 0.2))
+        spans: list[Span] = []
+
+        def span(label: str, seconds: float) -> None:
+            start = meter.edge()
+            gpu.clock.sleep(seconds)
+            spans.append(Span(label=label, start=start, end=meter.edge()))
+
+        meter.start()
+        span(IDLE, max(idle, meter.shortest_idle_seconds))
+        start = at = meter.edge()
+        for watts, seconds in (*profile, *after):
+            gpu.draw(watts, at=at)
+            at += seconds
+        gpu.draw(0.0, at=at)
+        if at_start is not None:
+            at_start(gpu, start)
+        seconds = sum(seconds for _, seconds in profile)
+        span("command", seconds)
+        span(PAD, tail)
+        span(IDLE, max(idle, meter.shortest_idle_seconds))
+        meter.stop()
+        found = Window(meter.energy(spans), gpu.dynamic(start, start + seconds))
+        meter.close()
+    return found
+
+
 def rms(windows: Sequence[Window]) -> float:
     return math.sqrt(sum(w.error**2 for w in windows) / len(windows))
 

@@ -31,10 +31,10 @@ def test_error_over_random_phases(tick: float, seconds: float, count: int, most:
 
 
 @pytest.mark.parametrize("tick", [0.01, 0.02, 0.05, 0.1])
-@pytest.mark.parametrize(("late", "most"), [(0.005, 1.0), (0.02, 2.0)], ids=["5 ms", "20 ms"])
-def test_a_host_that_wakes_late(tick: float, late: float, most: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize("late", [0.005, 0.02])
+def test_a_host_that_wakes_late(tick: float, late: float, tmp_path: Path) -> None:
     """30 % of all wake-ups: neither is a good counter mistrusted, nor a burst misjudged by more than is stated."""
-    limits = {0.2: 0.02 * most, 1.0: 0.005 * most}
+    limits = {0.05: 0.02, 0.2: 0.01, 1.0: 0.005}
     windows: dict[float, list[Window]] = {seconds: [] for seconds in limits}
     for seed in range(4):
         with fake.load(tmp_path / str(seed), Device(name=PLAIN, noise=WHITE, counter_period=tick)) as gpu:
@@ -204,8 +204,9 @@ def test_a_counter_that_disagrees_with_the_power(scale: float) -> None:
 def test_a_counter_that_polling_starves_is_left_alone() -> None:
     found = one(blind=0.01)
     assert found.energy.notes["method"] == "power"
+    assert found.energy.flags == ("counter_unsupported",)
     assert found.error == pytest.approx(0, abs=0.02)
-    assert "counter_power_disagree" in one(blind=0.2).energy.flags  # too much is lost even at one look a second
+    assert one(blind=0.2).error == pytest.approx(0, abs=0.02)  # though much is lost even at one look a second
 
 
 @pytest.mark.parametrize("average", [False, True])

@@ -4,14 +4,16 @@
 2. Each interval between two readings holds a known energy. What is above idle belongs to the work in that interval. An
    interval with work of one span gives it all to that span, however little of the interval it fills, as idle has no
    dynamic energy: a burst shorter than a tick loses nothing at its edges.
+   Where the device goes on drawing after the work, what it drew from the end of the work to the next reading is
+   taken off, by the exponential through the two intervals that follow.
 3. An interval with work of several labels is shared in proportion to their mean powers, found by least squares over all
    intervals. So the spans sum to the whole.
 
 The standard uncertainty adds, in squares: the idle baseline times the seconds of the intervals that were looked at,
 idle noise that goes on in them, the time of a reading at each end of the whole, the split of shared intervals, and what
-a part-time sensor may miss where the power changes. An edge at a random place of a sensor's cycle is seen up to
-``unseen`` seconds early or late; for a burst the standard deviation of both edges together is between 0 and
-``unseen`` / 2, by its length, and the worst case is stated: unseen / sqrt(8) for each.
+a part-time sensor may miss where the power changes, at the edges of spans or inside them. An edge at a random place of
+a sensor's cycle is seen up to ``unseen`` seconds early or late; for a burst the standard deviation of both edges
+together is between 0 and ``unseen`` / 2, by its length, and the worst case is stated: unseen / sqrt(8) for each.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ SMALLEST_SHARE = 1e-4
 # uncertainties and within so much of a tick, is left out: it may hold some of the work, or lack some.
 DOUBT_SIGMAS = 3.0
 DOUBT_PART = 0.25
+# What a device draws after the work counts as a tail from this part of the last interval's energy on.
+TAIL_PART = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Levels:
     tick: float = 0.0  # seconds between updates of the source; 0: read exactly when asked
     quantum: float = 0.0  # joules: the smallest step of the source
     unseen: float = 0.0  # seconds in a row that a part-time sensor does not see; 0: it sees all
+    cycle: float = 0.0  # seconds from one look of a part-time sensor to the next
     likely_watts: float = 0.0  # above idle, of work that the sensor may have missed altogether
 
 
@@ -80,6 +85,8 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
     baseline = Baseline(idle)
     times, joules = levels.times[low : high + 1], levels.joules[low : high + 1]
     dynamic = np.diff(joules) - baseline.energy(times[:-1], times[1:])
+    tail = _tail(levels, baseline, high, last, float(dynamic[-1]))
+    dynamic[-1] -= tail
 
     pieces = _cut(times, spans, first, last)
     powers = _powers(pieces, dynamic, times)
@@ -105,23 +112,27 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
     split = SPLIT_UNCERTAINTY * np.minimum(np.abs(energy), np.abs(dynamic[pieces.interval] - energy))
     missed = levels.unseen / math.sqrt(8)
     change = math.sqrt(float(jumps @ jumps))
-    if duration < levels.unseen:
+    left = _misfits(pieces, powers, dynamic)
+    inside = missed * math.sqrt(float(np.square(np.diff(left / np.diff(times))).sum())) if len(left) > 1 else 0.0
+    if duration < levels.unseen + levels.cycle:
         change = max(change, math.sqrt(2) * levels.likely_watts)
     else:
         # A part-time sensor that saw what a constant power would give has, this time, missed nothing.
-        missed = min(missed, _misfit(pieces, powers, dynamic) / max(change, 1e-12))
+        missed = min(missed, _misfit(pieces, left) / max(change, 1e-12))
     step = levels.quantum / math.sqrt(12)
     edges = [math.hypot(baseline.at(time)[0] * levels.time_std[at], step) for time, at in ((first, low), (last, high))]
     variance = _sums(pieces.span[owned], split[owned] ** 2, n) + (missed**2) * _by_span(pieces, jumps, n)
     variance += (idle_std * reach) ** 2 + baseline.noise * reach
+    edges[1] = math.hypot(edges[1], SPLIT_UNCERTAINTY * tail)
     for span, joule_std in zip(_edge_spans(pieces), edges, strict=True):
         variance[span] += joule_std**2
+    variance += inside**2 * seconds * counted / max(duration, 1e-12)
     outside = _beside_other(pieces, split)
     budget = {
         "idle": idle_std * float(reach[counted].sum()),
         "idle_noise": math.sqrt(baseline.noise * float(reach[counted].sum())),
         "tick": math.hypot(*edges),
-        "sensor_duty": missed * change,
+        "sensor_duty": math.hypot(missed * change, inside),
         "split": math.sqrt(outside),
     }
     return Attribution(
@@ -244,15 +255,39 @@ def _powers(pieces: _Pieces, dynamic: Floats, times: Floats) -> Floats:
     return powers
 
 
-def _misfit(pieces: _Pieces, powers: Floats, dynamic: Floats) -> float:
-    """Joules by which the intervals with work miss the constant powers, in squares; infinite where too few tell."""
+def _tail(levels: Levels, baseline: Baseline, high: int, last: float, joules: float) -> float:
+    """Joules above idle between the end of the work and the first reading after it; 0 where no tail is to be seen.
+
+    A power that decays with the time constant tau and gave E in the interval after that reading gave
+    E (exp(s / tau) - 1) / (1 - exp(-interval / tau)) in the s seconds before; never more than the work's power would.
+    """
+    if not levels.tick or high + 2 >= len(levels.times):
+        return 0.0
+    times = levels.times[high : high + 3]
+    steps = np.diff(times)
+    after = np.diff(levels.joules[high : high + 3]) - baseline.energy(times[:-1], times[1:])
+    timing = baseline.at(last)[0] * np.hypot(levels.time_std[high : high + 2], levels.time_std[high + 1 : high + 3])
+    doubt = np.sqrt(baseline.noise * steps + timing**2)
+    if after[0] < max(DOUBT_SIGMAS * float(doubt[0]), TAIL_PART * joules):
+        return 0.0
+    powers = np.array([after[0], max(after[1], doubt[1])]) / steps
+    decay = math.log(max(float(powers[0] / powers[1]), 1.001)) / float(steps.mean())
+    seconds = float(times[0]) - last
+    before = float(after[0]) * math.expm1(decay * seconds) / -math.expm1(-decay * float(steps[0]))
+    return min(before, joules * seconds / float(times[0] - levels.times[high - 1]))
+
+
+def _misfits(pieces: _Pieces, powers: Floats, dynamic: Floats) -> Floats:
+    """Joules by which each interval misses the constant powers; 0 where there is no work."""
     expected = _sums(pieces.interval, powers[pieces.label] * pieces.seconds * pieces.works, len(dynamic))
-    working = expected > 0
-    free = int(working.sum()) - len(np.unique(pieces.label[pieces.works]))
-    if free < 2:
-        return math.inf
-    left = (dynamic - expected)[working]
-    return math.sqrt(float(left @ left) * len(left) / free)
+    return np.where(expected > 0, dynamic - expected, 0.0)
+
+
+def _misfit(pieces: _Pieces, left: Floats) -> float:
+    """Joules by which the intervals with work miss the constant powers, in squares; infinite where too few tell."""
+    working = np.unique(pieces.interval[pieces.works])
+    free = len(working) - len(np.unique(pieces.label[pieces.works]))
+    return math.sqrt(float(left @ left) * len(working) / free) if free >= 2 else math.inf
 
 
 def _jumps(pieces: _Pieces, powers: Floats) -> Floats:

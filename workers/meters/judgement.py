@@ -15,6 +15,7 @@ import numpy as np
 
 from workers.meters.attribution import Attribution, Levels, attribute, idle_levels
 from workers.meters.base import IDLE, PAD, Energy, Recording, Span
+from workers.meters.crosscheck import disagree
 from workers.meters.energies import energy_of, unknown, work_seconds
 from workers.meters.idle import IdleLevel
 from workers.meters.latency import without_latency
@@ -24,9 +25,10 @@ from workers.meters.ticks import Counter, Difference, counter_levels
 
 AVERAGE_SECONDS: Final = 1.0  # the window of NVML's averaged power
 SYSTEMATIC_PERCENT: Final = 5.0  # gain error of the boards' sensors, arXiv 2312.02741
-DISAGREE: Final = 0.05  # counter against power, relative
-POWER_EDGE_SECONDS: Final = 0.035  # of power log: standard uncertainty of when a change was seen
+SILENT_SECONDS: Final = 2.5  # even one that must not be read often is read once a second
+POLLED_PART: Final = 0.05  # what a counter that loses energy by being read may lose at one reading a second
 SIGMAS: Final = 4.0  # and by so many standard uncertainties
+SETTLED_SECONDS: Final = 0.6  # of the idle after the work at least, however it drifts
 DRIFT_PART: Final = 0.02  # of the energy: an idle power that changed in an unknown way may matter so much
 SHORTEST_SECONDS: Final = 0.01  # starting a process or synchronising a device takes part of that
 SENSOR_CYCLE_SECONDS: Final = 0.1  # of a part-time sensor, arXiv 2312.02741
@@ -44,7 +46,8 @@ def judge(recording: Recording, spans: Sequence[Span]) -> Energy:
     complete = math.isinf(lost_at)
     if not complete:
         flags["gpu_lost"] = None
-    if recording.probe.get("poll_sensitive"):  # believed only where there is nothing else
+    polled = bool(recording.probe.get("poll_sensitive"))
+    if polled:  # believed only where there is nothing else
         flags["counter_unsupported"] = None
 
     notes: dict[str, Any] = {"method": None, "counter_latency_seconds": 0.0}
@@ -54,6 +57,7 @@ def judge(recording: Recording, spans: Sequence[Span]) -> Energy:
         if not complete:
             usable = [_until(s, min(lost_at, float(source.levels.times[-1]))) for s in spans]
         notes |= {"method": source.method, "counter_latency_seconds": source.latency}
+        usable = _settled(source.levels, usable)
         idle = idle_levels(source.levels, usable)
         found = attribute(source.levels, usable)
         if found is not None:
@@ -64,16 +68,17 @@ def judge(recording: Recording, spans: Sequence[Span]) -> Energy:
     if seconds < SHORTEST_SECONDS or found.budget["sensor_duty"] > abs(found.total):
         notes["shortest_seconds"] = max(SHORTEST_SECONDS, source.levels.unseen)
         return _unknown(usable, {**flags, "window_too_short": None}, complete, notes, found.idle)
+    if source.method == "counter" and polled:
+        found = _wider(found, "polling", POLLED_PART * abs(found.total))
     drift = _drift(source.levels, found, usable, seconds)
     if drift > DRIFT_PART * abs(found.total):
         flags["idle_drift"] = None
     if drift:
-        budget = {**found.budget, "idle_drift": drift}
-        found = replace(found, total_std=math.hypot(found.total_std, drift), budget=budget)
+        found = _wider(found, "idle_drift", drift)
     checked = attribute(power.levels, usable) if power is not None else None
-    if checked is not None and power is not None and counter is not None and not faults:
-        counted = found if source.method == "counter" else attribute(counter.levels, usable)
-        if counted is not None and _disagree(counter.levels, counted, power.levels, checked, usable):
+    if source.method == "counter" and not polled and power is not None and checked is not None:
+        readings = () if power.averaged else recording.power
+        if disagree(source.levels, found, power.levels, checked, usable, readings):
             flags["counter_power_disagree"] = None
     energy = energy_of(
         found,
@@ -91,6 +96,12 @@ def _seen(joules: Sequence[float | None], spans: Sequence[Span], usable: Sequenc
     """Null for the spans of which nothing is left."""
     empty = [was.end > was.start and now.end <= now.start for was, now in zip(spans, usable, strict=True)]
     return tuple(None if gone else j for j, gone in zip(joules, empty, strict=True))
+
+
+def _wider(found: Attribution, cause: str, joules: float) -> Attribution:
+    """With one more cause in the total's uncertainty."""
+    budget = {**found.budget, cause: joules}
+    return replace(found, total_std=math.hypot(found.total_std, joules), budget=budget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +125,10 @@ def _counter(recording: Recording) -> Counter | None:
     counter = counter_levels(recording.counter, probe.get("tick"), limit_watts=limit)
     if counter is None:
         return None
-    unseen = unseen_seconds(probe.get("tick"), probe.get("sensor_duty") or 1.0)
-    return replace(counter, levels=replace(counter.levels, unseen=unseen, likely_watts=LIKELY_PART * limit))
+    duty = probe.get("sensor_duty") or 1.0
+    cycle = sensor_cycle(probe.get("tick"), duty)
+    seen = replace(counter.levels, cycle=cycle, unseen=cycle * (1 - duty), likely_watts=LIKELY_PART * limit)
+    return replace(counter, levels=seen)
 
 
 def _power(recording: Recording, spans: Sequence[Span]) -> _Power | None:
@@ -157,12 +170,12 @@ def _unknown(
 
 def shortest_window(tick: float | None, duty: float) -> float:
     """Work shorter than this, in seconds, may go unseen by a sensor that looks for ``duty`` of each of its cycles."""
-    return max(SHORTEST_SECONDS, unseen_seconds(tick, duty))
+    return max(SHORTEST_SECONDS, sensor_cycle(tick, duty) * (1 - duty))
 
 
-def unseen_seconds(tick: float | None, duty: float) -> float:
-    """Seconds in a row that a part-time sensor does not see."""
-    return max(SENSOR_CYCLE_SECONDS, tick or 0.0) * (1 - duty)
+def sensor_cycle(tick: float | None, duty: float) -> float:
+    """Seconds from one look of a part-time sensor to the next; 0 for one that sees all the time."""
+    return max(SENSOR_CYCLE_SECONDS, tick or 0.0) if duty < 1 else 0.0
 
 
 def _until(span: Span, time: float) -> Span:
@@ -195,6 +208,8 @@ def _counter_faults(recording: Recording, counter: Counter | None, spans: Sequen
         return ["counter_frozen"] if still else []
     start, end = min(s.start for s in spans), max(s.end for s in spans)
     faults = []
+    if recording.counter[-1][1] < end - SILENT_SECONDS:  # it no longer answered
+        faults.append("counter_frozen")
     if counter.has(Difference.RESET, start, end):
         faults.append("counter_reset")
     if counter.has(Difference.FROZEN, start, end) or (counter.still_since is not None and counter.still_since < end):
@@ -206,6 +221,9 @@ def _counter_faults(recording: Recording, counter: Counter | None, spans: Sequen
 class _Slope:
     watts_per_second: float
     std: float
+
+    def departs(self, other: float) -> bool:
+        return abs(self.watts_per_second - other) >= SIGMAS * self.std
 
 
 def _slope(levels: Levels, span: Span) -> _Slope | None:
@@ -224,43 +242,49 @@ def _slope(levels: Levels, span: Span) -> _Slope | None:
     return _Slope(float(fit[0]), math.sqrt(variance / float(middles @ middles)))
 
 
+def _settled(levels: Levels, spans: Sequence[Span]) -> list[Span]:
+    """Of an idle span in which power still falls or rises otherwise than from one to the other, the later part.
+
+    A device needs seconds until it draws its idle power again. What is taken off becomes a pad.
+    """
+    idle = sorted((s for s in spans if s.label == IDLE), key=lambda s: s.start)
+    settled: list[Span] = []
+    for span in spans:
+        if span is not idle[-1] or len(idle) < 2:
+            settled.append(span)
+            continue
+        rest = span
+        while (slope := _slope(levels, rest)) and _departs(slope, levels, idle[0], rest):
+            later = replace(rest, start=(rest.start + rest.end) / 2)
+            if later.end - later.start < SETTLED_SECONDS:
+                break
+            rest = later
+        if rest.start > span.start:
+            settled.append(Span(label=PAD, start=span.start, end=rest.start))
+        settled.append(rest)
+    return settled
+
+
+def _departs(slope: _Slope, levels: Levels, before: Span, after: Span) -> bool:
+    first, last = (idle_levels(levels, [span]) for span in (before, after))
+    if not first or not last:
+        return False
+    return slope.departs((last[0].watts - first[0].watts) / (last[0].middle - first[0].middle))
+
+
 def _drift(levels: Levels, found: Attribution, spans: Sequence[Span], seconds: float) -> float:
     """Standard uncertainty, in joules, from an idle power that changed otherwise than along a straight line."""
     if len(found.idle) < 2:
         return 0.0
     before, after = found.idle[0], found.idle[-1]
-    change = after.watts - before.watts
-    if abs(change) < SIGMAS * math.hypot(before.std, after.std) or after.middle <= before.middle:
+    if after.middle <= before.middle:
         return 0.0
+    change = after.watts - before.watts
     straight = change / (after.middle - before.middle)
     idle = sorted((s for s in spans if s.label == IDLE), key=lambda s: s.start)
-    slopes = [s for s in (_slope(levels, idle[0]), _slope(levels, idle[-1])) if s is not None]
-    if all(abs(s.watts_per_second - straight) < SIGMAS * s.std for s in slopes):
+    ends = [(s, _slope(levels, s)) for s in (idle[0], idle[-1])]
+    bends = [(s.end - s.start) / 2 * abs(t.watts_per_second - straight) for s, t in ends if t and t.departs(straight)]
+    stepped = abs(change) > SIGMAS * math.hypot(before.std, after.std)
+    if not bends and (not stepped or all(slope is not None for _, slope in ends)):
         return 0.0
-    return abs(change) * seconds / math.sqrt(12)
-
-
-def _disagree(
-    counter: Levels, counted: Attribution, power: Levels, integrated: Attribution, spans: Sequence[Span]
-) -> bool:
-    """Whether counter and power differ by five per cent and more than their uncertainties: above idle, or in all."""
-    # Readings of power stand for the time between them: what changes in between is missed or counted twice.
-    work = [s for s in spans if s.label not in (IDLE, PAD)]
-    first, last = min(s.start for s in work), max(s.end for s in work)
-    at = np.searchsorted(power.times, [first, last])
-    gap = float(np.diff(power.times[max(at[0] - 1, 0) : at[1] + 1]).max(initial=0.0))  # a busy host reads late
-    edges = max(POWER_EDGE_SECONDS, gap / 2) * max(counted.change_watts, integrated.change_watts)
-    sigma = math.hypot(counted.total_std, integrated.total_std, edges)
-    if _apart(counted.total, integrated.total, sigma):
-        return True
-    start = max(min(s.start for s in spans), counter.times[0], power.times[0])
-    end = min(max(s.end for s in spans), counter.times[-1], power.times[-1])
-    all_counted, all_integrated = (
-        float(np.diff(np.interp([start, end], levels.times, levels.joules))[0]) for levels in (counter, power)
-    )
-    ends = integrated.idle_watts * (counter.tick + power.tick) + integrated.idle_std * (end - start)
-    return _apart(all_counted, all_integrated, math.hypot(edges, ends))
-
-
-def _apart(a: float, b: float, sigma: float) -> bool:
-    return abs(a - b) > max(SIGMAS * sigma, DISAGREE * max(abs(a), abs(b)))
+    return max([abs(change) if stepped else 0.0, *bends]) * seconds / math.sqrt(12)

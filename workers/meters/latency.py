@@ -48,11 +48,13 @@ def _find(levels: Levels, spans: Sequence[Span]) -> float:
     noise = sum(i.noise for i in idle) / len(idle) * float(np.median(np.diff(times)))
     cumulative = seconds_by_label(spans, first, last)
 
-    def residual(latency: float) -> float:
+    def left(latency: float) -> Floats:
         at = times - latency
         overlap = np.stack([np.diff(np.interp(at, x, y))[chosen] for x, y in cumulative], axis=1)
-        left = dynamic - overlap @ np.linalg.lstsq(overlap, dynamic, rcond=None)[0]
-        return float(left @ left)
+        return np.asarray(dynamic - overlap @ np.linalg.lstsq(overlap, dynamic, rcond=None)[0])
+
+    def residual(latency: float) -> float:
+        return float(np.square(left(latency)).sum())
 
     step = levels.tick / 8
     candidates = np.arange(0.0, longest, step)
@@ -61,7 +63,12 @@ def _find(levels: Levels, spans: Sequence[Span]) -> float:
     best = float(fine[int(np.argmin([residual(c) for c in fine]))])
     none, least = residual(0.0), residual(best)
     scale = max(least / max(1, len(chosen) - len(cumulative) - 1), noise, 1e-12)
-    return best if least < BETTER * none and none - least > SIGNIFICANT * scale else 0.0
+    if least >= BETTER * none or none - least <= SIGNIFICANT * scale:
+        return 0.0
+    # A late counter is late at both ends of the work; a device that draws on after it looks late at its end only.
+    begin = times[chosen] < first + best + levels.tick
+    earlier, later = (float(np.square(left(c)[begin]).sum()) for c in (0.0, best))
+    return best if later < earlier else 0.0
 
 
 def seconds_by_label(spans: Sequence[Span], first: float, last: float) -> list[tuple[Floats, Floats]]:

@@ -12,16 +12,19 @@ from farm import catalog
 from farm.domain import DeviceLost
 from workers.clock import Clock, SystemClock
 from workers.meters.base import Device, Energy, Recording, Span
-from workers.meters.judgement import judge, shortest_window
+from workers.meters.judgement import AVERAGE_SECONDS, judge, shortest_window
 from workers.meters.nvml_api import NvmlDevice
 from workers.meters.probe import Probe, probe_counter
 from workers.meters.processes import Visitors
-from workers.meters.sampler import COUNTER_SECONDS, Sampler
+from workers.meters.sampler import COUNTER_SECONDS, SLOW_COUNTER_SECONDS, Sampler
 
 STEADY_CELSIUS: Final = 1.0  # over the last seconds of the log
 STEADY_WATTS_PART: Final = 0.03
 STEADY_SECONDS: Final = 5.0
-IDLE_READINGS: Final = 6  # of the counter, in the shortest baseline
+IDLE_READINGS: Final = 6  # in the shortest baseline
+# Part of the time that the power sensor sees, by compute capability: GA100 and GH100, arXiv 2312.02741. For boards that
+# the catalog lacks.
+PART_TIME: Final = {(8, 0): 0.25, (9, 0): 0.25}
 
 
 class NvmlMeter:
@@ -42,11 +45,19 @@ class NvmlMeter:
         except BaseException:
             self._nvml.close()
             raise
-        duty = self._gpu.sensor_duty if self._gpu else 1.0
-        self.shortest_seconds = shortest_window(self._probe.tick, duty)
-        self.shortest_idle_seconds = IDLE_READINGS * max(COUNTER_SECONDS, self._probe.tick or 0.0)
+        self._duty = self._gpu.sensor_duty if self._gpu else PART_TIME.get(self._nvml.capability() or (0, 0), 1.0)
+        self.shortest_seconds = shortest_window(self._probe.tick, self._duty)
+        self.shortest_idle_seconds = IDLE_READINGS * self._reading_seconds()
         self._visitors = Visitors(os.getpid(), self._nvml.processes() or frozenset())
         self._sampler = Sampler(self._nvml, self.clock, self._probe, self._power.read, self._visitors)
+
+    def _reading_seconds(self) -> float:
+        """From one reading that helps to know the idle power to the next."""
+        if self._probe.poll_sensitive and self._power.read is None:
+            return SLOW_COUNTER_SECONDS
+        if not self._probe.has_counter and self._power.kind == "average_1s":
+            return 2 * AVERAGE_SECONDS / IDLE_READINGS  # what came before the log must have left the average
+        return max(COUNTER_SECONDS, self._probe.tick or 0.0)
 
     def start(self) -> None:
         self._sampler.start()
@@ -74,7 +85,7 @@ class NvmlMeter:
                 "counter": "ticks" if self._probe.tick else "exact" if self._probe.has_counter else None,
                 "power": self._power.kind,
                 "power_source": self._power.name,
-                "sensor_duty": self._gpu.sensor_duty if self._gpu else None,
+                "sensor_duty": self._duty,
                 "limit_watts": self._limit_watts,
             }
         )

@@ -153,6 +153,15 @@ class NvmlDevice:
         """Ids of the processes that compute on the device, where they can be seen."""
         return self._ask("processes", compute_processes)
 
+    def capability(self) -> tuple[int, int] | None:
+        """CUDA compute capability."""
+
+        def read(handle: Any) -> tuple[int, int]:
+            major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+            return int(major), int(minor)
+
+        return self._ask("capability", read)
+
     def driver(self) -> str | None:
         return self._ask("driver", lambda h: str(nvml.nvmlSystemGetDriverVersion()))
 

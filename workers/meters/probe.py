@@ -22,6 +22,7 @@ from workers.clock import Clock
 from workers.meters.nvml_api import NvmlDevice
 from workers.meters.period import coherent_period
 
+ASKED: Final = 5
 POLL_SECONDS: Final = 0.002
 JUMPS: Final = 10
 CLOSE_POLLS: Final = 3.0  # a jump between two readings not further apart than so many pauses is seen closely
@@ -69,7 +70,7 @@ class _Jump:
 
 def probe_counter(device: NvmlDevice, clock: Clock) -> Probe:
     """Takes two to three seconds of the clock's time; the device should be idle."""
-    if device.counter_joules() is None:
+    if not _answers(device, clock):
         return Probe(has_counter=False)
     fast, latency = _jumps(device, clock, POLL_SECONDS, LONGEST_SECONDS)
     if len(fast) < 3:
@@ -91,6 +92,15 @@ def probe_counter(device: NvmlDevice, clock: Clock) -> Probe:
         poll_loss=loss,
         poll_sensitive=loss is not None and loss > LOSS,
     )
+
+
+def _answers(device: NvmlDevice, clock: Clock) -> bool:
+    """Whether there is a counter; one that fails in passing is asked again."""
+    for _ in range(ASKED):
+        if device.counter_joules() is not None:
+            return True
+        clock.sleep(SLOW_POLL_SECONDS)
+    return False
 
 
 def _jumps(device: NvmlDevice, clock: Clock, pause: float, longest: float) -> tuple[list[_Jump], float]:

@@ -1,0 +1,103 @@
+"""The counter against the power log: in sums, and tick by tick for what sums cannot see.
+
+A counter that leaps or falls back by less than a tick's energy moves the sum by little, but no power that was seen
+around that tick would explain it. Power that changes faster than it is read makes any sum of readings doubtful.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from workers.meters.attribution import Attribution, Levels
+from workers.meters.base import IDLE, OTHER, PAD, Span
+
+DISAGREE: Final = 0.05  # relative
+SIGMAS: Final = 4.0  # and by so many standard uncertainties
+POWER_EDGE_SECONDS: Final = 0.035  # of power log: standard uncertainty of when a change was seen
+AROUND_SECONDS: Final = 0.15  # readings of power so near an interval tell what it can have held
+LONGEST_GAP_SECONDS: Final = 0.12  # between them; further apart, a burst may have passed unseen
+STEADY_PART: Final = 0.1  # of its mean: power that scatters less than this around it is steady
+
+Readings = Sequence[tuple[float, float]]  # (seconds, watts)
+
+
+def disagree(
+    counter: Levels,
+    counted: Attribution,
+    power: Levels,
+    integrated: Attribution,
+    spans: Sequence[Span],
+    readings: Readings,
+) -> bool:
+    """Whether counter and power differ by five per cent and more than their uncertainties: at work, idle or in all.
+
+    ``counted`` and ``integrated`` are what the two say of the spans. ``readings`` is the log of instantaneous power,
+    empty where it is an average.
+    """
+    edges = _edge_seconds(power, spans) * max(counted.change_watts, integrated.change_watts)
+    # A sensor that looks now and then may itself be in step with what it looks at: then the difference tells.
+    scatter = 0.0 if counter.unseen else _scatter(readings, spans)
+    sigma = math.hypot(counted.total_std, integrated.total_std, edges, scatter)
+    if _apart(counted.total, integrated.total, sigma):
+        return True
+    if _apart(counted.idle_watts, integrated.idle_watts, math.hypot(counted.idle_std, integrated.idle_std)):
+        return True
+    start = max(min(s.start for s in spans), counter.times[0], power.times[0])
+    end = min(max(s.end for s in spans), counter.times[-1], power.times[-1])
+    all_counted, all_integrated = (
+        float(np.diff(np.interp([start, end], levels.times, levels.joules))[0]) for levels in (counter, power)
+    )
+    ends = integrated.idle_watts * (counter.tick + power.tick) + integrated.idle_std * (end - start)
+    if _apart(all_counted, all_integrated, math.hypot(edges, ends, scatter)):
+        return True
+    bearable = max(DISAGREE * abs(counted.total), POWER_EDGE_SECONDS * counted.change_watts, SIGMAS * counted.total_std)
+    return abs(_leaps(counter, readings, spans)) > bearable
+
+
+def _apart(a: float, b: float, sigma: float) -> bool:
+    return abs(a - b) > max(SIGMAS * sigma, DISAGREE * max(abs(a), abs(b)))
+
+
+def _edge_seconds(power: Levels, spans: Sequence[Span]) -> float:
+    """Readings of power stand for the time between them: what changes in between is missed or counted twice."""
+    work = [s for s in spans if s.label not in (IDLE, PAD)]
+    at = np.searchsorted(power.times, [min(s.start for s in work), max(s.end for s in work)])
+    longest = float(np.diff(power.times[max(at[0] - 1, 0) : at[1] + 1]).max(initial=0.0))  # a busy host reads late
+    return max(POWER_EDGE_SECONDS, longest / 2)
+
+
+def _leaps(counter: Levels, readings: Readings, spans: Sequence[Span]) -> float:
+    """Joules that the counter gave beyond (below: negative) what the highest (lowest) power seen around explains."""
+    if len(readings) < 3:
+        return 0.0
+    seen, watts = (np.array(column, dtype=np.float64) for column in zip(*readings, strict=True))
+    start, end = min(s.start for s in spans), max(s.end for s in spans)
+    total = 0.0
+    for i in range(1, len(counter.times)):
+        low, high = float(counter.times[i - 1]), float(counter.times[i])
+        first, last = np.searchsorted(seen, [low - AROUND_SECONDS, high + AROUND_SECONDS])
+        if low < start or high > end or last - first < 3 or np.diff(seen[first:last]).max() > LONGEST_GAP_SECONDS:
+            continue
+        doubt = SIGMAS * math.hypot(counter.time_std[i - 1], counter.time_std[i])
+        most = watts[first:last].max() * (high - low + doubt) + counter.quantum
+        least = watts[first:last].min() * (high - low - doubt) - counter.quantum
+        joules = float(counter.joules[i] - counter.joules[i - 1])
+        total += max(0.0, joules - most) + min(0.0, joules - least)
+    return total
+
+
+def _scatter(readings: Readings, spans: Sequence[Span]) -> float:
+    """Standard uncertainty, in joules, of the sum of readings of a power that changes in step with them; 0: steady."""
+    seen, watts = np.array(readings, dtype=np.float64).reshape(-1, 2).T
+    joules = 0.0
+    for label in {s.label for s in spans} - {IDLE, PAD, OTHER}:
+        mine = [s for s in spans if s.label == label]
+        inside = watts[np.any([(seen >= s.start) & (seen <= s.end) for s in mine], axis=0)]
+        if len(inside) > 2:
+            beyond = max(0.0, float(inside.var()) - (STEADY_PART * float(inside.mean())) ** 2)
+            joules = math.hypot(joules, math.sqrt(beyond) * sum(s.end - s.start for s in mine))
+    return joules
