@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -13,6 +13,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from farm.domain.errors import RequestError
 
 MeterKind = Literal["auto", "nvml", "codecarbon", "both"]
+LONGEST_SECONDS: Final = 1e8  # three years; the system's clocks take no infinity
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
+Wait = Annotated[float, Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 METER_KINDS: Final = get_args(MeterKind)
 
 
@@ -33,21 +36,21 @@ class Settings(BaseSettings):
     broker_url_file: Path | None = None
     broker_ca: Path | None = None  # the authority that signed a rediss:// broker's certificate; default: the system's
 
-    lease_seconds: float = Field(default=120.0, gt=0)  # a worker silent for so long has lost its job
-    heartbeat_seconds: float = Field(default=20.0, gt=0)
-    tick_seconds: float = Field(default=2.0, gt=0)  # coordinator: reap, top up, look for results
-    doorbell_grace_seconds: float = Field(default=60.0, gt=0)  # a doorbell unanswered for so long was lost
-    refit_seconds: float = Field(default=30.0, gt=0)  # at most one refit in so long
+    lease_seconds: Seconds = 120.0  # a worker silent for so long has lost its job
+    heartbeat_seconds: Seconds = 20.0
+    tick_seconds: Seconds = 2.0  # coordinator: reap, top up, look for results
+    doorbell_grace_seconds: Seconds = 60.0  # a doorbell unanswered for so long was lost
+    refit_seconds: Seconds = 30.0  # at most one refit in so long
     max_attempts: int = Field(default=3, ge=1, le=100)
-    retry_seconds: float = Field(default=5.0, ge=0)  # wait after a failed attempt, doubled with every one
-    visibility_timeout_seconds: float = Field(default=14400.0, gt=0)
+    retry_seconds: Wait = 5.0  # wait after a failed attempt, doubled with every one
+    visibility_timeout_seconds: Seconds = 14400.0
     on_sigterm: Literal["requeue", "drain"] = "requeue"  # what a stopping worker does with its running job
     meter: MeterKind = (
         "auto"  # what workers measure with: NVML, or an estimate on a CPU; the paper's; or it beside NVML
     )
     foreign_processes: Literal["refuse", "wait", "allow"] = "refuse"
-    idle_seconds: float = Field(default=20.0, gt=0)  # idle baseline on each side of a measurement, on NVML
-    spool_drain_seconds: float = Field(default=5.0, gt=0)
+    idle_seconds: Seconds = 20.0  # idle baseline on each side of a measurement, on NVML
+    spool_drain_seconds: Seconds = 5.0
     tf32: Literal["default", "on", "off"] = "default"  # torch's default: convolutions use TF32, matmuls do not
     weights_dir: Path | None = None  # folders of pretrained weights, one a model; otherwise the hub's cache
     cpu_threads: int | None = Field(default=None, ge=1, le=1024)  # of torch; default: as many as torch takes

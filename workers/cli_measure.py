@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from farm import catalog, feasibility, settings
-from farm.cli.options import emit_json, json_option
+from farm.cli.options import FiniteRange, emit_json, json_option
 from farm.domain import Configuration, Measurement, OperationError, RequestError
 from workers.meters import check_meter
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--idle-seconds",
-    type=click.FloatRange(0.1, 3600.0),
+    type=FiniteRange(0.1, 3600.0),
     help="Idle baseline on each side (default: FARM_IDLE_SECONDS; 1 on a CPU).",
 )
 @click.option("--simulate", is_flag=True, help="A simulated device of that type; the row is flagged.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from analysis.cli.options import data_options, law_option, parse_names
-from farm.cli.options import db_option, emit_json, json_option
+from farm.cli.options import LEVEL, db_option, emit_json, json_option
 from farm.domain.errors import RequestError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def split_options(function: F) -> F:
     """Which rows are fitted and which are tested, passed on as a keyword each."""
     for option in (
-        click.option("--level", default=0.9, show_default=True, help="Of the intervals."),
+        click.option("--level", type=LEVEL, default=0.9, show_default=True, help="Of the intervals."),
         click.option("--folds", default="2", show_default=True, help="Folds of --within; loo leaves one row out."),
         click.option("--within", metavar="MODEL", help="Folds of the rows of one model."),
         click.option("--test-gpu", metavar="A,B", help="Test on these GPUs."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from analysis.cli.options import data_options, law_option, parse_resolution
-from farm.cli.options import emit_json, json_option
+from farm.cli.options import LEVEL, emit_json, json_option
 
 
 @click.command()
@@ -17,7 +17,7 @@ from farm.cli.options import emit_json, json_option
 @click.option("--cfg", is_flag=True, help="With classifier-free guidance.")
 @click.option("--prompts", default=1, show_default=True, help="Images in total.")
 @click.option("--batch", default=1, show_default=True, help="Images at once.")
-@click.option("--level", default=0.9, show_default=True, help="Probability that the interval holds.")
+@click.option("--level", type=LEVEL, default=0.9, show_default=True, help="Probability that the interval holds.")
 @law_option
 @data_options
 @json_option

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -14,6 +14,22 @@ if TYPE_CHECKING:
     from farm.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers; neither nan, which is in every range for click, nor an infinity."""
+
+    name = "float range"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+LEVEL: Final = FiniteRange(min=0, max=1, min_open=True, max_open=True)  # a probability
+SPEED: Final = FiniteRange(min=0.001)  # simulated seconds in a real one
 
 
 def db_option(function: F) -> F:

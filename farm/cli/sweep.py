@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from farm import sweeps
-from farm.cli.options import db_option, emit_json, json_option, opened
+from farm.cli.options import FiniteRange, db_option, emit_json, json_option, opened
 from farm.spec import read_spec
 from farm.store import Store
 
@@ -63,7 +63,7 @@ def status(sweep_id: str | None, db: str | None, as_json: bool) -> None:
 
 @sweep.command()
 @click.argument("sweep_id", metavar="[ID]", required=False)
-@click.option("--interval", default=1.0, show_default=True, type=click.FloatRange(min=0.1), help="Seconds.")
+@click.option("--interval", default=1.0, show_default=True, type=FiniteRange(0.1, 3600.0), help="Seconds.")
 @db_option
 @json_option
 def watch(sweep_id: str | None, interval: float, db: str | None, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from farm import catalog
-from farm.cli.options import broker_option, db_option
+from farm.cli.options import SPEED, broker_option, db_option
 from farm.domain.errors import OperationError, RequestError
 from farm.settings import load
 
@@ -27,9 +27,7 @@ STOP_SECONDS: Final = 30.0  # for a worker to hand its job back
     help="Simulated devices instead of those found: a100,a4000,a6000. In a FARM_HOME (and database) of their own: "
     "what they have measured is not queued again for real ones.",
 )
-@click.option(
-    "--speed", type=click.FloatRange(min=0, min_open=True), help="Simulated seconds a second (default: unlimited)."
-)
+@click.option("--speed", type=SPEED, help="Simulated seconds a second (default: unlimited).")
 @click.option("--cpu", is_flag=True, help="One worker, for the processor, whatever GPUs there are.")
 @click.option("--web", is_flag=True, help="Serve the live page too.")
 @click.option("--detach", is_flag=True, help="Return when the farm runs; end it with `farm down`.")

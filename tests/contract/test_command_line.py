@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
 
 from farm.cli import COMMANDS, cli
+from farm.domain import RequestError
+from farm.settings import Settings
 
 AGREED = {
     "doctor", "demo", "up", "down", "coordinator", "worker", "workers", "jobs", "sweep", "measure", "meter", "results",
@@ -123,3 +126,40 @@ def test_no_command_shows_the_help(farm):
 
 def test_version(farm):
     assert farm("--version").out.startswith("joulefarm 0.")
+
+
+def parameters(command: click.Command, *path: str) -> Iterator[tuple[str, click.Parameter]]:
+    """Every parameter of a command and of those below it, with the words that call it."""
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            child = command.get_command(click.Context(command), name)
+            assert child is not None
+            yield from parameters(child, *path, name)
+    for parameter in command.params:
+        yield " ".join(path), parameter
+
+
+NUMBERS = [
+    (path, parameter)
+    for path, parameter in parameters(cli)
+    if isinstance(parameter.type, click.types.FloatParamType) and parameter.opts[0].startswith("-")
+]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
+@pytest.mark.parametrize(("path", "parameter"), NUMBERS, ids=[f"{path} {p.opts[0]}" for path, p in NUMBERS])
+def test_a_number_is_finite(path, parameter, value):
+    assert {"up", "worker", "measure", "meter", "sweep watch"} <= {path for path, _ in NUMBERS}
+    context = click.Context(command(path))
+    with pytest.raises((click.BadParameter, RequestError)):
+        parameter.process_value(context, value)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1e300", "-1"])
+@pytest.mark.parametrize("name", [name for name in Settings.model_fields if name.endswith("_seconds")])
+def test_so_is_a_setting(farm, monkeypatch, name, value):
+    variable = f"FARM_{name.upper()}"
+    monkeypatch.setenv(variable, value)
+    outcome = farm("jobs", "list")
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert variable in outcome.err
