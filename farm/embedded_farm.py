@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -49,8 +49,8 @@ def run(
     ``hurry``: do not wait any longer for running jobs. RequestError where one runs in this home already.
     """
     with _only_one(settings) as lock:
-        _check_before(settings)
         devices = _simulated(plan) if plan.simulate is not None else CPU if plan.cpu else _found()
+        _check_before(settings, plan, devices)
         _check_meters(settings, plan, devices)
         services = _services(settings, plan, devices)
         supervisor = Supervisor(services)
@@ -84,7 +84,9 @@ def detach(settings: Settings, arguments: Sequence[str], *, timeout_seconds: flo
             why = said[-1].removeprefix("farm: ") if said else f"nothing was said in {timeout_seconds:g} s"
             if status is None:
                 ProcessIdentity.of(process.pid).signal(signal.SIGTERM)
-            raise OperationError(f"{why} (log: {log})")
+            error = OperationError(f"{why} (log: {log})")
+            error.exit_code = RequestError.exit_code if status == RequestError.exit_code else OperationError.exit_code
+            raise error
         time.sleep(0.05)
     return f"the farm runs (process {process.pid}, log {log}); `farm down` ends it"
 
@@ -162,11 +164,14 @@ def _already(identity: ProcessIdentity | None) -> str:
     return f"a farm runs there already{which}: end it with `farm down`, or set another FARM_HOME"
 
 
-def _check_before(settings: Settings) -> None:
-    """Say in words, before anything is started, what would let every part of it fail."""
+def _check_before(settings: Settings, plan: Plan, devices: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """Say in words, before anything is started, what would let a part of it fail."""
+    from farm.jobs import Jobs
     from farm.store import Store
 
-    Store.open(settings).close()
+    with closing(Store.open(settings)) as store:
+        for gpu in {gpu for _, (_, gpu, *_) in devices}:
+            Jobs(store, settings).refuse_mixing(gpu, simulate=plan.simulate is not None)
     if settings.broker() is not None:
         from farm.broker import Broker
 

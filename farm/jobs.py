@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 from typing import Any, Final
 
-from farm.domain import AttemptEnd, Failure, Infeasible, Job, Measurement
+from farm.domain import AttemptEnd, Failure, Infeasible, Job, Measurement, RequestError
 from farm.settings import Settings
-from farm.store import Store, doorbells, hosts, leases, limits, prompts, records, refits
+from farm.store import Store, doorbells, hosts, leases, limits, prompts, records, refits, results
 
 MAX_ID: Final = 2**31 - 1  # what the column holds
+SIMULATED: Final = "sim-"  # names and identities of simulated devices begin with it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +34,10 @@ class WorkerInfo:
     silent_seconds: float = 0.0  # since seen_at
     spool_waiting: int = 0  # results on its disk that SQL does not have yet
     drain_requested: bool = False
+
+    @property
+    def simulated(self) -> bool:
+        return self.device_uuid.startswith(SIMULATED)
 
 
 class Jobs:
@@ -141,6 +146,26 @@ class Jobs:
             del values[name]
         with self.store.write() as db:
             hosts.register(db, values)
+
+    def refuse_mixing(self, gpu: str, *, simulate: bool) -> None:
+        """Of one GPU type a farm's rows are all simulated or none: RequestError for a worker that would mix them.
+
+        Otherwise a sweep for real devices would take simulated rows for measured ones, or a simulated device its jobs.
+        """
+        with self.store.read() as db:
+            rows = results.has_own(db, gpu, simulated=not simulate)
+        others = [
+            worker
+            for worker in self.workers()
+            if worker.gpu == gpu
+            and worker.simulated != simulate
+            and worker.silent_seconds < self.settings.lease_seconds
+        ]
+        if rows or others:
+            kind, here = ("real", "simulated") if simulate else ("simulated", "real")
+            found = f"measurements of {kind} devices" if rows else f"a worker on a {kind} device, {others[0].name}"
+            remedy = f"the farm has {found} of that type: give {here} ones a FARM_HOME (and database) of their own"
+            raise RequestError("GPU type", gpu, remedy)
 
     def take_back(self, worker: str) -> int:
         """A worker starts that had jobs: the process that held them is gone, nobody need wait for their leases."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 import click
 
@@ -36,6 +37,7 @@ def worker(
     settings.prepare_home()
     from farm import acl, logs
     from farm.broker import check_queue, resolve_url
+    from farm.jobs import Jobs
     from farm.store import Store
     from workers.identity import WorkerIdentity
     from workers.locks import DeviceLock
@@ -48,7 +50,8 @@ def worker(
         check_host(settings.meter)
         host.of_type(gpu, device or 0)
     url = resolve_url(settings, user=acl.worker(queue))
-    Store.open(settings).close()  # refuses a database of another version here, in words, before anything runs
+    with closing(Store.open(settings)) as store:  # what cannot be is refused here, in words, before anything runs
+        Jobs(store, settings).refuse_mixing(gpu, simulate=simulate)
     if not on_gpu:
         identity = WorkerIdentity.plain(gpu, device, settings.home, simulate=simulate, speed=speed)
         lock = DeviceLock(identity.device_uuid, settings.run / "locks")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from farm import catalog
+from farm.jobs import SIMULATED
 
 if TYPE_CHECKING:
     from workers.host import Host
@@ -58,7 +59,7 @@ class WorkerIdentity:
         """
         host = socket.gethostname()
         mark = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:6]
-        kind = f"sim-{gpu}" if simulate else gpu
+        kind = f"{SIMULATED}{gpu}" if simulate else gpu
         number = "" if device is None else f"-{device}"
         return cls(
             name=f"{kind}{number}@{host}-{mark}",

@@ -24,8 +24,8 @@ STOP_SECONDS: Final = 30.0  # for a worker to hand its job back
 @click.option(
     "--simulate",
     metavar="TYPES",
-    help="Simulated devices instead of those found: a100,a4000,a6000. In a FARM_HOME (and database) of their own: "
-    "what they have measured is not queued again for real ones.",
+    help="Simulated devices instead of those found: a100,a4000,a6000. A type is "
+    "simulated or real in a FARM_HOME (and database), never both.",
 )
 @click.option("--speed", type=SPEED, help="Simulated seconds a second (default: unlimited).")
 @click.option("--cpu", is_flag=True, help="One worker, for the processor, whatever GPUs there are.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, exists, func, select
 
 from farm import tables as t
 from farm.store.clock import now
@@ -27,6 +27,13 @@ def own(
     else:
         query = query.order_by(t.measurement.c.job_id)
     return _stream(db, query)
+
+
+def has_own(db: Connection, gpu: str, *, simulated: bool) -> bool:
+    """Whether there are accepted measurements of that GPU type by simulated devices, or by others."""
+    origin = t.measurement.c.origin == "simulated" if simulated else t.measurement.c.origin != "simulated"
+    joined = t.measurement.join(t.configuration, t.configuration.c.id == t.measurement.c.configuration_id)
+    return bool(db.execute(select(exists(joined.select().where(t.configuration.c.gpu == gpu, origin)))).scalar())
 
 
 def imported(
