@@ -19,7 +19,8 @@ DISAGREE: Final = 0.05  # relative
 SIGMAS: Final = 4.0  # and by so many standard uncertainties
 POWER_EDGE_SECONDS: Final = 0.035  # of power log: standard uncertainty of when a change was seen
 AROUND_SECONDS: Final = 0.15  # readings of power so near an interval tell what it can have held
-LONGEST_GAP_SECONDS: Final = 0.12  # between them; further apart, a burst may have passed unseen
+LONGEST_GAP_SECONDS: Final = 0.08  # between them; further apart, a burst may have passed unseen
+LONGEST_UNSEEN_SECONDS: Final = 0.05  # of a burst between two readings
 STEADY_PART: Final = 0.1  # of its mean: power that scatters less than this around it is steady
 
 Readings = Sequence[tuple[float, float]]  # (seconds, watts)
@@ -54,7 +55,8 @@ def disagree(
     ends = integrated.idle_watts * (counter.tick + power.tick) + integrated.idle_std * (end - start)
     if _apart(all_counted, all_integrated, math.hypot(edges, ends, scatter)):
         return True
-    bearable = max(DISAGREE * abs(counted.total), POWER_EDGE_SECONDS * counted.change_watts, SIGMAS * counted.total_std)
+    unseen = LONGEST_UNSEEN_SECONDS * counted.change_watts
+    bearable = max(DISAGREE * abs(counted.total), SIGMAS * counted.total_std, unseen)
     return abs(_leaps(counter, readings, spans)) > bearable
 
 

@@ -26,7 +26,7 @@ CLOSE_PART: Final = 0.15  # of the tick: a bracket not wider than this is close
 CLOSE_SECONDS: Final = 0.004  # and one of this width always is
 CLOSE_QUANTILE: Final = 0.4
 FEWEST_TICKS: Final = 5  # fewer are no base for a grid
-GRID_PART: Final = 0.06  # of the tick: ticks that scatter less than this around a straight line are put on it
+GRID_PART: Final = 0.06  # of the tick: ticks that jitter less than this around a straight line are put on it
 GRID_MARGIN_SIGMAS: Final = 4.0
 GRID_MARGIN_SECONDS: Final = 0.0005
 PERIOD_PART: Final = 0.06  # by so much the probe may have missed the period
@@ -123,15 +123,14 @@ class _Grid:
 
     start: float
     period: float
-    scatter: float  # standard deviation of the brackets' middles around it, seconds
     jitter: float  # how far outside their brackets it passes, root mean square, seconds
     middle: float  # number of the tick in the middle of what it was drawn through
-    spread: float  # root of the summed squares of their numbers around it
-    count: int
+    shift_std: float  # standard uncertainty there, seconds
+    tilt_std: float  # and of the period
 
     def error(self, number: Floats) -> Floats:
-        """Standard error of the line at a tick."""
-        return self.scatter * np.sqrt(1 / self.count + ((number - self.middle) / self.spread) ** 2)
+        """Standard uncertainty of a tick's time."""
+        return np.sqrt(self.jitter**2 + self.shift_std**2 + (self.tilt_std * (number - self.middle)) ** 2)
 
     def line(self, number: Floats) -> Floats:
         return self.start + self.period * number
@@ -147,7 +146,8 @@ def _grid(low: Floats, high: Floats, tick: float) -> _Grid | None:
     """The line of constant period that passes through the brackets; None where there is none. Narrow ones weigh more.
 
     First through their middles. Of a bracket that was closed late only its width is to blame, not the tick: then, again
-    and again, through the point of each bracket that is nearest to the line.
+    and again, through the point of each bracket that is nearest to the line. Where that leaves no jitter, in the middle
+    of all lines that pass through every bracket: a busy host errs to one side, which no mean of middles would show.
     """
     if len(low) < FEWEST_TICKS:
         return None
@@ -166,9 +166,29 @@ def _grid(low: Floats, high: Floats, tick: float) -> _Grid | None:
     if jitter > GRID_PART * tick:
         return None
     scatter = math.sqrt(float(np.average((times - line) ** 2, weights=weight**2)))
-    middle = float(number.mean())
-    spread = math.sqrt(float(((number - middle) ** 2).sum()))
-    return _Grid(float(start), float(period), scatter, jitter, middle, spread, len(times))
+    away = number - number.mean()
+    shift, tilt = scatter / math.sqrt(len(times)), scatter / math.sqrt(float(away @ away))
+    if jitter < SHARPEST_SECONDS:
+        slack = float(outside.max())
+        line, shift_range, tilt_range = _centred(line, low - slack, high + slack, away)
+        period, start = np.polyfit(number, line, 1)
+        shift, tilt = math.hypot(shift, shift_range / math.sqrt(12)), math.hypot(tilt, tilt_range / math.sqrt(12))
+    return _Grid(float(start), float(period), jitter, float(number.mean()), shift, tilt)
+
+
+def _centred(line: Floats, low: Floats, high: Floats, away: Floats) -> tuple[Floats, float, float]:
+    """A line through all brackets moved to the middle of those that there are; how far it can be shifted, and tilted.
+
+    ``away`` counts ticks from the middle one.
+    """
+    arm = away != 0
+    forward = away[arm] > 0
+    for _ in range(PROJECTIONS):
+        line = line + ((low - line).max() + (high - line).min()) / 2
+        sides = np.stack([(low - line)[arm], (high - line)[arm]]) / away[arm]
+        least, most = np.where(forward, sides[0], sides[1]).max(), np.where(forward, sides[1], sides[0]).min()
+        line = line + (least + most) / 2 * away
+    return line, float((high - line).min() - (low - line).max()), float(most - least)
 
 
 def _quantum(joules: Floats) -> float:
