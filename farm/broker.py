@@ -113,7 +113,8 @@ def _tls(url: str, settings: Settings) -> dict[str, Any]:
 
 
 def check_queue(url: str, settings: Settings, queue: str) -> None:
-    """RequestError where the broker's user may not use that queue. A broker that is away may be waited for later."""
+    """Asked by a worker before it listens: RequestError where the broker's user may not use that queue, OperationError
+    where the broker does not answer. Once listening, a worker waits for a broker that went away."""
     from redis.exceptions import NoPermissionError
 
     with make_app(url, settings).connection_for_read() as connection:
@@ -126,7 +127,7 @@ def check_queue(url: str, settings: Settings, queue: str) -> None:
                 "FARM_BROKER_URL", redact(url), f"a user that may use the queue {queue} (docs/security.md)"
             ) from None
         except _connection_errors() as error:
-            logger.warning("broker %s: not now: %s", redact(url), type(error).__name__)
+            raise _no_answer(url, error) from None
 
 
 class Broker:
@@ -176,10 +177,7 @@ class Broker:
             yield self._connection
         except errors as error:
             self._forget()
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise OperationError(
-                f"broker {redact(self._url)} does not answer: {self._without_secret(reason)}"
-            ) from None
+            raise _no_answer(self._url, error) from None
 
     def _forget(self) -> None:
         connection, self._connection = self._connection, None
@@ -187,11 +185,14 @@ class Broker:
             with contextlib.suppress(Exception):  # closing what is broken; the error that matters is raised already
                 connection.collapse()
 
-    def _without_secret(self, text: str) -> str:
-        found = re.search(r"//[^:]*:(.+)@", self._url, flags=re.DOTALL)
-        for secret in {found.group(1), unquote(found.group(1))} if found else ():
-            text = text.replace(secret, "***")
-        return text
+
+def _no_answer(url: str, error: BaseException) -> OperationError:
+    """In one line, without the URL's secret, which clients may repeat."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    found = re.search(r"//[^:]*:(.+)@", url, flags=re.DOTALL)
+    for secret in {found.group(1), unquote(found.group(1))} if found else ():
+        reason = reason.replace(secret, "***")
+    return OperationError(f"broker {redact(url)} does not answer: {reason}")
 
 
 def _connection_errors() -> tuple[type[BaseException], ...]:

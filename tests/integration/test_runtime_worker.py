@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+import socket
 import stat
 import time
 from pathlib import Path
@@ -129,6 +130,17 @@ def test_a_broker_that_is_gone_when_a_job_ends_is_found_again(farm):
     farm.broker.start()
     farm.wait_done(jobs)
     assert [ends(farm, job) for job in jobs] == [["accepted"]] * 3
+
+
+@pytest.mark.parametrize("url", ["redis://worker:secret@127.0.0.1:{port}/0", "amqp://worker:secret@127.0.0.1:{port}//"])
+def test_a_broker_that_is_dead_at_the_start_ends_the_worker_in_one_line(farm_process, url):
+    with socket.socket() as probe:  # bound, and never listening: nobody else answers there
+        probe.bind(("127.0.0.1", 0))
+        broker = url.format(port=probe.getsockname()[1])
+        outcome = farm_process("worker", "--gpu", "a100", "--device", "0", "--simulate", "--broker", broker, timeout=30)
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+    assert "does not answer" in outcome.err
+    assert "secret" not in outcome.err
 
 
 def test_a_frozen_worker_is_fenced_and_its_finding_does_no_harm(farm):
