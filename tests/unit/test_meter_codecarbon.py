@@ -25,9 +25,9 @@ from tests.fake_nvml import fake
 from tests.fake_nvml.fake import Device, Fault, Noise
 from workers.identity import WorkerIdentity
 from workers.meters import METERS, open_meter
-from workers.meters.attribution import Levels
 from workers.meters.base import IDLE, Span
 from workers.meters.energies import energy_from
+from workers.meters.levels import Levels
 from workers.workbench import Workbench
 
 A6000 = Device(name="NVIDIA RTX A6000", noise=Noise(white=1.0))

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, t
 
-from workers.meters.attribution import Levels, attribute
+from workers.meters.attribution import attribute
 from workers.meters.base import IDLE, OTHER, PAD, Recording, Span
 from workers.meters.idle import idle_level
 from workers.meters.judgement import judge
+from workers.meters.levels import Levels
 from workers.meters.processes import Visitors
 from workers.meters.samples import decode_samples, encode_samples
 from workers.meters.ticks import Difference, counter_levels

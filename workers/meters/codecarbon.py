@@ -18,9 +18,9 @@ import numpy as np
 
 from farm.domain.units import JOULES_PER_KWH
 from workers.clock import Clock, SystemClock
-from workers.meters.attribution import Levels
 from workers.meters.base import Device, Energy, MeterError, Recording, Span
 from workers.meters.energies import energy_from, unknown
+from workers.meters.levels import Levels
 
 COUNTRY: Final = "FRA"  # stated, not looked up
 CHECK_SECONDS: Final = 1.0  # within which any GPU that can be read shows some energy

@@ -12,8 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from workers.meters.attribution import Attribution, Levels
+from workers.meters.attribution import Attribution
 from workers.meters.base import IDLE, OTHER, PAD, Span
+from workers.meters.levels import Levels
 
 DISAGREE: Final = 0.05  # relative
 SIGMAS: Final = 4.0  # and by so many standard uncertainties

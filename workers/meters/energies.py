@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from workers.meters.attribution import Attribution, Levels, attribute, idle_levels
+from workers.meters.attribution import Attribution, attribute
 from workers.meters.base import IDLE, OTHER, PAD, Energy, Span
+from workers.meters.levels import Levels, idle_levels
 
 
 def energy_from(

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import numpy as np
-
-from workers.meters.attribution import Attribution, Levels, attribute, idle_levels
+from workers.meters.attribution import Attribution, attribute
 from workers.meters.base import IDLE, PAD, Energy, Recording, Span
 from workers.meters.crosscheck import disagree
+from workers.meters.drift import drift_joules, settled
 from workers.meters.energies import energy_of, unknown, work_seconds
 from workers.meters.idle import IdleLevel
 from workers.meters.latency import without_latency
+from workers.meters.levels import Levels, idle_levels
 from workers.meters.nvml_api import throttle_flags
 from workers.meters.power_log import averages, power_levels
 from workers.meters.ticks import Counter, Difference, counter_levels
@@ -27,8 +27,6 @@ AVERAGE_SECONDS: Final = 1.0  # the window of NVML's averaged power
 SYSTEMATIC_PERCENT: Final = 5.0  # gain error of the boards' sensors, arXiv 2312.02741
 SILENT_SECONDS: Final = 2.5  # even one that must not be read often is read once a second
 POLLED_PART: Final = 0.05  # what a counter that loses energy by being read may lose at one reading a second
-SIGMAS: Final = 4.0  # and by so many standard uncertainties
-SETTLED_SECONDS: Final = 0.6  # of the idle after the work at least, however it drifts
 DRIFT_PART: Final = 0.02  # of the energy: an idle power that changed in an unknown way may matter so much
 SHORTEST_SECONDS: Final = 0.01  # starting a process or synchronising a device takes part of that
 SENSOR_CYCLE_SECONDS: Final = 0.1  # of a part-time sensor, arXiv 2312.02741
@@ -57,7 +55,7 @@ def judge(recording: Recording, spans: Sequence[Span]) -> Energy:
         if not complete:
             usable = [_until(s, min(lost_at, float(source.levels.times[-1]))) for s in spans]
         notes |= {"method": source.method, "counter_latency_seconds": source.latency}
-        usable = _settled(source.levels, usable)
+        usable = settled(source.levels, usable)
         idle = idle_levels(source.levels, usable)
         found = attribute(source.levels, usable)
         if found is not None:
@@ -70,7 +68,7 @@ def judge(recording: Recording, spans: Sequence[Span]) -> Energy:
         return _unknown(usable, {**flags, "window_too_short": None}, complete, notes, found.idle)
     if source.method == "counter" and polled:
         found = _wider(found, "polling", POLLED_PART * abs(found.total))
-    drift = _drift(source.levels, found, usable, seconds)
+    drift = drift_joules(source.levels, found, usable, seconds)
     if drift > DRIFT_PART * abs(found.total):
         flags["idle_drift"] = None
     if drift:
@@ -215,76 +213,3 @@ def _counter_faults(recording: Recording, counter: Counter | None, spans: Sequen
     if counter.has(Difference.FROZEN, start, end) or (counter.still_since is not None and counter.still_since < end):
         faults.append("counter_frozen")
     return faults
-
-
-@dataclass(frozen=True, slots=True)
-class _Slope:
-    watts_per_second: float
-    std: float
-
-    def departs(self, other: float) -> bool:
-        return abs(self.watts_per_second - other) >= SIGMAS * self.std
-
-
-def _slope(levels: Levels, span: Span) -> _Slope | None:
-    """Trend of the power inside an idle span, from the energies of its quarters."""
-    inside = (levels.times >= span.start) & (levels.times <= span.end)
-    times, joules = levels.times[inside], levels.joules[inside]
-    if len(times) < 9:
-        return None
-    middles = (times[1:] + times[:-1]) / 2 - times.mean()
-    watts = np.diff(joules) / np.diff(times)
-    fit = np.polyfit(middles, watts, 1)
-    left = watts - np.polyval(fit, middles)
-    # Neighbouring readings are alike: the residual variance is taken over blocks of a quarter.
-    blocks = [block.mean() * math.sqrt(len(block)) for block in np.array_split(left, 4)]
-    variance = max(float(left @ left) / (len(left) - 2), float(np.mean(np.square(blocks))))
-    return _Slope(float(fit[0]), math.sqrt(variance / float(middles @ middles)))
-
-
-def _settled(levels: Levels, spans: Sequence[Span]) -> list[Span]:
-    """Of an idle span in which power still falls or rises otherwise than from one to the other, the later part.
-
-    A device needs seconds until it draws its idle power again. What is taken off becomes a pad.
-    """
-    idle = sorted((s for s in spans if s.label == IDLE), key=lambda s: s.start)
-    settled: list[Span] = []
-    for span in spans:
-        if span is not idle[-1] or len(idle) < 2:
-            settled.append(span)
-            continue
-        rest = span
-        while (slope := _slope(levels, rest)) and _departs(slope, levels, idle[0], rest):
-            later = replace(rest, start=(rest.start + rest.end) / 2)
-            if later.end - later.start < SETTLED_SECONDS:
-                break
-            rest = later
-        if rest.start > span.start:
-            settled.append(Span(label=PAD, start=span.start, end=rest.start))
-        settled.append(rest)
-    return settled
-
-
-def _departs(slope: _Slope, levels: Levels, before: Span, after: Span) -> bool:
-    first, last = (idle_levels(levels, [span]) for span in (before, after))
-    if not first or not last:
-        return False
-    return slope.departs((last[0].watts - first[0].watts) / (last[0].middle - first[0].middle))
-
-
-def _drift(levels: Levels, found: Attribution, spans: Sequence[Span], seconds: float) -> float:
-    """Standard uncertainty, in joules, from an idle power that changed otherwise than along a straight line."""
-    if len(found.idle) < 2:
-        return 0.0
-    before, after = found.idle[0], found.idle[-1]
-    if after.middle <= before.middle:
-        return 0.0
-    change = after.watts - before.watts
-    straight = change / (after.middle - before.middle)
-    idle = sorted((s for s in spans if s.label == IDLE), key=lambda s: s.start)
-    ends = [(s, _slope(levels, s)) for s in (idle[0], idle[-1])]
-    bends = [(s.end - s.start) / 2 * abs(t.watts_per_second - straight) for s, t in ends if t and t.departs(straight)]
-    stepped = abs(change) > SIGMAS * math.hypot(before.std, after.std)
-    if not bends and (not stepped or all(slope is not None for _, slope in ends)):
-        return 0.0
-    return max([abs(change) if stepped else 0.0, *bends]) * seconds / math.sqrt(12)

@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from workers.meters.attribution import Baseline, Levels, idle_levels
 from workers.meters.base import IDLE, OTHER, PAD, Span
 from workers.meters.idle import Floats
+from workers.meters.levels import Baseline, Levels, idle_levels
 
 LONGEST_SECONDS: Final = 0.5
 AROUND_SECONDS: Final = 1.0  # of the work's beginning and end: intervals that are looked at

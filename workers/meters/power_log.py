@@ -13,10 +13,10 @@ from typing import Final
 
 import numpy as np
 
-from workers.meters.attribution import Levels
 from workers.meters.base import IDLE, PAD, Span
 from workers.meters.idle import Floats
 from workers.meters.latency import seconds_by_label
+from workers.meters.levels import Levels
 
 GRID_SECONDS: Final = 0.05
 INSTANT_SECONDS: Final = 0.02  # a reading "of the present" covers about so much

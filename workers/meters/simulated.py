@@ -14,9 +14,9 @@ import numpy as np
 from farm import catalog
 from farm.domain import Configuration
 from workers.clock import Clock, VirtualClock
-from workers.meters.attribution import Levels
 from workers.meters.base import Device, Energy, Recording, Span
 from workers.meters.energies import energy_from
+from workers.meters.levels import Levels
 from workers.meters.simulated_truth import draws
 from workers.workload import BatchResult, PhaseWindow
 

@@ -18,8 +18,8 @@ from typing import Final
 
 import numpy as np
 
-from workers.meters.attribution import Levels
 from workers.meters.idle import Floats
+from workers.meters.levels import Levels
 from workers.meters.period import coherent_period
 
 CLOSE_PART: Final = 0.15  # of the tick: a bracket not wider than this is close
