@@ -105,6 +105,22 @@ class Effects:
             result[there[:, None], columns] = slope[there] if kind in SPREADS else 1.0
         return result
 
+    def basis(self, members: Members) -> Floats:
+        """(G, 9 + D, P) for the rows of G groups that agree in all but their data set: how the vector moves ln E by
+        the 8 coefficients, on the whole, and in each of D data sets; ``members`` are of one row each."""
+        n = len(members["shared"])
+        bare = {**members, "dataset": np.full(n, NONE)}
+        whole = self.jacobian(np.zeros((n, N)), bare)
+        slopes = [self.jacobian(np.broadcast_to(unit, (n, N)), bare) - whole for unit in np.eye(N)]
+        datasets = np.zeros((len(self.groups["dataset"]), n, len(self.std)))
+        for place, moved in enumerate(datasets):
+            moved[:, self._start["dataset"] + place] = 1.0
+        return np.stack([*slopes, whole, *datasets], axis=1)
+
+    def local(self, slope: Floats, dataset: Integers) -> Floats:
+        """The rows (n, 9 + D) that ``basis`` turns into those of the Jacobian; ``dataset`` (n,): each row's place."""
+        return np.column_stack([slope, np.ones(len(slope)), dataset[:, None] == np.arange(len(self.groups["dataset"]))])
+
     def strange_variance(self, slope: Floats, members: Members) -> Floats:
         """Variance of ln E from groups of the row that are not known, (n,)."""
         variance = np.zeros(len(slope))

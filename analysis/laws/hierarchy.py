@@ -4,6 +4,8 @@ Observed is y = eta(p) + c_cell + e with independent normal p_j ~ (0, s_j^2), c 
 at the mode of its posterior by Gauss-Newton steps; cell effects are integrated out on the way, since the covariance of
 a cell is V = diag(v) + tau^2 1 1' with the inverse of Sherman and Morrison. The covariance of p is that of the last
 step (Laplace). sigma and tau are estimated under scaled inverse chi-squared priors.
+Rows of one configuration share eta: for p they count as their mean, weighted by 1/v, which is exact, so that a step
+costs as much as there are configurations, however often each was measured.
 Gelman and Hill, Data Analysis Using Regression and Multilevel Models, ch. 12-13; Searle et al., Variance Components,
 ch. 7 for the cells' best linear unbiased predictor.
 """
@@ -17,9 +19,11 @@ from typing import Final
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
+from analysis.laws.blocks import Blocks
 from analysis.table import Floats, Integers
 
-Model = Callable[[Floats], tuple[Floats, Floats]]  # p -> eta (n,) and its Jacobian (n, P)
+Jacobian = Callable[[], Blocks]  # (m, P), worked out if asked
+Model = Callable[[Floats], tuple[Floats, Jacobian]]  # p -> eta (m,) of each configuration, and its Jacobian
 
 NOISE: Final = 0.02  # prior of sigma, relative: what a repeat of a row differs by
 CELL: Final = 0.02  # prior of tau: what a cell of one model, precision, size and guidance differs by from its physics
@@ -29,6 +33,7 @@ _NORMAL_MEDIAN: Final = 0.6745  # of the absolute value of a standard normal num
 _ROUNDS: Final = 10
 _STEPS: Final = 40
 _TOLERANCE: Final = 1e-7
+_ROUNDING: Final = 1e-12  # relative, of a sum of squares: a step that raises the loss by less has not failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +55,46 @@ class Posterior:
 
 
 def solve(
-    model: Model, y: Floats, prior_std: Floats, cell: Integers, extra_variance: Floats, weight: Floats, start: Floats
+    model: Model,
+    y: Floats,
+    prior_std: Floats,
+    alike: Integers,
+    cell: Integers,
+    extra_variance: Floats,
+    weight: Floats,
+    start: Floats,
 ) -> Posterior:
-    """``cell`` (n,): number of each row's cell; ``extra_variance`` (n,): of the row itself, beside sigma^2."""
+    """``alike`` (n,): number of each row's configuration; ``cell`` (m,): number of each configuration's cell;
+    ``extra_variance`` (n,): of the row itself, beside sigma^2."""
     cells = int(cell.max()) + 1 if len(cell) else 0
+    cell_of_row = cell[alike]
     sigma, tau, p = NOISE, CELL, start
     robust = np.ones_like(y)
     for _ in range(_ROUNDS):
-        variance = (sigma**2 / weight + extra_variance) / robust
-        p, eta, jacobian, information = _mode(model, y, prior_std, cell, cells, variance, tau, p)
-        residual, blup = y - eta, _cells(y - eta, variance, tau, cell, cells)
+        seen = _Pooled.of(y, (sigma**2 / weight + extra_variance) / robust, alike, len(cell))
+        p, eta, jacobian, information = _mode(model, seen, prior_std, cell, cells, tau, p)
+        residual, blup = y - eta[alike], _cells(seen.mean - eta, seen.variance, tau, cell, cells)
         covariance = cho_solve(cho_factor(information), np.eye(len(p)))
-        fitted = ((jacobian @ covariance) * jacobian).sum(axis=1)  # variance of eta
-        sigma, tau = _spreads(residual, fitted, blup, robust * weight, cell, cells)
-        robust = _robust(residual - blup.mean[cell], sigma, weight, extra_variance)
+        fitted = jacobian.variance(covariance)  # of eta
+        sigma, tau = _spreads(residual, fitted[alike], blup, robust * weight, cell_of_row, cells)
+        robust = _robust(residual - blup.mean[cell_of_row], sigma, weight, extra_variance)
     return Posterior(p, covariance, sigma, tau, blup)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pooled:
+    """What the rows of each configuration say together: their mean (m,) and its variance (m,). ``scatter`` is the sum
+    of squares about the means, which no p changes."""
+
+    mean: Floats
+    variance: Floats
+    scatter: float
+
+    @classmethod
+    def of(cls, y: Floats, variance: Floats, alike: Integers, m: int) -> _Pooled:
+        precision = np.bincount(alike, 1 / variance, m)
+        mean = np.bincount(alike, y / variance, m) / precision
+        return cls(mean, 1 / precision, float(((y - mean[alike]) ** 2 / variance).sum()))
 
 
 def _robust(left: Floats, sigma: float, weight: Floats, extra_variance: Floats) -> Floats:
@@ -76,13 +106,13 @@ def _robust(left: Floats, sigma: float, weight: Floats, extra_variance: Floats) 
     return np.minimum(1.0, _OUTLIER * scale / np.maximum(scaled, 1e-12))
 
 
-def information_of(jacobian: Floats, variance: Floats, tau: float, cell: Integers, cells: int) -> Floats:
-    """J' V^-1 J of rows whose cells have an effect of their own, (P, P).
+def whitened(local: Floats, variance: Floats, tau: float, cell: Integers, cells: int) -> Floats:
+    """A (m, k) with A' A = L' V^-1 L of rows L whose cells have an effect of their own.
 
-    It is A' A for A = diag(v)^-1/2 (J - theta M), M the means of the cells weighted by 1/v, and
-    (1 - theta)^2 = 1 / (1 + tau^2 sum 1/v).
+    A = diag(v)^-1/2 (L - theta M), M the means of the cells weighted by 1/v, (1 - theta)^2 = 1 / (1 + tau^2 sum 1/v).
+    Where L is the local part of a Jacobian in blocks, the rows of a cell have to be of one group.
     """
-    a = jacobian / np.sqrt(variance)[:, None]
+    a: Floats = local / np.sqrt(variance)[:, None]
     precision = np.bincount(cell, 1 / variance, cells)
     theta = 1 - (1 + tau**2 * precision) ** -0.5
     several = np.bincount(cell, minlength=cells)[cell] > 1
@@ -94,15 +124,14 @@ def information_of(jacobian: Floats, variance: Floats, tau: float, cell: Integer
         sums = np.add.reduceat(a[rows] * root, first, axis=0)
         means = sums * (theta / precision)[cell[rows[first]], None]
         a[rows] -= np.repeat(means, np.diff(first, append=len(rows)), axis=0) * root
-    result: Floats = a.T @ a
-    return result
+    return a
 
 
 def _mode(
-    model: Model, y: Floats, prior_std: Floats, cell: Integers, cells: int, variance: Floats, tau: float, p: Floats
-) -> tuple[Floats, Floats, Floats, Floats]:
+    model: Model, seen: _Pooled, prior_std: Floats, cell: Integers, cells: int, tau: float, p: Floats
+) -> tuple[Floats, Floats, Blocks, Floats]:
     """The posterior mode; eta and its Jacobian there; the information matrix of the last step."""
-    precision = prior_std**-2.0
+    precision, variance = prior_std**-2.0, seen.variance
     shrink = tau**2 / (1 + tau**2 * np.bincount(cell, 1 / variance, cells))
 
     def inverse(r: Floats) -> Floats:
@@ -111,26 +140,27 @@ def _mode(
         return np.asarray((r - pull[cell]) / variance)
 
     def loss(eta: Floats, at: Floats) -> float:
-        r = y - eta
-        return float(r @ inverse(r) + at @ (precision * at))
+        r = seen.mean - eta
+        return float(r @ inverse(r) + at @ (precision * at)) + seen.scatter
 
     eta, jacobian = model(p)
     before = loss(eta, p)
     for _ in range(_STEPS):
-        information = information_of(jacobian, variance, tau, cell, cells) + np.diag(precision)
-        step = cho_solve(cho_factor(information), jacobian.T @ inverse(y - eta) - precision * p)
+        slope = jacobian()
+        information = slope.gram(whitened(slope.local, variance, tau, cell, cells)) + np.diag(precision)
+        step = cho_solve(cho_factor(information), slope.transposed(inverse(seen.mean - eta)) - precision * p)
         size = 1.0
         while True:
             eta, jacobian = model(p + size * step)
             after = loss(eta, p + size * step)
-            if after <= before or size < 1e-3:
+            if after <= before * (1 + _ROUNDING) or size < 1e-3:
                 break
             size /= 2
         p = p + size * step
         if np.abs(size * step).max(initial=0.0) < _TOLERANCE or before - after < _TOLERANCE * (1 + before):
             break
         before = after
-    return p, eta, jacobian, information
+    return p, eta, jacobian(), information
 
 
 def _cells(residual: Floats, variance: Floats, tau: float, cell: Integers, cells: int) -> Cells:

@@ -39,18 +39,18 @@ def respond(demand: Demand, log_coefficients: Floats) -> Response:
     """``log_coefficients`` (n, 8): logarithms of coefficients over prior centres, as COEFFICIENTS orders."""
     factor = np.exp(log_coefficients)
     watts = demand.watts * factor[:, : demand.watts.shape[1]]
-    busy = demand.seconds.sum(axis=2)
+    busy = np.einsum("nsc->ns", demand.seconds)
     launch = demand.dispatches * (LAUNCH_SECONDS * factor[:, 6:7])
     longest = np.maximum(np.maximum(busy, launch), 1e-12)
     whole = longest * ((busy / longest) ** _CORNER + (launch / longest) ** _CORNER) ** (1 / _CORNER)
     host = demand.megapixels * (HOST_SECONDS * factor[:, 7:8])
     waiting = np.maximum(whole - busy, 0.0) + host
-    by_class = np.einsum("nsc,nc->nsc", demand.seconds, watts[:, : len(CLASSES)])
+    active = np.ascontiguousarray(watts[:, : len(CLASSES)])
     idle = waiting * watts[:, -1:]
-    joules = demand.times * (by_class.sum(axis=2) + idle)
+    joules = demand.times * (np.einsum("nsc,nc->ns", demand.seconds, active) + idle)
     total = joules.sum(axis=1)
     slope = np.empty_like(log_coefficients)
-    slope[:, : len(CLASSES)] = np.einsum("ns,nsc->nc", demand.times, by_class)
+    slope[:, : len(CLASSES)] = active * np.einsum("ns,nsc->nc", demand.times, demand.seconds)
     slope[:, 5] = (demand.times * idle).sum(axis=1)
     slope[:, 6] = (demand.times * launch * (launch / np.maximum(whole, 1e-12)) ** (_CORNER - 1)).sum(axis=1)
     slope[:, 7] = (demand.times * host).sum(axis=1)

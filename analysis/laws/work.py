@@ -19,6 +19,7 @@ from scipy.special import stdtrit
 
 from analysis.laws import hierarchy, physics
 from analysis.laws.base import Law
+from analysis.laws.blocks import Blocks
 from analysis.laws.effects import CELL_COLUMNS, Effects
 from analysis.laws.hardware import SHARES
 from analysis.laws.hierarchy import Cells, Posterior
@@ -64,19 +65,24 @@ class WorkLaw(Law):
         weight = np.ones(len(table)) if weight is None else weight / weight.mean()
         effects = Effects.of(table)
         start = self._start(effects)
-        asked, members = demand(table), effects.members(table)
-        first, cell = table.groups(*CELL_COLUMNS)
+        first, alike = table.groups(*CELL_COLUMNS, "dataset", "steps", "prompts")
+        distinct = table.take(first)  # what is measured often is worked out once
+        asked, members = demand(distinct), effects.members(distinct)
+        representative, cell = distinct.groups(*CELL_COLUMNS)
+        boards, board = distinct.groups("model", "gpu")  # rows of the same coefficients
+        each_board = {kind: places[boards] for kind, places in members.items()}
+        basis = effects.basis(each_board)
 
-        def model(p: Floats) -> tuple[Floats, Floats]:
-            response = physics.respond(asked, effects.coefficients(p, members))
+        def model(p: Floats) -> tuple[Floats, hierarchy.Jacobian]:
+            response = physics.respond(asked, effects.coefficients(p, each_board)[board])
             eta = np.log(response.joules.sum(axis=1)) + effects.level(p, members)
-            return eta, effects.jacobian(response.slope, members)
+            return eta, lambda: Blocks(effects.local(response.slope, members["dataset"]), basis, board)
 
         own = np.nan_to_num(table.energy_std_joules / energy_joules, nan=0.0) ** 2
-        posterior = hierarchy.solve(model, np.log(energy_joules), effects.std, cell, own, weight, start)
+        posterior = hierarchy.solve(model, np.log(energy_joules), effects.std, alike, cell, own, weight, start)
         self._effects, self._posterior = effects, posterior
-        self._cell_places = {key: place for place, key in enumerate(_cell_keys(table.take(first)))}
-        self._slowness = self._fit_seconds(table, asked)
+        self._cell_places = {key: place for place, key in enumerate(_cell_keys(distinct.take(representative)))}
+        self._slowness = self._fit_seconds(table, self._respond(distinct, asked).seconds.sum(axis=1)[alike])
         self.params_, self.params_std_ = self._readings()
 
     def _unknown(self, table: Table) -> dict[str, NDArray[np.bool_]]:
@@ -101,12 +107,11 @@ class WorkLaw(Law):
         known = dict(zip(old.labels, posterior.p.tolist(), strict=True))
         return np.array([known.get(label, 0.0) for label in effects.labels])
 
-    def _fit_seconds(self, table: Table, asked: Demand) -> float:
-        """Logarithm of measured over computed seconds, shrunk to 0."""
+    def _fit_seconds(self, table: Table, computed: Floats) -> float:
+        """Logarithm of measured over computed seconds (n,), shrunk to 0."""
         timed = np.flatnonzero(table.duration_seconds > 0)
         if not len(timed):
             return 0.0
-        computed = self._respond(table, asked).seconds.sum(axis=1)
         ratio = np.log(table.duration_seconds[timed] / computed[timed])
         worth = min(len(timed), 10) / _SECONDS_NOISE**2  # errors of one laboratory's rows go together
         return float(np.median(ratio) * worth / (worth + SLOWNESS_STD**-2))

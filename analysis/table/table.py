@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -154,10 +155,10 @@ class Table(Columns):
     def digest(self, energy_joules: Floats | None = None) -> str:
         """64 hex digits that stand for the rows and their energies, whatever their order."""
         energies = self.energy_joules if energy_joules is None else energy_joules
+        columns = [np.asarray(getattr(self, f.name)).tolist() for f in fields(Configuration)]
         total = 0
-        for c, energy in zip(self.configurations(), energies.tolist(), strict=True):
-            text = json.dumps([*c.to_dict().values(), energy])
-            total += int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
+        for values in zip(*columns, energies.tolist(), strict=True):
+            total += int.from_bytes(hashlib.sha256(json.dumps(values).encode()).digest(), "big")
         return f"{total % 2**256:064x}"
 
     def _equals(self, name: str, options: Sequence[Any]) -> NDArray[np.bool_]:
