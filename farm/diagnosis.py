@@ -10,6 +10,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
 from typing import Final
 
 from farm.domain.errors import FarmError
@@ -51,7 +53,9 @@ def coordinator(settings: Settings) -> Iterator[Finding]:
     """Everything but the GPU. Nothing is created or changed."""
     yield ok("python", f"{platform.python_version()} on {platform.system()} {platform.release()}")
     yield home(settings)
+    yield passwords(settings)
     yield disk(settings)
+    yield from set_aside(settings)
     yield database(settings)
     yield broker(settings)
 
@@ -72,6 +76,47 @@ def home(settings: Settings) -> Finding:
     if mode & 0o077:
         return warning("home", f"{path} is open to other users (mode {mode & 0o777:o})", f"chmod 700 {path}")
     return ok("home", str(path))
+
+
+def passwords(settings: Settings) -> Finding:
+    """Files that hold passwords, those of the embedded broker among them: for their owner only."""
+    named = [settings.database_url_file, settings.broker_url_file]
+    own = [settings.home / "farm.toml", settings.run / "broker.json", settings.run / "broker" / "users.acl"]
+    files = [path for path in (*named, *own) if path is not None]
+    exposed = [str(path) for path in files if _others_read(path)]
+    if exposed:
+        shown = " ".join(exposed)
+        return warning("passwords", f"other users can read {shown}", f"chmod 600 {shown}, and change what is in it")
+    return ok("passwords", "no other user can read a file with passwords")
+
+
+def _others_read(path: Path) -> bool:
+    """Whether its group, or everybody, may read the file and reach it through every folder above it."""
+    try:
+        path = path.resolve(strict=True)
+        mode = path.stat().st_mode
+        above = [folder.stat().st_mode for folder in path.parents]
+    except OSError:  # what is not there shows nothing; where it is needed, that is said
+        return False
+    return any(
+        mode & read and all(folder & search for folder in above)
+        for read, search in ((stat.S_IRGRP, stat.S_IXGRP), (stat.S_IROTH, stat.S_IXOTH))
+    )
+
+
+def set_aside(settings: Settings) -> Iterator[Finding]:
+    """Results that no database took: measurements that somebody should look at before they are forgotten."""
+    spool = import_module("workers.spool").Spool(settings.spool)
+    try:
+        count = spool.set_aside
+    except OSError as error:
+        yield warning(
+            "spool", f"{spool.corrupt}: {error.strerror}", "run farm doctor as the user whose FARM_HOME it is"
+        )
+        return
+    if count:
+        found = f"{count} result(s) that could not be read, or were refused, lie in {spool.corrupt}"
+        yield warning("spool", found, "the worker's log says why; move them away once you have looked")
 
 
 def disk(settings: Settings) -> Finding:
