@@ -41,11 +41,13 @@ class Submission:
 def submit(store: Store, spec: SweepSpec, *, dry_run: bool = False) -> Submission:
     """Queue what is neither measured nor queued nor infeasible, in one transaction. Done when SQL has it.
 
+    Where nothing is left to be done and the same was asked before, the answer is about that sweep; none is added.
     Raises RequestError where the sweep is empty or its prompts cannot be read; nothing is written then.
     """
     listed = read_prompts(spec.prompts_file, max(max(grid["prompts"]) for grid in (spec.axes, *spec.include)))
     screen = _Screen()
     tally = Tally()
+    wants = False  # any job at all
     with store.read() if dry_run else store.write() as db:
         sweep_id = None
         shared_columns: dict[str, Any] = {}
@@ -62,6 +64,7 @@ def submit(store: Store, spec: SweepSpec, *, dry_run: bool = False) -> Submissio
             }
         for batch in _batches(screen.feasible(spec.jobs())):
             new, shared = submission.look(db, batch, tally)
+            wants |= bool(new or shared)
             if sweep_id is not None:
                 submission.add_jobs(db, new, shared_columns)
                 submission.share(db, sweep_id, shared)
@@ -71,6 +74,8 @@ def submit(store: Store, spec: SweepSpec, *, dry_run: bool = False) -> Submissio
             submission.link_new(db, sweep_id)
             counts = {"configurations": screen.configurations, "already_measured": tally.already_measured}
             submission.finish(db, sweep_id, {**counts, "infeasible": screen.infeasible()})
+            if not wants:
+                sweep_id = submission.fold(db, sweep_id)
     return Submission(
         sweep=sweep_id,
         name=spec.name,

@@ -13,6 +13,7 @@ from farm.domain import Configuration, JobState
 from farm.store.clock import now
 from farm.store.upsert import insert
 
+LOOK_BACK = 100  # sweeps of one name
 OPEN_STATES = (JobState.QUEUED, JobState.RUNNING)
 
 
@@ -111,6 +112,24 @@ def link_new(db: Connection, sweep_id: int) -> None:
 def finish(db: Connection, sweep_id: int, values: Mapping[str, Any]) -> None:
     """The counts that are known at the end."""
     db.execute(update(t.sweep).where(t.sweep.c.id == sweep_id).values(**values))
+
+
+def fold(db: Connection, sweep_id: int) -> int:
+    """Forget a sweep without jobs where the same was asked before; the id of that one, otherwise of this."""
+    sweep = t.sweep.c
+    columns = select(sweep.id, sweep.name, sweep.spec)
+    this = db.execute(columns.where(sweep.id == sweep_id)).one()
+    earlier = columns.where(sweep.name == this.name, sweep.id < sweep_id, ~sweep.cancelled).order_by(sweep.id.desc())
+    for row in db.execute(earlier.limit(LOOK_BACK)):
+        if _less_deadline(row.spec) == _less_deadline(this.spec):
+            db.execute(t.sweep.delete().where(sweep.id == sweep_id))
+            return int(row.id)
+    return sweep_id
+
+
+def _less_deadline(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The same hours from now are another time whenever they are asked for."""
+    return {name: value for name, value in spec.items() if name != "deadline"}
 
 
 def _known_jobs(db: Connection, keys: Sequence[str]) -> dict[tuple[str, int], dict[str, int]]:

@@ -49,6 +49,31 @@ def test_what_is_measured_is_not_queued_again(store, jobs, sweep, measure):
     assert sweeps.status(store, again.sweep)["jobs"]["queued"] == 3
 
 
+def test_what_leaves_nothing_to_do_adds_no_sweep(store, jobs, sweep, measure):
+    first = sweep()
+    for job_id in range(1, 5):
+        finish(jobs, measure, job_id)
+    before = tables(store)
+    again = sweep(deadline=1)
+    assert (again.sweep, again.new, again.jobs, again.already_measured) == (first.sweep, 0, 0, 4)
+    assert tables(store) == before
+    assert sweeps.status(store, again.sweep)["jobs"]["done"] == 4
+    other = sweep(steps=[1])  # asked for the first time: a sweep of its own, with nothing to do
+    assert other.sweep != first.sweep
+    assert other.jobs == 0
+    assert sweep(steps=[1]).sweep == other.sweep
+    assert sweep(steps=[1, 3]).jobs == 2
+
+
+def test_a_sweep_of_which_nothing_fits_is_answered_and_noted_once(store, sweep):
+    grid = {"models": ["qwen"], "gpus": ["a4000"], "precisions": ["fp32"]}
+    first, again = sweep(**grid), sweep(**grid)
+    assert first.jobs == again.jobs == 0
+    assert first.infeasible == again.infeasible != ()
+    assert first.sweep == again.sweep == 1
+    assert tables(store)[0] == 1
+
+
 def test_a_spoiled_or_unknown_energy_is_measured_again(jobs, sweep, measure):
     sweep()
     finish(jobs, measure, 1, flags=("foreign_process",))
