@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -16,6 +16,7 @@ from farm.settings import METER_KINDS
 if TYPE_CHECKING:
     from workers.command import Command
     from workers.host import Host
+    from workers.interruptions import Interruptions
     from workers.meters.base import Energy, Meter, Span
 
 COMMAND: Final = "command"  # the label of its window
@@ -58,25 +59,32 @@ def meter(device: str, idle_seconds: float, kind: str, as_json: bool, command: t
     ended it); 1 where the meter failed. Without --json the report goes to stderr, as the command's own output may be
     piped; with --json the command's stdout goes there.
     """
-    from workers.command import Command, Interrupted, check, interruptible
+    from workers.command import Command, check
     from workers.host import identify
+    from workers.interruptions import Interrupted, Interruptions
     from workers.locks import DeviceLock
     from workers.meters import open_meter
 
     check(command)
+    interruptions = Interruptions()
     try:
-        with interruptible(), Command(command, stdout=2 if as_json else 1) as prepared:
-            host = identify(device)
-            with DeviceLock(host.uuid), closing(open_meter(_type(host), host.device.index, kind=kind)) as reading:
-                report, status = _measure(prepared, reading, host, idle_seconds)
-    except Interrupted as stop:
+        with ExitStack() as taken:
+            prepared = taken.enter_context(Command(command, stdout=2 if as_json else 1))
+            with interruptions.allowed():
+                host = identify(device)
+                taken.enter_context(DeviceLock(host.uuid))
+                reading = taken.enter_context(closing(open_meter(_type(host), host.uuid, kind=kind)))
+            report, status = _measure(prepared, reading, host, idle_seconds, interruptions)
+    except Interrupted:
         click.echo("farm: interrupted before the command ran: nothing was measured", err=True)
-        raise click.exceptions.Exit(stop.code) from None
-    if as_json:
-        emit_json(report)
+        status = interruptions.exit_code or 1
     else:
-        click.echo(_text(report, command), err=True)
-    raise click.exceptions.Exit(status)
+        if as_json:
+            emit_json(report)
+        else:
+            click.echo(_text(report, command), err=True)
+    interruptions.over()
+    raise click.exceptions.Exit(interruptions.exit_code or status)
 
 
 def _type(host: Host) -> str | None:
@@ -84,38 +92,47 @@ def _type(host: Host) -> str | None:
     return next(iter(host.device.types), None)
 
 
-def _measure(command: Command, meter: Meter, host: Host, idle_seconds: float) -> tuple[dict[str, Any], int]:
-    """Idle, the command, idle. Interrupted in the middle: what there is by then, and the code to exit with."""
-    from workers.command import Interrupted
+def _measure(
+    command: Command, meter: Meter, host: Host, idle_seconds: float, interruptions: Interruptions
+) -> tuple[dict[str, Any], int]:
+    """Idle, the command, idle: the report, and the code to exit with.
+
+    Interrupted where it is raised in the first idle: the command has not run. From its start on there is always a
+    report: of what there is by then.
+    """
+    from workers.interruptions import Interrupted
     from workers.meters.base import IDLE, PAD
 
     idle_seconds = max(idle_seconds, meter.shortest_idle_seconds)
     tail = min(LONGEST_TAIL_SECONDS, idle_seconds / 4)
     spans: list[Span] = []
-    stopped: Interrupted | None = None
-    meter.start()
-    spans.append(_rest(meter, IDLE, idle_seconds))
+    with interruptions.allowed():
+        meter.start()
+        spans.append(_rest(meter, IDLE, idle_seconds))
     start = meter.edge()
+    stopped = False
     try:
-        command.start()
+        with interruptions.allowed():
+            command.start()
+            command.until_ended()
         code = command.wait()
     except Interrupted as stop:
-        stopped, code = stop, command.end(stop.number)
+        stopped, code = True, command.end(stop.number, impatient=lambda: interruptions.impatient)
     end = meter.edge()
     spans.append(_span(COMMAND, start, end))
     try:
-        spans.append(_rest(meter, PAD, tail))
-        spans.append(_rest(meter, IDLE, idle_seconds if stopped is None else meter.shortest_idle_seconds))
-    except Interrupted as stop:
-        stopped = stop
+        with interruptions.allowed():
+            spans.append(_rest(meter, PAD, tail))  # in any case: without it the end of the window cannot be resolved
+            after = _rest(meter, IDLE, meter.shortest_idle_seconds if stopped else idle_seconds, interruptions)
+        spans += [] if interruptions.impatient else [after]
+    except Interrupted:
+        stopped = True
         meter.edge()
     meter.stop()
     energy = meter.energy(spans)
-    complete = energy.complete and stopped is None
+    complete = energy.complete and not stopped
     report = _report(meter, host, energy, code=code, seconds=end - start, complete=complete)
-    if stopped is not None:
-        return report, stopped.code
-    failed = _failure(energy)
+    failed = "" if stopped else _failure(energy)
     if failed:
         click.echo(f"farm: {failed}", err=True)
     return report, 1 if failed else code
@@ -130,10 +147,11 @@ def _failure(energy: Energy) -> str:
     return ""
 
 
-def _rest(meter: Meter, label: str, seconds: float) -> Span:
+def _rest(meter: Meter, label: str, seconds: float, interruptions: Interruptions | None = None) -> Span:
+    """So long a rest; cut short when somebody is impatient."""
     start = now = meter.edge()
     step = min(REST_STEP_SECONDS, seconds / 4)
-    while (left := start + seconds - now) > 0.01:
+    while (left := start + seconds - now) > 0.01 and not (interruptions and interruptions.impatient):
         meter.clock.sleep(min(left, step))
         now = meter.edge()
     return _span(label, start, now)

@@ -3,92 +3,87 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
+import select
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType, TracebackType
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
 from typing import Final, NoReturn, Self
 
 import psutil
 
 from farm.domain import OperationError, RequestError
-from farm.processes import tie_to_parent
+from workers.keeper import adopt_orphans, keep
 
 TERMINAL_SECONDS: Final = 0.2  # a terminal's Ctrl-C has reached the command already; one sent to us alone has not
 GRACE_SECONDS: Final = 3.0  # between asking and killing
-_PR_SET_CHILD_SUBREAPER: Final = 36
-
-
-class Interrupted(BaseException):
-    """Ctrl-C, or SIGTERM: the measurement ends here. ``code`` is what a shell would return for it."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.code = 128 + number
-        super().__init__(signal.Signals(number).name)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Inside, SIGINT, SIGTERM and SIGHUP raise Interrupted in the main thread."""
-
-    def stop(number: int, _frame: FrameType | None) -> NoReturn:
-        raise Interrupted(number)
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+LOOK_SECONDS: Final = 0.05  # between two looks whether somebody became impatient
+_BINARY_FORMATS: Final = Path("/proc/sys/fs/binfmt_misc")  # what else the kernel executes here
 
 
 def check(argv: Sequence[str]) -> None:
     """RequestError where there is no such command, before anything is measured for its sake."""
-    if shutil.which(argv[0]) is None:
+    path = shutil.which(argv[0])
+    if path is None:
         there = os.path.exists(argv[0]) and os.sep in argv[0]  # noqa: PTH110
         raise RequestError("CMD", argv[0], "a file that can be executed" if there else "a command that is on PATH")
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(256)
+    except OSError:  # it may be executed without being readable
+        return
+    if head.startswith(b"#!"):
+        words = head[2:].partition(b"\n")[0].split()
+        interpreter = os.fsdecode(words[0]) if words else ""
+        if not os.access(interpreter, os.X_OK):
+            raise RequestError(
+                "CMD", argv[0], f"a script whose interpreter is there: {interpreter!r} cannot be executed"
+            )
+    elif not head.startswith(b"\x7fELF") and not _other_formats():
+        raise RequestError("CMD", argv[0], "a program, or a script that begins with #! and its interpreter")
+
+
+def _other_formats() -> bool:
+    try:
+        return len(list(_BINARY_FORMATS.iterdir())) > 2  # besides `register` and `status`
+    except OSError:
+        return False
 
 
 class Command:
     """Forked at once, as `perf stat` does, but executing only from ``start`` on: the window holds no fork of ours.
 
     Make it before the process has threads or has touched the device. It shares the terminal and, should this process
-    be killed, dies with it. What it leaves behind comes to this process, so that ``end`` finds all of it.
+    be killed, dies with all that it started: its parent is a keeper (workers.keeper).
     """
 
     def __init__(self, argv: Sequence[str], *, stdout: int = 1) -> None:
         self._others = set(psutil.Process().children(recursive=True))
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._argv = list(argv)
-        self._go_read, self._go = os.pipe()
-        self._failed, failed_write = os.pipe()  # closed by a successful exec
-        tie = tie_to_parent()
+        adopt_orphans()  # should the keeper be killed
+        go, self._go = os.pipe()
+        self._failed, failed = os.pipe()  # closed by a successful exec
+        self._ended, ended = os.pipe()
+        lifeline, self._lifeline = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
-        self.pid = os.fork()
-        if self.pid == 0:
+        self._keeper = os.fork()
+        if self._keeper == 0:
             try:
-                os.close(self._go)
-                if tie:
-                    tie()
-                if os.read(self._go_read, 1):
-                    os.dup2(stdout, 1)
-                    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and exec would pass that on
-                    os.execvp(self._argv[0], self._argv)  # noqa: S606  (the user's own command, no shell)
-            except OSError as error:
-                os.write(failed_write, str(error.errno).encode())
+                for descriptor in (self._go, self._failed, self._ended, self._lifeline):
+                    os.close(descriptor)
+                keep(lambda: self._execute(go, failed, stdout), lifeline=lifeline, status=ended)
             finally:
                 os._exit(127)
-        os.close(self._go_read)
-        os.close(failed_write)
+        for descriptor in (go, failed, ended, lifeline):
+            os.close(descriptor)
+        self._others.add(psutil.Process(self._keeper))
         self._status: int | None = None
+        self._closed = False
 
     def start(self) -> None:
         """Let it execute; returns when it does. OperationError where the system refuses."""
@@ -97,18 +92,28 @@ class Command:
             self.wait()
             raise OperationError(f"{self._argv[0]}: cannot be executed: {os.strerror(int(errno))}")
 
+    def until_ended(self) -> None:
+        """Returns when it has ended. May be left by an exception at any time: ``wait`` still knows its exit code."""
+        select.select([self._ended], [], [])
+
     def wait(self) -> int:
         """Its exit code, when it has ended; 128 and the signal's number where a signal ended it, as shells say it."""
         if self._status is None:
-            _, self._status = os.waitpid(self.pid, 0)
+            said = os.read(self._ended, 16)
+            if not said:  # the keeper was killed, and with it the command: the rest has come to us
+                self._signal(signal.SIGKILL)
+            self._status = int(said or signal.SIGKILL)
         code = os.waitstatus_to_exitcode(self._status)
         return code if code >= 0 else 128 - code
 
-    def end(self, number: int) -> int:
-        """End it and all its descendants: by that signal, killing what does not go; returns its exit code."""
-        if not self._ended(TERMINAL_SECONDS):
+    def end(self, number: int, *, impatient: Callable[[], bool] = lambda: False) -> int:
+        """End it and all its descendants: by that signal, killing what does not go, at once when told to hurry.
+
+        Returns its exit code.
+        """
+        if not self._ends_within(TERMINAL_SECONDS, impatient):
             self._signal(number)
-            if not self._ended(GRACE_SECONDS):
+            if not self._ends_within(GRACE_SECONDS, impatient):
                 self._signal(signal.SIGKILL)
         code = self.wait()
         self._signal(signal.SIGKILL)  # what outlived it
@@ -123,26 +128,40 @@ class Command:
         self.close()
 
     def close(self) -> None:
-        """Whatever happened: nothing of it is left running. May be called twice."""
-        for descriptor in (self._go, self._failed):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-        self._go = self._failed = -1
-        if self._status is None:
-            self._signal(signal.SIGKILL)
-            self.wait()
+        """If it has not ended, nothing of it is left running; if it has, what it left behind on purpose stays.
 
-    def _ended(self, seconds: float) -> bool:
+        May be called twice.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if self._status is not None:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._lifeline, b"!")
+        for descriptor in (self._lifeline, self._go, self._failed, self._ended):
+            os.close(descriptor)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._keeper, 0)
+
+    def _execute(self, go: int, failed: int, stdout: int) -> NoReturn:
+        """In the command's process: wait for the start."""
+        try:
+            if os.read(go, 1):
+                os.dup2(stdout, 1)
+                for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would pass that on
+                    signal.signal(number, signal.SIG_DFL)
+                os.execvp(self._argv[0], self._argv)  # noqa: S606  (the user's own command, no shell)
+        except OSError as error:
+            os.write(failed, str(error.errno).encode())
+        finally:
+            os._exit(127)
+
+    def _ends_within(self, seconds: float, impatient: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + seconds
-        while self._status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self._status = status
-            elif time.monotonic() > deadline:
-                return False
-            else:
-                time.sleep(0.01)
-        return True
+        while (left := deadline - time.monotonic()) > 0 and not impatient():
+            if select.select([self._ended], [], [], min(left, LOOK_SECONDS))[0]:
+                return True
+        return False
 
     def _signal(self, number: int) -> None:
         for process in set(psutil.Process().children(recursive=True)) - self._others:

@@ -263,13 +263,13 @@ def test_killed_outright_it_takes_the_command_along_and_frees_the_device(tmp_pat
     with fake.load(tmp_path, clock="real") as gpu:
         process = start(gpu, "--idle-seconds", 0.5, "--", *draws(60, 300))
         until_it_draws(gpu)
-        (child,) = descendants(process)
+        family = descendants(process)  # the keeper and the command
         second, code, err = measure(gpu, "--idle-seconds", 0.5, "--", "true")
         assert (second, code) == ({}, 1)
         assert f"process {process.pid} measures on it" in err
         process.kill()
         process.communicate()
-        child.wait(timeout=5)
+        assert not psutil.wait_procs(family, timeout=5)[1]
         _, code, err = measure(gpu, "--idle-seconds", 0.5, "--", *draws(0.2, 100))
         assert code == 0, err
 
