@@ -46,6 +46,48 @@ def test_a_device_is_of_one_type(nvml_name, expected):
     assert [g.name for g in catalog.gpus().values() if g.matches(nvml_name)] == [expected]
 
 
+@pytest.mark.parametrize(
+    "nvml_name",
+    [
+        "NVIDIA A100-SXM4-40GB",
+        "NVIDIA A100-PCIE-40GB",
+        "NVIDIA A100-SXM-64GB",
+        "A100-SXM-80GB",
+        "GRID A100-10C",
+        "GRID A100D-40C",
+    ],
+)
+def test_every_a100_is_one(nvml_name):
+    assert catalog.gpu("a100").matches(nvml_name)
+
+
+@pytest.mark.parametrize(
+    "nvml_name",
+    [
+        "NVIDIA A100X",
+        "NVIDIA RTX A1000",
+        "NVIDIA A10",
+        "NVIDIA A800-SXM4-80GB",
+        "NVIDIA RTX A4000 Laptop GPU",
+        "NVIDIA RTX A4000H",
+        "NVIDIA RTX 4000 Ada Generation",
+        "Quadro RTX 4000",
+        "Quadro RTX 6000",
+        "NVIDIA RTX 6000 Ada Generation Laptop GPU",
+        "NVIDIA L40",
+        "NVIDIA H100X",
+        "NVIDIA H800",
+        "NVIDIA H20",
+        "NVIDIA GH200 480GB",
+        "NVIDIA GB200",
+        "NVIDIA GeForce RTX 4090 D",
+        "NVIDIA GeForce RTX 4090 Laptop GPU",
+    ],
+)
+def test_a_board_with_a_similar_name_is_of_no_type(nvml_name):
+    assert [g.name for g in catalog.gpus().values() if g.matches(nvml_name)] == []
+
+
 def test_an_unknown_name_is_refused_with_the_nearest():
     with pytest.raises(RequestError, match="did you mean flux"):
         catalog.model("fluxx")
