@@ -90,16 +90,8 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
 
     idle_watts, idle_std = baseline.at(middle)
     jumps = _jumps(pieces, powers)
+    change, missed, inside = _unseen(levels, pieces, powers, dynamic, jumps, duration)
     split = SPLIT_UNCERTAINTY * np.minimum(np.abs(energy), np.abs(dynamic[pieces.interval] - energy))
-    missed = levels.unseen / math.sqrt(8)
-    change = math.sqrt(float(jumps @ jumps))
-    left = _misfits(pieces, powers, dynamic)
-    inside = missed * math.sqrt(float(np.square(np.diff(left / np.diff(times))).sum())) if len(left) > 1 else 0.0
-    if duration < levels.unseen + levels.cycle:
-        change = max(change, math.sqrt(2) * levels.likely_watts)
-    else:
-        # A part-time sensor that saw what a constant power would give has, this time, missed nothing.
-        missed = min(missed, _misfit(pieces, left) / max(change, 1e-12))
     step = levels.quantum / math.sqrt(12)
     edges = [math.hypot(baseline.at(time)[0] * levels.time_std[at], step) for time, at in ((first, low), (last, high))]
     variance = _sums(pieces.span[owned], split[owned] ** 2, n) + (missed**2) * _by_span(pieces, jumps, n)
@@ -182,6 +174,23 @@ def _powers(pieces: _Pieces, dynamic: Floats, times: Floats) -> Floats:
         highest = float(np.max(np.abs(powers[seen])))
         powers = np.maximum(powers, max(SMALLEST_SHARE * highest, 1e-9))
     return powers
+
+
+def _unseen(
+    levels: Levels, pieces: _Pieces, powers: Floats, dynamic: Floats, jumps: Floats, duration: float
+) -> tuple[float, float, float]:
+    """How much power changes at edges, in watts; for how long that may go unseen, in seconds; and joules for changes
+    inside the spans, which the difference from one interval to the next tells.
+    """
+    missed = levels.unseen / math.sqrt(8)
+    change = math.sqrt(float(jumps @ jumps))
+    left = _misfits(pieces, powers, dynamic)
+    watts = left / _sums(pieces.interval, pieces.seconds, len(dynamic))
+    inside = missed * math.sqrt(float(np.square(np.diff(watts)).sum()))
+    if duration < levels.unseen + levels.cycle:
+        return max(change, math.sqrt(2) * levels.likely_watts), missed, inside
+    # A part-time sensor that saw what a constant power would give has, this time, missed nothing.
+    return change, min(missed, _misfit(pieces, left) / max(change, 1e-12)), inside
 
 
 def _misfits(pieces: _Pieces, powers: Floats, dynamic: Floats) -> Floats:

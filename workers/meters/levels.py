@@ -105,4 +105,4 @@ def tail_joules(levels: Levels, baseline: Baseline, high: int, last: float, joul
     decay = math.log(max(float(powers[0] / powers[1]), 1.001)) / float(steps.mean())
     seconds = float(times[0]) - last
     before = float(after[0]) * math.expm1(decay * seconds) / -math.expm1(-decay * float(steps[0]))
-    return min(before, joules * seconds / float(times[0] - levels.times[high - 1]))
+    return max(0.0, min(before, joules * seconds / float(times[0] - levels.times[high - 1])))
