@@ -85,6 +85,8 @@ def _of_folder(model: str, width: int, height: int, cfg: bool) -> dict[str, dict
     from analysis.work.trace.pipeline import from_folder
 
     path = Path(model)
+    if not model.strip():
+        raise RequestError("model", repr(model), "a catalog name or a folder in diffusers layout")
     if not path.is_dir():
         if path.name != model:  # no name of a model has a separator
             raise RequestError("model", model, "a catalog name or a folder in diffusers layout")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -52,10 +53,9 @@ def parse_names(text: str | None) -> tuple[str, ...]:
 def parse_resolution(text: str) -> tuple[int, int]:
     """``512`` or ``1024x768`` as (width, height)."""
     width, height = split_sides(text)
-    try:
-        return int(width), int(height)
-    except ValueError:
-        raise RequestError("resolution", text, "pixels of a side, such as 512, or WIDTHxHEIGHT") from None
+    if not all(re.fullmatch(r"\s*[0-9]{1,9}\s*", side) for side in (width, height)):
+        raise RequestError("resolution", text, "pixels of a side, such as 512, or WIDTHxHEIGHT")
+    return int(width), int(height)
 
 
 def _value(name: str, text: str) -> Any:

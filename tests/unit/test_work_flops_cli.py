@@ -92,6 +92,10 @@ def test_a_folder_is_traced_once_and_again_when_a_configuration_changes(capsys, 
         (("flux", "--resolution", "1e99"), ("resolution", "1e99")),
         (("flux", "--resolution", "99999999999"), ("resolution",)),
         (("flux", "--resolution", "512x512x512"), ("resolution",)),
+        (("flux", "--resolution", "5_12"), ("resolution", "5_12")),
+        (("flux", "--resolution", "５１２"), ("resolution", "512, or WIDTHxHEIGHT")),
+        (("flux", "--resolution", "512x"), ("resolution", "512x")),
+        (("", "--resolution", "512"), ("model: ''", "catalog name or a folder")),
         (("flux", "--resolution", "half"), ("resolution", "half")),
         (("flux",), ("--resolution",)),
     ],
@@ -113,6 +117,49 @@ def test_a_width_of_text_for_each_block_counts_as_one_for_all(capsys, tmp_path):
     config["cross_attention_dim"] = [config["cross_attention_dim"]] * len(config["block_out_channels"])
     file.write_text(json.dumps(config))
     assert document(capsys, path, "--resolution", 128)["exact"] == first["exact"]
+
+
+def test_a_mark_of_the_encoding_before_the_configuration_is_no_part_of_it(capsys, tmp_path):
+    path = folder(tmp_path / "pipeline")
+    first = document(capsys, path, "--resolution", 128)
+    for file in path.rglob("*.json"):
+        file.write_text(file.read_text(), encoding="utf-8-sig")
+    assert document(capsys, path, "--resolution", 128) == first
+
+
+@pytest.mark.parametrize(
+    ("part", "entry"),
+    [
+        ("unet", ["os", "system"]),
+        ("unet", ["diffusers", "StableDiffusionPipeline"]),
+        ("vae", ["diffusers", "NoVae"]),
+        ("text_encoder", ["transformers", "NoModel"]),
+    ],
+)
+def test_names_are_checked_before_torch_is_imported(tmp_path, part, entry):
+    path = folder(tmp_path / "pipeline")
+    _index(path, lambda index: index.update({part: entry}))
+    code = (
+        f"import sys; from farm.cli import run; code = run(['flops', {str(path)!r}, '--resolution', '128']);"
+        "assert 'torch' not in sys.modules; sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert entry[1] in done.stderr or entry[0] in done.stderr
+
+
+def test_a_library_that_warns_is_not_heard(tmp_path):
+    """transformers speaks of keys and options that it does not know."""
+    path = folder(tmp_path / "pipeline")
+    _change(path, "text_encoder", bos_token_id=-5, torch_dtype="float8", pad_token_id=10**6)
+    _change(path, "unet", no_such_key=1)
+    done = subprocess.run(
+        [sys.executable, "-m", "farm", "flops", str(path), "--resolution", "128"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode in (0, 2)
+    assert len(done.stderr.splitlines()) == (1 if done.returncode else 0), done.stderr
 
 
 def _index(path, change):
@@ -163,6 +210,30 @@ SPOILED = {
         "unet",
     ),
     "position table in words": (lambda p: _change(p, "unet", pos_embed_max_size="wide"), "pos_embed_max_size"),
+    "more layers than any model": (
+        lambda p: _change(p, "text_encoder", num_hidden_layers=999),
+        "num_hidden_layers: 999",
+    ),
+    "more channels than any model": (
+        lambda p: _change(p, "unet", block_out_channels=[64, 10**6]),
+        "block_out_channels",
+    ),
+    "more blocks than any model": (
+        lambda p: _change(p, "unet", layers_per_block=32, transformer_layers_per_block=32),
+        "more than 10000 tensors",
+    ),
+    "a text encoder that is none": (
+        lambda p: _index(p, lambda i: i.update(text_encoder=["diffusers", "StableDiffusionPipeline"])),
+        "text_encoder",
+    ),
+    "an unknown text encoder": (
+        lambda p: _index(p, lambda i: i.update(text_encoder=["transformers", "NoModel"])),
+        "transformers NoModel",
+    ),
+    "a pipeline for a denoiser": (
+        lambda p: _index(p, lambda i: i.update(unet=["diffusers", "StableDiffusionPipeline"])),
+        "StableDiffusionPipeline",
+    ),
     "config huge": (lambda p: _config(p, "unet", '{"cross_attention_dim": 1e30}'), "unet"),
 }
 

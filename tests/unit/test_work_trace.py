@@ -9,8 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from work_pipelines import nano
 
 from analysis.work import tables
+from analysis.work.trace import conventions
 from analysis.work.trace.build import build, parameters
 from analysis.work.trace.compact import tabulate
+from analysis.work.trace.inputs import DENOISERS
 from analysis.work.trace.phases import Tracer
 from analysis.work.trace.pipeline import from_catalog
 from analysis.work.trace.recorder import FusedAttention, Recorder, merged
@@ -157,9 +159,13 @@ def test_what_cannot_be_built_is_refused_in_one_line(library, cls, config, match
     assert "\n" not in str(refused.value)
 
 
+def test_the_denoisers_that_are_known_by_name_are_those_whose_inputs_are():
+    assert DENOISERS.keys() == conventions.DENOISERS
+
+
 def test_a_denoiser_or_decoder_that_is_not_known_is_refused():
     pipeline = nano("sd2")
-    vae = replace(pipeline.components["vae"], cls="AutoencoderTiny", config={})
+    vae = replace(pipeline.components["vae"], cls="AutoencoderOobleck", config={})
     odd = replace(pipeline, components={**pipeline.components, "vae": vae})
-    with pytest.raises(RequestError, match="decoder: AutoencoderTiny: one of AutoencoderDC"):
+    with pytest.raises(RequestError, match="decoder: AutoencoderOobleck: one of AutoencoderDC"):
         Tracer(odd, "fp16").phase("decode", 64, 64)

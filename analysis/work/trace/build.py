@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from farm.catalog import Component
 from farm.domain.errors import RequestError
 
+MAX_PARAMETERS: Final = 10**12  # of one component; the largest published have a twentieth
+MAX_TENSORS: Final = 10_000  # of one component; a sixty-layer denoiser makes 2,000
 DTYPES: Final = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -23,14 +26,17 @@ def build(component: Component, precision: str) -> torch.nn.Module:
     What ``from_pretrained`` keeps in fp32 under fp16 (T5's ``wo``) is kept here too. RequestError where the library has
     no such class or the class does not take the configuration.
     """
-    cls = _find(component)
+    with quiet():
+        cls = _find(component)
     try:
-        with _quiet(), _target("meta", DTYPES[precision]):
+        with quiet(), _target("meta", DTYPES[precision]):
             module: torch.nn.Module = _instantiate(cls, component)
     except Exception as error:
         raise RequestError(
             f"{component.name} config", component.cls, f"a configuration that the class takes ({summary(error)})"
         ) from error
+    if parameters(module) > MAX_PARAMETERS:
+        raise RequestError(f"{component.name} config", f"{parameters(module):.3g} parameters", "what a model can have")
     _cast_stored_buffers(module, DTYPES[precision])
     if precision == "fp16":
         _keep_in_fp32(module, getattr(cls, "_keep_in_fp32_modules", None) or ())
@@ -82,15 +88,37 @@ def _target(device: str, dtype: torch.dtype) -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with torch.device(device):
+        with torch.device(device), _Counted():
             yield
     finally:
         torch.set_default_dtype(before)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Configuration classes warn of unknown keys and missing extras; none of it changes what is counted."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    before = of_diffusers.get_verbosity(), of_transformers.get_verbosity()
+    of_diffusers.set_verbosity(of_diffusers.CRITICAL), of_transformers.set_verbosity(of_transformers.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        of_diffusers.set_verbosity(before[0]), of_transformers.set_verbosity(before[1])
+
+
+class _Counted(TorchFunctionMode):  # type: ignore[misc]
+    """Ends what would go on for minutes: products of counts in a configuration that no model has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.made += func is torch.empty
+        if self.made > MAX_TENSORS:
+            raise ValueError(f"more than {MAX_TENSORS} tensors")
+        return func(*args, **(kwargs or {}))

@@ -26,6 +26,14 @@ class Convention:
     upcast_decode: bool = False  # a fp16 decoder with force_upcast runs in fp32
 
 
+# Classes whose inputs inputs.py knows.
+DENOISERS: Final = frozenset(
+    {
+        "FluxTransformer2DModel", "HunyuanDiT2DModel", "PixArtTransformer2DModel", "QwenImageTransformer2DModel",
+        "SD3Transformer2DModel", "SanaTransformer2DModel", "UNet2DConditionModel",
+    }
+)  # fmt: skip
+
 PROMPT_TOKENS: Final = 12  # a typical caption of COCO 2017, where the pipeline does not pad
 QWEN_TEMPLATE_TOKENS: Final = 34  # QwenImagePipeline.prompt_template_encode_start_idx; cut off after encoding
 SANA_INSTRUCTION_TOKENS: Final = 205  # SanaPipeline's complex_human_instruction: words and marks, its tokenizer unseen

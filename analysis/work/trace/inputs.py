@@ -145,29 +145,3 @@ DENOISERS: Final[Mapping[str, Inputs]] = {
     "HunyuanDiT2DModel": _hunyuan,
     "SanaTransformer2DModel": _sana,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Decoder:
-    """How a decoder class is called."""
-
-    argument: str  # of decode
-    channels: str  # configuration key of the latent's channels
-    cell: Callable[[Any], int]  # configuration -> pixels a latent cell is wide
-    frames: bool = False  # a video decoder: the image is its only frame
-
-
-DECODERS: Final[Mapping[str, Decoder]] = {
-    "AutoencoderKL": Decoder("z", "latent_channels", lambda c: 2 ** (len(c.block_out_channels) - 1)),
-    "AutoencoderKLQwenImage": Decoder("z", "z_dim", lambda c: 2 ** len(c.temperal_downsample), frames=True),
-    "AutoencoderDC": Decoder("z", "latent_channels", lambda c: 2 ** (len(c.decoder_block_out_channels) - 1)),
-    "VQModel": Decoder("h", "latent_channels", lambda c: 2 ** (len(c.block_out_channels) - 1)),
-}
-
-
-def decoder_of(module: torch.nn.Module) -> Decoder:
-    """RequestError for a class that is not known here."""
-    name = type(module).__name__
-    if name not in DECODERS:
-        raise RequestError("decoder", name, f"one of {', '.join(sorted(DECODERS))}")
-    return DECODERS[name]

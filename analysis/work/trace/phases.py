@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from analysis.work.tables import PHASES, forward
-from analysis.work.trace.build import DTYPES, build, summary
-from analysis.work.trace.inputs import Request, decoder_of, denoiser_inputs
+from analysis.work.trace.build import DTYPES, build, quiet, summary
+from analysis.work.trace.decoders import decoder as decoder_of
+from analysis.work.trace.inputs import Request, denoiser_inputs
 from analysis.work.trace.pipeline import Pipeline
 from analysis.work.trace.recorder import FusedAttention, Op, Recorder
 from farm.domain.errors import FarmError, RequestError
@@ -49,7 +50,8 @@ class Tracer:
         return self._traced(name, width, height, batch)
 
     def _trace(self, name: str, width: int, height: int, batch: int) -> list[Op]:
-        return {"text": self._text, "denoise": self._denoise, "decode": self._decode}[name](width, height, batch)
+        with quiet():
+            return {"text": self._text, "denoise": self._denoise, "decode": self._decode}[name](width, height, batch)
 
     def _text(self, width: int, height: int, batch: int) -> list[Op]:
         ops: list[Op] = []
@@ -64,7 +66,7 @@ class Tracer:
     def _denoise(self, width: int, height: int, batch: int) -> list[Op]:
         denoiser, decoder = self._build(self.pipeline.denoiser), self._build(self.pipeline.decoder)
         with self._refusing(decoder):
-            cell = decoder_of(decoder).cell(decoder.config)
+            cell = decoder_of(type(decoder).__name__).cell(decoder.config)
         request = Request(width, height, batch, DTYPES[self.precision], self.pipeline.convention, cell)
         with self._refusing(denoiser):
             inputs = denoiser_inputs(denoiser, request)
@@ -72,7 +74,7 @@ class Tracer:
 
     def _decode(self, width: int, height: int, batch: int) -> list[Op]:
         decoder = self._build(self.pipeline.decoder)
-        how = decoder_of(decoder)
+        how = decoder_of(type(decoder).__name__)
         with self._refusing(decoder):
             cell, channels = how.cell(decoder.config), decoder.config[how.channels]
             shape = (batch, channels, *((1,) if how.frames else ()), height // cell, width // cell)

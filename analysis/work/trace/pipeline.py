@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from analysis.work.trace.conventions import CONVENTIONS, Convention
+from analysis.work.trace.conventions import CONVENTIONS, DENOISERS, Convention
+from analysis.work.trace.decoders import decoder
 from farm.catalog import Component, Model
 from farm.domain.errors import RequestError
 
@@ -17,7 +18,9 @@ _DENOISERS: Final = ("transformer", "unet")
 _DECODERS: Final = ("vae", "movq")
 _LATENT_CELL: Final = 8  # pixels, of the models that have a position table
 _MAX_JSON_BYTES: Final = 4_000_000  # a config.json has a few kilobytes
-_MAX_LAYERS: Final = 1000  # of one kind; the deepest published models have about 100
+_MAX_LAYERS: Final = 128  # of one kind; the deepest published language model has 126, the deepest denoiser 60
+_MAX_LAYERS_OF_BLOCK: Final = 32  # of a U-Net; published ones have up to 10
+_MAX_WIDTH: Final = 100_000  # channels and the like; the widest published layer has 65,536
 _MAX_WHOLE: Final = 10_000_000  # no published width or vocabulary comes near
 
 
@@ -86,10 +89,31 @@ def from_folder(path: Path) -> Pipeline:
 def _component(path: Path, name: str, entry: Any, convention: Convention) -> Component:
     if not (isinstance(entry, list) and len(entry) == 2 and all(isinstance(x, str) for x in entry)):
         raise RequestError(f"model_index.json {name}", entry, "[library, class]")
+    _check_class(name, *entry, text=name in convention.text)
     config = _read_object(path / name / "config.json", f"a folder that holds {name}/config.json")
     _check_numbers(f"{name}/config.json", config)
     phase = "text" if name in convention.text else "denoise" if name in _DENOISERS else "decode"
     return Component(name, entry[0], entry[1], phase, config, {})
+
+
+def _check_class(name: str, library: str, cls: str, *, text: bool) -> None:
+    """RequestError for a class that cannot be traced, by its name alone: importing torch to find out takes seconds."""
+    if library not in ("diffusers", "transformers"):
+        raise RequestError(name, library, "a class of diffusers or transformers")
+    if name in _DENOISERS and cls not in DENOISERS:
+        raise RequestError(f"{name}: denoiser", cls, f"one of {', '.join(sorted(DENOISERS))}")
+    if name in _DECODERS:
+        decoder(cls)
+    if text and (library != "transformers" or not _transformers_has(cls)):
+        raise RequestError(name, f"{library} {cls}", "a model class of transformers")
+
+
+def _transformers_has(cls: str) -> bool:
+    try:
+        import transformers  # names only: torch is not imported by it
+    except ImportError:
+        return True  # what is missing is said where it is needed
+    return cls in dir(transformers)
 
 
 def _assemble(name: str, cls: str, components: Mapping[str, Component], convention: Convention) -> Pipeline:
@@ -110,16 +134,24 @@ def _convention(cls: str) -> Convention:
     return CONVENTIONS[cls]
 
 
-def _check_numbers(where: str, value: Any) -> None:
+def _check_numbers(where: str, value: Any, key: str = "") -> None:
     """RequestError for a number that no model has: building what it describes would not end."""
     if isinstance(value, dict):
-        for key, inner in value.items():
-            _check_numbers(f"{where} {key}", inner)
+        for name, inner in value.items():
+            _check_numbers(f"{where} {name}", inner, name)
     elif isinstance(value, list):
         for inner in value:
-            _check_numbers(where, inner)
-    elif isinstance(value, int) and abs(value) > (_MAX_LAYERS if "layers" in where else _MAX_WHOLE):
-        raise RequestError(where, value, "a number that a model can have")
+            _check_numbers(where, inner, key)
+    elif isinstance(value, int) and abs(value) > _largest(key):
+        raise RequestError(where, value, f"a number that a model can have, at most {_largest(key)}")
+
+
+def _largest(key: str) -> int:
+    if "layers" in key:
+        return _MAX_LAYERS_OF_BLOCK if key.endswith("per_block") else _MAX_LAYERS
+    if any(word in key for word in ("channels", "dim", "hidden_size", "intermediate_size", "heads")):
+        return _MAX_WIDTH
+    return _MAX_WHOLE
 
 
 def check_side(name: str, multiple: int, largest: int | None, width: int, height: int) -> None:
@@ -135,7 +167,7 @@ def _read_object(path: Path, remedy: str) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
             raise RequestError("config", str(path), f"at most {_MAX_JSON_BYTES} bytes")
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise RequestError("model", str(path.parent), remedy) from None
     except (OSError, ValueError, RecursionError) as error:

@@ -1,0 +1,34 @@
+"""How each decoder class is called. No torch here: a folder is checked before it is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from farm.domain.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """How a decoder class is called."""
+
+    argument: str  # of decode
+    channels: str  # configuration key of the latent's channels
+    cell: Callable[[Any], int]  # configuration -> pixels a latent cell is wide
+    frames: bool = False  # a video decoder: the image is its only frame
+
+
+DECODERS: Final[Mapping[str, Decoder]] = {
+    "AutoencoderKL": Decoder("z", "latent_channels", lambda c: 2 ** (len(c.block_out_channels) - 1)),
+    "AutoencoderKLQwenImage": Decoder("z", "z_dim", lambda c: 2 ** len(c.temperal_downsample), frames=True),
+    "AutoencoderDC": Decoder("z", "latent_channels", lambda c: 2 ** (len(c.decoder_block_out_channels) - 1)),
+    "VQModel": Decoder("h", "latent_channels", lambda c: 2 ** (len(c.block_out_channels) - 1)),
+}
+
+
+def decoder(cls: str) -> Decoder:
+    """By the name of the class; RequestError for one that is not known here."""
+    if cls not in DECODERS:
+        raise RequestError("decoder", cls, f"one of {', '.join(sorted(DECODERS))}")
+    return DECODERS[cls]
