@@ -17,7 +17,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from farm.catalog.entry import Entry
 from farm.domain.errors import RequestError
+from farm.domain.measurement import PHASES
 
 T = TypeVar("T")
 
@@ -156,10 +158,10 @@ def _files(kind: str, home: str) -> dict[str, Path]:
     return found
 
 
-def _read(path: Path) -> tuple[dict[str, Any], str]:
+def _read(path: Path) -> tuple[Entry, str]:
     try:
         raw = path.read_bytes()
-        return tomllib.loads(raw.decode()), hashlib.sha256(raw).hexdigest()[:16]
+        return Entry(path, tomllib.loads(raw.decode())), hashlib.sha256(raw).hexdigest()[:16]
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RequestError("catalog", str(path), f"readable TOML ({error})") from error
 
@@ -168,28 +170,25 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
 def _gpus(home: str) -> dict[str, Gpu]:
     entries = {}
     for name, path in _files("gpus", home).items():
-        data, digest = _read(path)
-        try:
-            entries[name] = Gpu(
-                name=name,
-                title=data["title"],
-                queue=data.get("queue", name),
-                architecture=data["architecture"],
-                nvml_names=tuple(data["nvml_names"]),
-                memory_bytes=float(data["memory_bytes"]),
-                bandwidth=float(data["bandwidth"]),
-                board_power_watts=float(data["board_power_watts"]),
-                idle_watts=float(data["idle_watts"]),
-                multiprocessors=int(data["multiprocessors"]),
-                peak={k: float(v) for k, v in data["peak"].items()},
-                reach={k: float(v) for k, v in data.get("reach", {}).items()},
-                power_reading=data["power_reading"],
-                sensor_duty=float(data["sensor_duty"]),
-                sources=data["sources"],
-                digest=digest,
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise RequestError("catalog", str(path), f"the keys of farm/catalog/gpus/a100.toml ({error!r})") from error
+        entry, digest = _read(path)
+        entries[name] = Gpu(
+            name=name,
+            title=entry.text("title"),
+            queue=entry.text("queue", default=name),
+            architecture=entry.text("architecture"),
+            nvml_names=entry.texts("nvml_names"),
+            memory_bytes=entry.number("memory_bytes"),
+            bandwidth=entry.number("bandwidth"),
+            board_power_watts=entry.number("board_power_watts"),
+            idle_watts=entry.number("idle_watts"),
+            multiprocessors=entry.whole("multiprocessors"),
+            peak=entry.table("peak").numbers("fp16", "bf16", "tf32", "fp32"),
+            reach=entry.table("reach", optional=True).numbers(),
+            power_reading=entry.text("power_reading", one_of=("instant", "average_1s")),
+            sensor_duty=entry.number("sensor_duty"),
+            sources=entry.table("sources").values,
+            digest=digest,
+        )
     return entries
 
 
@@ -197,33 +196,37 @@ def _gpus(home: str) -> dict[str, Gpu]:
 def _models(home: str) -> dict[str, Model]:
     entries = {}
     for name, path in _files("models", home).items():
-        data, digest = _read(path)
-        try:
-            components = {
-                part: Component(part, c["library"], c["class"], c["phase"], c["config"], c.get("nano", {}))
-                for part, c in data["components"].items()
-            }
-            entries[name] = Model(
-                name=name,
-                title=data["title"],
-                family=data["family"],
-                pipeline=data["pipeline"],
-                repository=data["repository"],
-                revision=data.get("revision", ""),
-                gated=bool(data.get("gated", False)),
-                license=data["license"],
-                cfg=data["cfg"],
-                multiple=int(data["multiple"]),
-                parameters={k: float(v) for k, v in data["parameters"].items()},
-                components=components,
-                scheduler=data["scheduler"],
-                tokenizers=data.get("tokenizers", {}),
-                sources=data["sources"],
-                digest=digest,
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise RequestError("catalog", str(path), f"the keys of farm/catalog/models/sd2.toml ({error!r})") from error
+        entry, digest = _read(path)
+        entries[name] = Model(
+            name=name,
+            title=entry.text("title"),
+            family=entry.text("family"),
+            pipeline=entry.text("pipeline"),
+            repository=entry.text("repository"),
+            revision=entry.text("revision", default=""),
+            gated=entry.switch("gated", default=False),
+            license=entry.text("license"),
+            cfg=entry.text("cfg", one_of=("batch", "two_pass", "none")),
+            multiple=entry.whole("multiple"),
+            parameters=entry.table("parameters").numbers("denoiser", "text", "decoder"),
+            components={part: _component(part, table) for part, table in entry.table("components").tables()},
+            scheduler=entry.table("scheduler").values,
+            tokenizers={part: table.values for part, table in entry.table("tokenizers", optional=True).tables()},
+            sources=entry.table("sources").values,
+            digest=digest,
+        )
     return entries
+
+
+def _component(name: str, entry: Entry) -> Component:
+    return Component(
+        name=name,
+        library=entry.text("library"),
+        cls=entry.text("class"),
+        phase=entry.text("phase", one_of=PHASES),
+        config=entry.table("config").values,
+        nano=entry.table("nano", optional=True).values,
+    )
 
 
 def refresh() -> None:

@@ -114,3 +114,50 @@ def test_a_lab_adds_a_gpu_with_one_file(home):
 def test_a_resolution_that_a_model_cannot_take():
     with pytest.raises(RequestError, match="multiples of 16"):
         catalog.model("flux").check_resolution(512, 520)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('title = "NVIDIA A100 SXM4 80 GB"\n', "", ("gpus/mine.toml: title: missing: a text",)),
+        ("bandwidth = 2.039e12", 'bandwidth = "fast"', ("mine.toml: bandwidth: fast: a number, 0 or more",)),
+        ("bandwidth = 2.039e12", "bandwidth = nan", ("bandwidth: nan",)),
+        ("multiprocessors = 108", "multiprocessors = 0", ("multiprocessors: 0: a whole number above 0",)),
+        ("tf32 = 1.56e14", "", ("peak.tf32: missing: a number",)),
+        ("matmul = 0.869", "matmul = -1.0", ("reach.matmul: -1.0",)),
+        ("[peak]", "[peaks]", ("peak: missing: a table: [peak]",)),
+        ('power_reading = "instant"', 'power_reading = "slow"', ("power_reading: slow: one of instant, average_1s",)),
+        ("[reach]", "[reach", ("mine.toml", "readable TOML")),
+    ],
+)
+def test_a_file_of_a_lab_with_a_mistake_is_named_with_its_key(tmp_path, monkeypatch, old, new, words):
+    text = (SHIPPED / "gpus" / "a100.toml").read_text()
+    assert old in text
+    (tmp_path / "catalog" / "gpus").mkdir(parents=True)
+    (tmp_path / "catalog" / "gpus" / "mine.toml").write_text(text.replace(old, new, 1))
+    monkeypatch.setenv("FARM_HOME", str(tmp_path))
+    with pytest.raises(RequestError) as refused:
+        catalog.gpus()
+    assert "\n" not in str(refused.value)
+    assert str(tmp_path) in str(refused.value)
+    assert all(word in str(refused.value) for word in words), refused.value
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('cfg = "batch"', 'cfg = "twice"', "cfg: twice: one of batch, two_pass, none"),
+        ("gated = false", 'gated = "no"', "gated: no: true or false"),
+        ('phase = "denoise"', "", "components.unet.phase: missing: one of text, denoise, decode"),
+        ("[components.unet.config]", "[components.unet.other]", "components.unet.config: missing: a table"),
+        ("denoiser = 865910724", "", "parameters.denoiser: missing"),
+    ],
+)
+def test_a_model_of_a_lab_with_a_mistake_is_named_with_its_key(tmp_path, monkeypatch, old, new, words):
+    text = (SHIPPED / "models" / "sd2.toml").read_text()
+    assert old in text
+    (tmp_path / "catalog" / "models").mkdir(parents=True)
+    (tmp_path / "catalog" / "models" / "mine.toml").write_text(text.replace(old, new, 1))
+    monkeypatch.setenv("FARM_HOME", str(tmp_path))
+    with pytest.raises(RequestError, match="mine.toml: " + words.replace("[", r"\[")):
+        catalog.models()
