@@ -3,6 +3,7 @@ when they are called, so that ``farm --help`` stays fast."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import click
 
+from farm.cli import streams
 from farm.domain.errors import FarmError
 
 # name -> (module:attribute, the one line that `farm --help` shows). A test holds both against the code.
@@ -82,26 +84,27 @@ def main(argv: list[str] | None = None) -> None:
     Warnings of libraries go to the log, which only long-running commands write: no user can act on them.
     """
     logging.captureWarnings(True)
-    sys.exit(run(argv))
+    problem = streams.prepare()
+    code = _complain(problem, 1) if problem else run(argv)
+    if unwritten := streams.unwritable():
+        code = _complain(unwritten, 1)
+    sys.exit(code)
 
 
 def run(argv: list[str] | None = None) -> int:
     try:
-        outcome: Any = cli.main(args=argv, prog_name="farm", standalone_mode=False)
-        return outcome if isinstance(outcome, int) else 0
+        return _invoke(argv)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.Abort:
         return _complain("interrupted", 130)
-    except click.exceptions.NoArgsIsHelpError as error:
-        return _no_command(error.ctx)
     except click.ClickException as error:
         return _complain(error.format_message(), 2)
     except FarmError as error:
         return _complain(str(error), error.exit_code)
     except BrokenPipeError:
         # The reader of our output went away (| head): not an error of ours, but nothing more can be written.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.give_up()
         return 1
     except ModuleNotFoundError as error:
         if os.environ.get("FARM_DEBUG"):
@@ -110,7 +113,17 @@ def run(argv: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("FARM_DEBUG"):
             raise
+        if isinstance(error, OSError) and streams.unwritable():
+            return 1  # main says what it says
         return _complain(f"unexpected {type(error).__name__}: {error} (FARM_DEBUG=1 shows where)", 1)
+
+
+def _invoke(argv: list[str] | None) -> int:
+    try:
+        outcome: Any = cli.main(args=argv, prog_name="farm", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        return _no_command(error.ctx)
+    return outcome if isinstance(outcome, int) else 0
 
 
 def _no_command(ctx: click.Context | None) -> int:
@@ -130,5 +143,6 @@ def _extra(error: ModuleNotFoundError) -> str:
 
 
 def _complain(message: str, code: int) -> int:
-    click.echo("farm: " + " ".join(message.split()), err=True)
+    with contextlib.suppress(OSError):  # who cannot be told is told by the exit code
+        click.echo("farm: " + " ".join(message.split()), err=True)
     return code
