@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from farm import catalog
 from farm.domain.errors import RequestError
 
 MeterKind = Literal["auto", "nvml", "codecarbon", "both"]
@@ -19,17 +20,12 @@ Wait = Annotated[float, Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 METER_KINDS: Final = get_args(MeterKind)
 
 
-def default_home() -> Path:
-    """FARM_HOME, or ~/.local/share/joulefarm."""
-    return Path(os.environ.get("FARM_HOME") or "~/.local/share/joulefarm").expanduser()
-
-
 class Settings(BaseSettings):
     """Everything that can be set. Durations are in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="FARM_", extra="ignore")
 
-    home: Path = Field(default_factory=default_home)
+    home: Path = Field(default_factory=catalog.home)
     database_url: SecretStr | None = None  # default: SQLite in home
     database_url_file: Path | None = None  # a file that holds it, so that no process list shows it
     broker_url: SecretStr | None = None  # default: the embedded broker of home
@@ -105,7 +101,7 @@ class _FarmToml(PydanticBaseSettingsSource):
         raise NotImplementedError  # the whole file is read at once, below
 
     def __call__(self) -> dict[str, Any]:
-        path = default_home() / "farm.toml"
+        path = catalog.home() / "farm.toml"
         try:
             data = tomllib.loads(path.read_text())
         except (FileNotFoundError, NotADirectoryError):  # the home itself is checked where it is needed

@@ -100,47 +100,48 @@ class Model:
 
 
 def gpus() -> dict[str, Gpu]:
-    return dict(_gpus(_home()))
+    return dict(_gpus(home()))
 
 
 def models() -> dict[str, Model]:
-    return dict(_models(_home()))
+    return dict(_models(home()))
 
 
 def gpu(name: str) -> Gpu:
     """The GPU type of that name; RequestError with the nearest names otherwise."""
-    return _named("gpu", name, _gpus(_home()))
+    return _named("gpu", name, _gpus(home()))
 
 
 def model(name: str) -> Model:
     """The model of that name; RequestError with the nearest names otherwise."""
-    return _named("model", name, _models(_home()))
+    return _named("model", name, _models(home()))
 
 
 def build(name: str) -> Model:
     """A model by the name of its build, as the laws know it: ``flux``, or ``flux-nano`` for its nano size."""
-    if name.endswith(NANO) and name not in _models(_home()):
+    if name.endswith(NANO) and name not in _models(home()):
         return model(name.removesuffix(NANO)).at_nano()
     return model(name)
 
 
 def has_build(name: str) -> bool:
     """Whether ``build`` knows it."""
-    known = _models(_home())
+    known = _models(home())
     base = known.get(name.removesuffix(NANO))
     return name in known or (base is not None and any(c.nano for c in base.components.values()))
 
 
 def version() -> str:
     """Digest of everything in the catalog: a worker refuses a job that rests on another catalog."""
-    lines = [f"gpu {e.name} {e.digest}" for e in _gpus(_home()).values()]
-    lines += [f"model {e.name} {e.digest}" for e in _models(_home()).values()]
+    lines = [f"gpu {e.name} {e.digest}" for e in _gpus(home()).values()]
+    lines += [f"model {e.name} {e.digest}" for e in _models(home()).values()]
     text = "\n".join(sorted(lines))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _home() -> str:
-    return os.environ.get("FARM_HOME", "")
+def home() -> Path:
+    """FARM_HOME, or ~/.local/share/joulefarm."""
+    return Path(os.environ.get("FARM_HOME") or "~/.local/share/joulefarm").expanduser()
 
 
 def _named(field: str, name: str, entries: Mapping[str, T]) -> T:
@@ -151,11 +152,9 @@ def _named(field: str, name: str, entries: Mapping[str, T]) -> T:
     raise RequestError(field, name, f"{hint}known: {', '.join(sorted(entries))}")
 
 
-def _files(kind: str, home: str) -> dict[str, Path]:
+def _files(kind: str, home: Path) -> dict[str, Path]:
     found = {p.stem: p for p in sorted((SHIPPED / kind).glob("*.toml"))}
-    if home:
-        found |= {p.stem: p for p in sorted((Path(home) / "catalog" / kind).glob("*.toml"))}
-    return found
+    return found | {p.stem: p for p in sorted((home / "catalog" / kind).glob("*.toml"))}
 
 
 def _read(path: Path) -> tuple[Entry, str]:
@@ -167,25 +166,26 @@ def _read(path: Path) -> tuple[Entry, str]:
 
 
 @cache
-def _gpus(home: str) -> dict[str, Gpu]:
+def _gpus(home: Path) -> dict[str, Gpu]:
     entries = {}
     for name, path in _files("gpus", home).items():
         entry, digest = _read(path)
+        board_power = entry.positive("board_power_watts")
         entries[name] = Gpu(
             name=name,
             title=entry.text("title"),
-            queue=entry.text("queue", default=name),
+            queue=entry.name("queue", default=name),
             architecture=entry.text("architecture"),
             nvml_names=entry.texts("nvml_names"),
-            memory_bytes=entry.number("memory_bytes"),
-            bandwidth=entry.number("bandwidth"),
-            board_power_watts=entry.number("board_power_watts"),
-            idle_watts=entry.number("idle_watts"),
+            memory_bytes=entry.positive("memory_bytes"),
+            bandwidth=entry.positive("bandwidth"),
+            board_power_watts=board_power,
+            idle_watts=entry.positive("idle_watts", at_most=board_power),
             multiprocessors=entry.whole("multiprocessors"),
             peak=entry.table("peak").numbers("fp16", "bf16", "tf32", "fp32"),
             reach=entry.table("reach", optional=True).numbers(),
             power_reading=entry.text("power_reading", one_of=("instant", "average_1s")),
-            sensor_duty=entry.number("sensor_duty"),
+            sensor_duty=entry.positive("sensor_duty", at_most=1.0),
             sources=entry.table("sources").values,
             digest=digest,
         )
@@ -193,7 +193,7 @@ def _gpus(home: str) -> dict[str, Gpu]:
 
 
 @cache
-def _models(home: str) -> dict[str, Model]:
+def _models(home: Path) -> dict[str, Model]:
     entries = {}
     for name, path in _files("models", home).items():
         entry, digest = _read(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Final
 from farm.domain.errors import RequestError
 
 _NUMBER: Final = "a number, 0 or more"
+_NAME: Final = "a name of up to 64 letters, digits, dots, dashes and underscores"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,22 @@ class Entry:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
             raise self._refusal(key, value, _NUMBER)
         return float(value)
+
+    def positive(self, key: str, at_most: float = math.inf) -> float:
+        """A number above 0, and not above ``at_most``."""
+        remedy = "a number above 0" + (f", at most {at_most:g}" if at_most < math.inf else "")
+        value = self._get(key, remedy)
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= at_most
+        if not fits or value == math.inf:
+            raise self._refusal(key, value, remedy)
+        return float(value)
+
+    def name(self, key: str, default: str) -> str:
+        """A name that can stand in rules and patterns of other programs without meaning anything there."""
+        value = self._get(key, _NAME, default)
+        if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+            raise self._refusal(key, value, _NAME)
+        return value
 
     def whole(self, key: str) -> int:
         value = self._get(key, "a whole number above 0")

@@ -111,6 +111,18 @@ def test_a_lab_adds_a_gpu_with_one_file(home):
         catalog.refresh()
 
 
+@pytest.mark.parametrize("farm_home", [None, "", "~/.local/share/joulefarm"])
+def test_a_lab_without_farm_home_has_its_catalog_in_the_default_one(tmp_path, monkeypatch, farm_home):
+    folder = tmp_path / ".local" / "share" / "joulefarm" / "catalog" / "gpus"
+    folder.mkdir(parents=True)
+    (folder / "ours.toml").write_text((SHIPPED / "gpus" / "a100.toml").read_text())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("FARM_HOME")
+    if farm_home is not None:
+        monkeypatch.setenv("FARM_HOME", farm_home)
+    assert catalog.gpu("ours").name == "ours"
+
+
 def test_a_resolution_that_a_model_cannot_take():
     with pytest.raises(RequestError, match="multiples of 16"):
         catalog.model("flux").check_resolution(512, 520)
@@ -120,13 +132,18 @@ def test_a_resolution_that_a_model_cannot_take():
     ("old", "new", "words"),
     [
         ('title = "NVIDIA A100 SXM4 80 GB"\n', "", ("gpus/mine.toml: title: missing: a text",)),
-        ("bandwidth = 2.039e12", 'bandwidth = "fast"', ("mine.toml: bandwidth: fast: a number, 0 or more",)),
+        ("bandwidth = 2.039e12", 'bandwidth = "fast"', ("mine.toml: bandwidth: fast: a number above 0",)),
         ("bandwidth = 2.039e12", "bandwidth = nan", ("bandwidth: nan",)),
         ("multiprocessors = 108", "multiprocessors = 0", ("multiprocessors: 0: a whole number above 0",)),
         ("tf32 = 1.56e14", "", ("peak.tf32: missing: a number",)),
         ("matmul = 0.869", "matmul = -1.0", ("reach.matmul: -1.0",)),
         ("[peak]", "[peaks]", ("peak: missing: a table: [peak]",)),
         ('power_reading = "instant"', 'power_reading = "slow"', ("power_reading: slow: one of instant, average_1s",)),
+        ("bandwidth = 2.039e12", "bandwidth = 0", ("bandwidth: 0: a number above 0",)),
+        ("board_power_watts = 400.0", "board_power_watts = 10", ("idle_watts: ", "at most 10")),
+        ("sensor_duty = 0.25", "sensor_duty = 7", ("sensor_duty: 7: a number above 0, at most 1",)),
+        ('queue = "a100"', 'queue = "a100 ~* +@all"', ("queue: a100 ~* +@all: a name",)),
+        ('queue = "a100"', 'queue = "*"', ("queue: *: a name",)),
         ("[reach]", "[reach", ("mine.toml", "readable TOML")),
     ],
 )
