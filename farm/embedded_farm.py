@@ -172,6 +172,13 @@ def _check_before(settings: Settings, plan: Plan, devices: Sequence[tuple[str, S
     with closing(Store.open(settings)) as store:
         for gpu in {gpu for _, (_, gpu, *_) in devices}:
             Jobs(store, settings).refuse_mixing(gpu, simulate=plan.simulate is not None)
+    if plan.web:
+        from farm.web.listen import HOST, PORT, listen
+
+        try:
+            listen().close()
+        except RequestError:
+            raise RequestError("--web", f"{HOST}:{PORT}", "a free port there: end what uses it") from None
     if settings.broker() is not None:
         from farm.broker import Broker
 

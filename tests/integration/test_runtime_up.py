@@ -4,10 +4,12 @@ import json
 import os
 import signal
 import socket
+from contextlib import ExitStack, suppress
 
 import pytest
 from farm_fixture import kill
 
+from farm.web.listen import HOST, PORT
 from tests.processes import children_of, processes_of, wait_gone, wait_until
 from tests.quick import QUICK, sweep_text
 
@@ -61,6 +63,17 @@ def test_a_farm_from_nothing_to_nothing(up, home, farm_process, tmp_path):
 def test_not_even_kill_minus_nine_leaves_orphans(up, home):
     wait_until(lambda: len(processes_of(home)) >= 6, what="the workers' children")
     os.kill(up, signal.SIGKILL)
+    assert wait_gone(home) == []
+
+
+@pytest.mark.parametrize("detach", [[], ["--detach"]])
+def test_a_port_for_the_page_that_is_taken_is_said_before_anything_starts(home, farm_process, detach):
+    with ExitStack() as stack:
+        with suppress(OSError):  # somebody else has it: so much the better
+            stack.enter_context(socket.create_server((HOST, PORT)))
+        refused = farm_process("up", "--simulate", "a100", "--web", *detach, timeout=30)
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert str(PORT) in refused.err
     assert wait_gone(home) == []
 
 
