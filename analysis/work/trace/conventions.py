@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 
@@ -29,6 +30,7 @@ class Convention:
 # Classes whose inputs inputs.py knows.
 DENOISERS: Final = frozenset(
     {
+        "AuraFlowTransformer2DModel", "ChromaTransformer2DModel", "CogView4Transformer2DModel",
         "FluxTransformer2DModel", "HunyuanDiT2DModel", "PixArtTransformer2DModel", "QwenImageTransformer2DModel",
         "SD3Transformer2DModel", "SanaTransformer2DModel", "UNet2DConditionModel",
     }
@@ -38,11 +40,20 @@ PROMPT_TOKENS: Final = 12  # a typical caption of COCO 2017, where the pipeline 
 QWEN_TEMPLATE_TOKENS: Final = 34  # QwenImagePipeline.prompt_template_encode_start_idx; cut off after encoding
 SANA_INSTRUCTION_TOKENS: Final = 205  # SanaPipeline's complex_human_instruction: words and marks, its tokenizer unseen
 SANA_PROMPT_TOKENS: Final = 300  # what the denoiser sees
+COGVIEW_TOKENS: Final = 16  # CogView4Pipeline pads prompts to a multiple of 16
 QWEN_SUFFIX_TOKENS: Final = 5  # <|im_end|>, newline, <|im_start|>, assistant, newline
 
 _CLIP: Final = Text(77)
 _SD: Final = Convention("batch", 8, {"text_encoder": _CLIP}, context=77)
 _SDXL: Final = Convention("batch", 8, {"text_encoder": _CLIP, "text_encoder_2": _CLIP}, context=77, upcast_decode=True)
+
+_FLUX: Final = Convention("two_pass", 16, {"text_encoder": _CLIP, "text_encoder_2": Text(512)}, context=512)
+_SANA: Final = Convention(
+    "batch",
+    32,
+    {"text_encoder": Text(SANA_INSTRUCTION_TOKENS + SANA_PROMPT_TOKENS - 2, mask=True)},
+    context=SANA_PROMPT_TOKENS,
+)
 
 CONVENTIONS: Final[Mapping[str, Convention]] = {
     "StableDiffusionPipeline": _SD,
@@ -50,7 +61,12 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
     "StableDiffusion3Pipeline": Convention(
         "batch", 16, {"text_encoder": _CLIP, "text_encoder_2": _CLIP, "text_encoder_3": Text(256)}, context=77 + 256
     ),
-    "FluxPipeline": Convention("two_pass", 16, {"text_encoder": _CLIP, "text_encoder_2": Text(512)}, context=512),
+    "FluxPipeline": _FLUX,
+    # Guidance of these is an input of the denoiser, never a second pass.
+    "FluxFillPipeline": replace(_FLUX, cfg="none"),
+    "FluxControlPipeline": replace(_FLUX, cfg="none"),
+    "LatentConsistencyModelPipeline": replace(_SD, cfg="none"),
+    "SanaSprintPipeline": replace(_SANA, cfg="none"),
     "QwenImagePipeline": Convention(
         "two_pass",
         16,
@@ -62,10 +78,21 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
     "HunyuanDiTPipeline": Convention(
         "batch", 16, {"text_encoder": Text(77, mask=True), "text_encoder_2": Text(256, mask=True)}, context=77 + 256
     ),
-    "SanaPipeline": Convention(
-        "batch",
-        32,
-        {"text_encoder": Text(SANA_INSTRUCTION_TOKENS + SANA_PROMPT_TOKENS - 2, mask=True)},
-        context=SANA_PROMPT_TOKENS,
+    "SanaPipeline": _SANA,
+    "AuraFlowPipeline": Convention(
+        "batch", 16, {"text_encoder": Text(256, mask=True)}, context=256, upcast_decode=True
     ),
+    "ChromaPipeline": Convention("two_pass", 16, {"text_encoder": Text(512, mask=True)}, context=512),
+    "CogView4Pipeline": Convention("two_pass", 16, {"text_encoder": Text(COGVIEW_TOKENS)}, context=COGVIEW_TOKENS),
+    "KandinskyV22Pipeline": Convention("batch", 64),  # the decoder of the two; the prior is a pipeline of its own
 }
+
+
+def convention(cls: str) -> Convention | None:
+    """Of a pipeline class; None for one that is not known.
+
+    Pipelines that begin with an image (Img2Img, Inpaint) run the same encoders, the same forward of the denoiser, as
+    wide as its configuration says, and the same decoder as those of their name without it. That they encode the image
+    first is none of the three phases, and not counted.
+    """
+    return CONVENTIONS.get(re.sub(r"(Img2Img|Inpaint)(?=Pipeline$)", "", cls))

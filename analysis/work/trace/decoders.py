@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from farm.domain.errors import RequestError
@@ -17,13 +17,23 @@ class Decoder:
     channels: str  # configuration key of the latent's channels
     cell: Callable[[Any], int]  # configuration -> pixels a latent cell is wide
     frames: bool = False  # a video decoder: the image is its only frame
+    upcast: bool = False  # whether its class asks for fp32 where the configuration does not say
+    options: Mapping[str, Any] = field(default_factory=dict)  # further keywords of decode, as pipelines give them
 
 
 DECODERS: Final[Mapping[str, Decoder]] = {
-    "AutoencoderKL": Decoder("z", "latent_channels", lambda c: 2 ** (len(c.block_out_channels) - 1)),
+    "AutoencoderKL": Decoder("z", "latent_channels", lambda c: 2 ** (len(c.block_out_channels) - 1), upcast=True),
     "AutoencoderKLQwenImage": Decoder("z", "z_dim", lambda c: 2 ** len(c.temperal_downsample), frames=True),
     "AutoencoderDC": Decoder("z", "latent_channels", lambda c: 2 ** (len(c.decoder_block_out_channels) - 1)),
-    "VQModel": Decoder("h", "latent_channels", lambda c: 2 ** (len(c.block_out_channels) - 1)),
+    "AutoencoderTiny": Decoder(
+        "x", "latent_channels", lambda c: c.upsampling_scaling_factor ** (len(c.decoder_block_out_channels) - 1)
+    ),
+    "VQModel": Decoder(
+        "h",
+        "latent_channels",
+        lambda c: 2 ** (len(c.block_out_channels) - 1),
+        options={"force_not_quantize": True},
+    ),
 }
 
 

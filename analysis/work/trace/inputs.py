@@ -49,6 +49,8 @@ def denoiser_inputs(denoiser: torch.nn.Module, request: Request) -> dict[str, An
 def _unet(m: Any, r: Request) -> dict[str, Any]:
     c = m.config
     inputs: dict[str, Any] = {"sample": r.latent(c.in_channels), "timestep": r.new(dtype=torch.int64)}
+    if c.time_cond_proj_dim:  # a consistency model: guidance is embedded with the time
+        inputs["timestep_cond"] = r.new(c.time_cond_proj_dim)
     if c.encoder_hid_dim_type == "image_proj":  # Kandinsky 2.2: an image embedding stands for the text
         embeds = {"image_embeds": r.new(c.encoder_hid_dim)}
         return inputs | {"encoder_hidden_states": None, "added_cond_kwargs": embeds}
@@ -129,6 +131,7 @@ def _hunyuan(m: Any, r: Request) -> dict[str, Any]:
 
 def _sana(m: Any, r: Request) -> dict[str, Any]:
     return {
+        "guidance": r.new() if m.config.guidance_embeds else None,
         "hidden_states": r.latent(m.config.in_channels),
         "encoder_hidden_states": r.new(r.convention.context, m.config.caption_channels),
         "encoder_attention_mask": r.new(r.convention.context, dtype=torch.int64),
@@ -136,7 +139,43 @@ def _sana(m: Any, r: Request) -> dict[str, Any]:
     }
 
 
+def _aura_flow(m: Any, r: Request) -> dict[str, Any]:
+    return {
+        "hidden_states": r.latent(m.config.in_channels),
+        "encoder_hidden_states": r.new(r.convention.context, m.config.joint_attention_dim),
+        "timestep": r.new(),
+    }
+
+
+def _chroma(m: Any, r: Request) -> dict[str, Any]:
+    rows, columns = (x // 2 for x in r.cells)
+    text, image = r.convention.context, rows * columns
+    return {
+        "hidden_states": r.new(image, m.config.in_channels),
+        "encoder_hidden_states": r.new(text, m.config.joint_attention_dim),
+        "timestep": r.new(),
+        "img_ids": torch.empty(image, 3, dtype=r.dtype, device="meta"),
+        "txt_ids": torch.empty(text, 3, dtype=r.dtype, device="meta"),
+        "attention_mask": r.new(text + image),
+    }
+
+
+def _cogview4(m: Any, r: Request) -> dict[str, Any]:
+    pair = r.new(2)
+    return {
+        "hidden_states": r.latent(m.config.in_channels),
+        "encoder_hidden_states": r.new(r.convention.context, m.config.text_embed_dim),
+        "timestep": r.new(),
+        "original_size": pair,
+        "target_size": pair,
+        "crop_coords": pair,
+    }
+
+
 DENOISERS: Final[Mapping[str, Inputs]] = {
+    "AuraFlowTransformer2DModel": _aura_flow,
+    "ChromaTransformer2DModel": _chroma,
+    "CogView4Transformer2DModel": _cogview4,
     "UNet2DConditionModel": _unet,
     "SD3Transformer2DModel": _sd3,
     "FluxTransformer2DModel": _flux,

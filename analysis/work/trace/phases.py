@@ -79,7 +79,7 @@ class Tracer:
             cell, channels = how.cell(decoder.config), decoder.config[how.channels]
             shape = (batch, channels, *((1,) if how.frames else ()), height // cell, width // cell)
             latent = torch.empty(shape, dtype=next(decoder.parameters()).dtype, device="meta")
-        return self._record(decoder, {how.argument: latent}, method="decode")
+        return self._record(decoder, {how.argument: latent, **how.options}, method="decode")
 
     def _build_component(self, name: str) -> torch.nn.Module:
         precision = self.precision

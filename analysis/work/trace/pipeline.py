@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from analysis.work.trace.conventions import CONVENTIONS, DENOISERS, Convention
+from analysis.work.trace.conventions import CONVENTIONS, DENOISERS, Convention, convention
 from analysis.work.trace.decoders import decoder
 from farm.catalog import Component, Model
 from farm.domain.errors import RequestError
@@ -17,6 +18,11 @@ from farm.domain.errors import RequestError
 _DENOISERS: Final = ("transformer", "unet")
 _DECODERS: Final = ("vae", "movq")
 _LATENT_CELL: Final = 8  # pixels, of the models that have a position table
+# pos_embed_max_size of denoisers that have a position table -> patches of a side that it covers
+_POSITIONS: Final[Mapping[str, Callable[[int], int]]] = {
+    "SD3Transformer2DModel": int,
+    "AuraFlowTransformer2DModel": math.isqrt,
+}
 _MAX_JSON_BYTES: Final = 4_000_000  # a config.json has a few kilobytes
 _MAX_LAYERS: Final = 128  # of one kind; the deepest published language model has 126, the deepest denoiser 60
 _MAX_LAYERS_OF_BLOCK: Final = 32  # of a U-Net; published ones have up to 10
@@ -44,8 +50,10 @@ class Pipeline:
 
     @property
     def decodes_in_fp32(self) -> bool:
-        """Under fp16, as pipelines do whose decoder overflows there; AutoencoderKL's own default is to ask for it."""
-        return self.convention.upcast_decode and bool(self.components[self.decoder].config.get("force_upcast", True))
+        """Under fp16, as pipelines do whose decoder overflows there."""
+        component = self.components[self.decoder]
+        asked = component.config.get("force_upcast", decoder(component.cls).upcast)
+        return self.convention.upcast_decode and bool(asked)
 
     def check_resolution(self, width: int, height: int) -> None:
         check_side(self.name, self.convention.multiple, self.largest_side, width, height)
@@ -55,12 +63,12 @@ class Pipeline:
         """Pixels that the denoiser's stored position table covers; None where positions are computed."""
         component = self.components[self.denoiser]
         table, patch = component.config.get("pos_embed_max_size"), component.config.get("patch_size", 1)
-        if not table:
+        if not table or component.cls not in _POSITIONS:
             return None
         for key, value in (("pos_embed_max_size", table), ("patch_size", patch)):
             if not isinstance(value, int) or value < 1:
                 raise RequestError(f"{component.name} config {key}", value, "a whole number above 0")
-        return int(table) * int(patch) * _LATENT_CELL
+        return _POSITIONS[component.cls](table) * int(patch) * _LATENT_CELL
 
 
 def from_catalog(model: Model) -> Pipeline:
@@ -129,9 +137,10 @@ def _assemble(name: str, cls: str, components: Mapping[str, Component], conventi
 
 
 def _convention(cls: str) -> Convention:
-    if cls not in CONVENTIONS:
+    known = convention(cls)
+    if known is None:
         raise RequestError("pipeline class", cls, f"one of {', '.join(sorted(CONVENTIONS))}")
-    return CONVENTIONS[cls]
+    return known
 
 
 def _check_numbers(where: str, value: Any, key: str = "") -> None:
