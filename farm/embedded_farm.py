@@ -81,7 +81,8 @@ def detach(settings: Settings, arguments: Sequence[str], *, timeout_seconds: flo
         status = process.poll()
         if status is not None or time.monotonic() > deadline:
             said = log.read_bytes()[begin:].decode(errors="replace").strip().splitlines()
-            why = said[-1].removeprefix("farm: ") if said else f"nothing was said in {timeout_seconds:g} s"
+            ended = f"nothing was said in {timeout_seconds:g} s" if status is None else f"it ended, status {status}"
+            why = said[-1].removeprefix("farm: ") if said else ended
             if status is None:
                 ProcessIdentity.of(process.pid).signal(signal.SIGTERM)
             error = OperationError(f"{why} (log: {log})")
