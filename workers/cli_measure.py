@@ -138,12 +138,13 @@ def _measure(
         # Imported only now: torch must not see the devices before one is chosen.
         from workers.meters import open_meter, simulated_workload
         from workers.meters.paired import per_pass
-        from workers.procedure import Options, measure
+        from workers.procedure import Options, cold_idle_watts, measure
 
         meter = stack.enter_context(closing(open_meter(configuration.gpu, board, kind=kind, simulate=simulate)))
         options = (
             Options.quick(idle_seconds or 1.0) if on_cpu else Options(idle_seconds=idle_seconds or setting.idle_seconds)
         )
+        cold = cold_idle_watts(meter, options.idle_seconds)
         workload: Workload
         if simulate:
             workload = simulated_workload(configuration, meter)
@@ -157,6 +158,7 @@ def _measure(
             meter,
             prompts=prompts.prompts,
             options=options,
+            cold_idle_watts=cold,
             environment={"prompts_sha256": prompts.sha256, **environment},
         )
         return per_pass(found.measurement)

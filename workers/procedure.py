@@ -166,6 +166,11 @@ def measure_idle(
     return energy.idle_watts, energy.idle_watts_std
 
 
+def cold_idle_watts(meter: Meter, seconds: float) -> float | None:
+    """Idle power before anything is loaded; None for a meter that estimates, which has no such thing to read."""
+    return None if "estimated" in meter.flags else measure_idle(meter, seconds)[0]
+
+
 def _settle(meter: Meter, options: Options, checkpoint: Callable[[], None]) -> bool:
     until = meter.edge() + options.settle_seconds
     while not meter.steady():

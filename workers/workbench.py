@@ -88,10 +88,9 @@ class Workbench:
         """Open the meter, unless it is open. DeviceLost or OperationError where the device is not there."""
         if self._meter is None:
             self._meter, self._workloads = self._open()
-            if "estimated" not in self._meter.flags:
-                from workers.procedure import measure_idle
+            from workers.procedure import cold_idle_watts
 
-                self._cold_idle_watts, _ = measure_idle(self._meter, self._settings.idle_seconds)
+            self._cold_idle_watts = cold_idle_watts(self._meter, self._settings.idle_seconds)
 
     def prepare(self, configuration: Configuration) -> bool:
         """Have what a configuration needs loaded; True where that took a load. Raises AttemptError."""

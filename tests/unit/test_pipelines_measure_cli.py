@@ -50,6 +50,12 @@ def test_a_simulated_gpu_in_words(farm: Callable[..., Any]) -> None:
     assert len(done.out.splitlines()) == 8
 
 
+def test_the_idle_power_before_anything_is_loaded_is_kept_too(farm: Callable[..., Any]) -> None:
+    done = farm("measure", *options(gpu="a100", resolution=512, precision="fp16"), "--simulate", "--json")
+    found = json.loads(done.out)
+    assert found["cold_idle_watts"] == pytest.approx(found["idle_watts"], rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
