@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.work.tables import forward
-from analysis.work.trace.conventions import PROMPT_TOKENS
+from analysis.work.trace.conventions import CONVENTIONS, PROMPT_TOKENS, convention
 from analysis.work.trace.phases import Tracer
 from analysis.work.trace.pipeline import from_folder
 
@@ -275,3 +275,17 @@ def test_every_phase_takes_what_the_pipeline_of_diffusers_takes(tmp_path: Path, 
     assert ours["denoise"] * STEPS == counters["denoise"] > 0
     assert ours["decode"] == counters["decode"] > 0
     assert ours["text"] == counters.get("text", 0)
+
+
+def test_a_pipeline_that_begins_with_an_image_has_the_parts_of_the_one_it_is_counted_as() -> None:
+    """Every class of diffusers that the rule of names lets in; a ControlNet, say, would be one part more."""
+    names = [name for name in dir(diffusers) if name not in CONVENTIONS and convention(name) is not None]
+    assert {"StableDiffusionXLInpaintPipeline", "StableDiffusion3Img2ImgPipeline", "QwenImageInpaintPipeline"} <= {
+        *names
+    }
+    for name in names:
+        base = next(known for known in CONVENTIONS if CONVENTIONS[known] is convention(name) and known[:-8] in name)
+        theirs, ours = (inspect.signature(getattr(diffusers, cls).__init__).parameters for cls in (name, base))
+        assert {*theirs} - {"requires_aesthetics_score"} == {*ours}, (name, base)
+    assert convention("StableDiffusionControlNetImg2ImgPipeline") is None
+    assert convention("Img2ImgPipeline") is None
