@@ -162,6 +162,14 @@ def test_a_library_that_warns_is_not_heard(tmp_path):
     assert len(done.stderr.splitlines()) == (1 if done.returncode else 0), done.stderr
 
 
+@pytest.mark.parametrize("value", ["wide", [8], -8, 1.5])
+def test_a_position_table_that_is_no_number_is_one_line_and_exit_2(capsys, tmp_path, value):
+    path = folder(tmp_path / "pipeline", "sd35")
+    _change(path, "transformer", pos_embed_max_size=value)
+    assert run(["flops", str(path), "--resolution", "128"]) == 2
+    assert "transformer config pos_embed_max_size" in capsys.readouterr().err
+
+
 def _index(path, change):
     file = path / "model_index.json"
     index = json.loads(file.read_text())
@@ -209,7 +217,6 @@ SPOILED = {
         ),
         "unet",
     ),
-    "position table in words": (lambda p: _change(p, "unet", pos_embed_max_size="wide"), "pos_embed_max_size"),
     "more layers than any model": (
         lambda p: _change(p, "text_encoder", num_hidden_layers=999),
         "num_hidden_layers: 999",
