@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from io import BufferedWriter, FileIO, TextIOWrapper
-from typing import TYPE_CHECKING, ClassVar, Final
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from typing import Any, ClassVar, Final
 
 CLOSED: Final = "the standard output is closed: send it to a file, or to /dev/null"
 
@@ -18,7 +15,7 @@ class _Output(FileIO):
 
     error: ClassVar[OSError | None] = None
 
-    def write(self, data: Buffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except OSError as error:
