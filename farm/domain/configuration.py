@@ -95,6 +95,7 @@ class Configuration:
         values = {name: row[name] for name in cls.__dataclass_fields__ if not is_absent(row.get(name))}
         side = row.get("resolution")
         named = {} if is_absent(side) else dict(zip(("width", "height"), split_sides(side), strict=True))
+        twice = named.keys() & values.keys()
         values = named | values
         for name in REQUIRED:
             if name not in values:
@@ -104,8 +105,8 @@ class Configuration:
                 values[name] = parse_whole(name, values[name])
             elif name in TEXTS:
                 values[name] = str(values[name]).strip()
-        for name, value in named.items():
-            if parse_whole(name, value) != values[name]:
+        for name in sorted(twice):
+            if parse_whole(name, named[name]) != values[name]:
                 raise RequestError(
                     "resolution", side, f"that of {name} ({values[name]}), or only one of the two columns"
                 )
