@@ -136,13 +136,19 @@ def command(
     tail: float = 0.75,
     at_start: Callable[[Fake, float], None] | None = None,
     errors: dict[str, int] | None = None,
+    late: float = 0.0,
     **device: object,
 ) -> Window:
-    """One span over a trace that its label knows nothing of: (watts above idle, seconds) in it, and ``after`` it."""
+    """One span over a trace that its label knows nothing of: (watts above idle, seconds) in it, and ``after`` it.
+
+    ``late``: the host wakes late in 30 % of all cases, by so many seconds on average.
+    """
     chance = random.Random(seed)
     phases = {"counter_phase": chance.uniform(0, 0.1), "power_phase": chance.uniform(0, 0.1)}
     values = {"name": PLAIN, "idle": 60.0, "noise": Noise(white=1.0, seed=seed + 1), **phases, **device}
     with tempfile.TemporaryDirectory() as folder, fake.load(Path(folder), Device(**values), errors=errors) as gpu:
+        if late:
+            gpu.clock = LateClock(gpu, 0.3, late, seed)
         meter = NvmlMeter(0, clock=gpu.clock)
         gpu.clock.sleep(chance.uniform(0, 0.2))
         spans: list[Span] = []

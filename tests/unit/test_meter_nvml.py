@@ -312,6 +312,14 @@ def test_bad_devices_are_named() -> None:
             NvmlMeter(0, clock=gpu.clock)
 
 
+def test_an_error_that_passes_refuses_no_device() -> None:
+    errors = {"nvmlDeviceGetHandleByIndex": (Code.UNKNOWN, 2), "nvmlDeviceGetTotalEnergyConsumption": (Code.UNKNOWN, 2)}
+    with tempfile.TemporaryDirectory() as folder, fake.load(Path(folder), Device(name=PLAIN), errors=errors) as gpu:
+        meter = NvmlMeter(0, clock=gpu.clock)
+        assert meter.recording().probe["has_counter"]
+        meter.close()
+
+
 def test_no_driver_is_said_in_a_line() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,

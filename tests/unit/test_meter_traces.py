@@ -49,6 +49,14 @@ def test_what_goes_on_inside_does_not_matter(profile: list[tuple[float, float]],
     assert not any(w.energy.flags for w in windows)
 
 
+@pytest.mark.parametrize("profile", INSIDE.values(), ids=INSIDE)
+def test_a_late_host_raises_no_false_alarm(profile: list[tuple[float, float]]) -> None:
+    windows = [command(profile, seed=seed, late=0.01) for seed in SEEDS]
+    assert covered(windows)
+    assert all(abs(w.error) < 0.02 for w in windows)
+    assert not any(w.energy.flags for w in windows)
+
+
 @pytest.mark.parametrize("tau", [0.05, 0.1, 0.3])
 def test_a_short_tail_after_the_work_is_none_of_its_energy(tau: float) -> None:
     windows = [command(STEADY, after=tail(tau), seed=seed) for seed in SEEDS]

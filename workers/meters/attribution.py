@@ -185,7 +185,8 @@ def _unseen(
     missed = levels.unseen / math.sqrt(8)
     change = math.sqrt(float(jumps @ jumps))
     left = _misfits(pieces, powers, dynamic)
-    watts = left / _sums(pieces.interval, pieces.seconds, len(dynamic))
+    # All of it in one look of the sensor, however long the interval is.
+    watts = left / np.minimum(_sums(pieces.interval, pieces.seconds, len(dynamic)), levels.cycle or math.inf)
     inside = missed * math.sqrt(float(np.square(np.diff(watts)).sum()))
     if duration < levels.unseen + levels.cycle:
         return max(change, math.sqrt(2) * levels.likely_watts), missed, inside

@@ -21,7 +21,9 @@ SIGMAS: Final = 4.0  # and by so many standard uncertainties
 POWER_EDGE_SECONDS: Final = 0.035  # of power log: standard uncertainty of when a change was seen
 AROUND_SECONDS: Final = 0.15  # readings of power so near an interval tell what it can have held
 LONGEST_GAP_SECONDS: Final = 0.08  # between them; further apart, a burst may have passed unseen
+LONGEST_DIP_SECONDS: Final = 0.15  # likewise, for a dip
 LONGEST_UNSEEN_SECONDS: Final = 0.05  # of a burst between two readings
+EDGE_SECONDS: Final = 0.06  # of a span, where a reading may be of what is beside it
 STEADY_PART: Final = 0.1  # of its mean: power that scatters less than this around it is steady
 
 Readings = Sequence[tuple[float, float]]  # (seconds, watts)
@@ -57,7 +59,7 @@ def disagree(
     if _apart(all_counted, all_integrated, math.hypot(edges, ends, scatter)):
         return True
     unseen = LONGEST_UNSEEN_SECONDS * counted.change_watts
-    bearable = max(DISAGREE * abs(counted.total), SIGMAS * counted.total_std, unseen)
+    bearable = max(DISAGREE * abs(counted.total), SIGMAS * counted.total_std, unseen, scatter)
     return abs(_leaps(counter, readings, spans)) > bearable
 
 
@@ -83,13 +85,15 @@ def _leaps(counter: Levels, readings: Readings, spans: Sequence[Span]) -> float:
     for i in range(1, len(counter.times)):
         low, high = float(counter.times[i - 1]), float(counter.times[i])
         first, last = np.searchsorted(seen, [low - AROUND_SECONDS, high + AROUND_SECONDS])
-        if low < start or high > end or last - first < 3 or np.diff(seen[first:last]).max() > LONGEST_GAP_SECONDS:
+        if low < start or high > end or last - first < 3:
             continue
+        gap = np.diff(seen[first:last]).max()
         doubt = SIGMAS * math.hypot(counter.time_std[i - 1], counter.time_std[i])
         most = watts[first:last].max() * (high - low + doubt) + counter.quantum
         least = watts[first:last].min() * (high - low - doubt) - counter.quantum
         joules = float(counter.joules[i] - counter.joules[i - 1])
-        total += max(0.0, joules - most) + min(0.0, joules - least)
+        total += max(0.0, joules - most) if gap < LONGEST_GAP_SECONDS else 0.0
+        total += min(0.0, joules - least) if gap < LONGEST_DIP_SECONDS else 0.0
     return total
 
 
@@ -99,7 +103,7 @@ def _scatter(readings: Readings, spans: Sequence[Span]) -> float:
     joules = 0.0
     for label in {s.label for s in spans} - {IDLE, PAD, OTHER}:
         mine = [s for s in spans if s.label == label]
-        inside = watts[np.any([(seen >= s.start) & (seen <= s.end) for s in mine], axis=0)]
+        inside = watts[np.any([(seen > s.start + EDGE_SECONDS) & (seen < s.end - EDGE_SECONDS) for s in mine], axis=0)]
         if len(inside) > 2:
             beyond = max(0.0, float(inside.var()) - (STEADY_PART * float(inside.mean())) ** 2)
             joules = math.hypot(joules, math.sqrt(beyond) * sum(s.end - s.start for s in mine))

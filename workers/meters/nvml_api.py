@@ -7,6 +7,7 @@ raises DeviceLost. nvidia-ml-py (module ``pynvml``) does the calls.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, Final, TypeVar
@@ -44,6 +45,9 @@ MEANINGS: Final[dict[int, Meaning]] = {
     nvml.NVML_ERROR_DRIVER_NOT_LOADED: Meaning.UNUSABLE,
     nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: Meaning.UNUSABLE,
 }
+
+# What may pass is asked again after so many seconds: a driver that wakes up, a device that another program initialises.
+PAUSES: Final = (0.05, 0.15, 0.3, 0.5)
 
 REMEDIES: Final[dict[int, str]] = {
     nvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no NVIDIA driver is installed here (libnvidia-ml.so.1 was not found)",
@@ -194,10 +198,13 @@ class NvmlDevice:
             return None
 
     def _find(self, device: int | str) -> Any:
-        try:
+        def ask() -> Any:
             if isinstance(device, int) or device.isdigit():
                 return nvml.nvmlDeviceGetHandleByIndex(int(device))
             return nvml.nvmlDeviceGetHandleByUUID(device)
+
+        try:
+            return insist(ask)
         except nvml.NVMLError as error:
             meaning = MEANINGS.get(_code(error))
             if meaning is Meaning.UNUSABLE:
@@ -205,6 +212,18 @@ class NvmlDevice:
             if _code(error) == nvml.NVML_ERROR_GPU_IS_LOST:
                 raise DeviceLost(f"device {device}: {error}") from None
             raise RequestError("device", device, f"{_present()} ({error})") from None
+
+
+def insist(question: Callable[[], T]) -> T:
+    """NVML's answer; an error that may pass is believed only when it stays. NVMLError."""
+    for pause in PAUSES:
+        try:
+            return question()
+        except nvml.NVMLError as error:
+            if MEANINGS.get(_code(error), Meaning.PASSING) is not Meaning.PASSING:
+                raise
+            time.sleep(pause)
+    return question()
 
 
 def _present() -> str:
