@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -16,8 +15,6 @@ T = TypeVar("T")
 
 # Number in NVML -> the name that farm/catalog uses.
 ARCHITECTURES: Final = {5: "Volta", 6: "Turing", 7: "Ampere", 8: "Ada", 9: "Hopper", 10: "Blackwell"}
-# What may pass is asked again after so many seconds: a driver that wakes up, a device that another program initialises.
-PAUSES: Final = (0.05, 0.15, 0.3, 0.5)
 
 
 def read() -> dict[str, Any]:
@@ -26,12 +23,14 @@ def read() -> dict[str, Any]:
         import pynvml as nvml
     except ImportError:
         return {"error": "nvidia-ml-py is not installed: pip install 'joulefarm[worker]'"}
+    from workers.meters.nvml_api import insist
+
     try:
-        _insist(nvml, nvml.nvmlInit)
+        insist(nvml.nvmlInit)
     except nvml.NVMLError as error:
         return {"error": _unusable(error)}
     try:
-        count = _insist(nvml, nvml.nvmlDeviceGetCount)
+        count = insist(nvml.nvmlDeviceGetCount)
         return {
             "driver": _ask(nvml, nvml.nvmlSystemGetDriverVersion),
             "devices": [_device(nvml, i) for i in range(count)],
@@ -48,12 +47,12 @@ def _device(nvml: Any, index: int) -> dict[str, Any]:
 
     A device that does not answer has ``index``, ``error`` and ``remedy``, and its ``uuid`` where that much can be had.
     """
-    from workers.meters.nvml_api import compute_processes
+    from workers.meters.nvml_api import compute_processes, insist
 
     handle = None
     try:
-        handle = _insist(nvml, lambda: nvml.nvmlDeviceGetHandleByIndex(index))
-        name = _insist(nvml, lambda: str(nvml.nvmlDeviceGetName(handle)))
+        handle = insist(lambda: nvml.nvmlDeviceGetHandleByIndex(index))
+        name = insist(lambda: str(nvml.nvmlDeviceGetName(handle)))
     except (nvml.NVMLError, UnicodeDecodeError) as error:
         uuid = None if handle is None else _ask(nvml, lambda: str(nvml.nvmlDeviceGetUUID(handle)))
         return {"index": index, "uuid": uuid, "error": str(error), "remedy": _remedy(nvml, index, error)}
@@ -77,24 +76,12 @@ def _device(nvml: Any, index: int) -> dict[str, Any]:
 
 
 def _ask(nvml: Any, question: Callable[[], T]) -> T | None:
+    from workers.meters.nvml_api import insist
+
     try:
-        return _insist(nvml, question)
+        return insist(question)
     except (nvml.NVMLError, nvml.NVMLLibraryMismatchError, UnicodeDecodeError):  # not here, or an older library
         return None
-
-
-def _insist(nvml: Any, question: Callable[[], T]) -> T:
-    """NVML's answer; an error that may pass is believed only when it stays. NVMLError."""
-    from workers.meters.nvml_api import MEANINGS, Meaning
-
-    for pause in PAUSES:
-        try:
-            return question()
-        except nvml.NVMLError as error:
-            if MEANINGS.get(error.value, Meaning.PASSING) is not Meaning.PASSING:
-                raise
-            time.sleep(pause)
-    return question()
 
 
 def _remedy(nvml: Any, index: int, error: Exception) -> str:
