@@ -229,6 +229,10 @@ SPOILED = {
         lambda p: _change(p, "unet", layers_per_block=32, transformer_layers_per_block=32),
         "more than 10000 tensors",
     ),
+    "another pipeline's denoiser": (
+        lambda p: _index(p, lambda i: i.update(_class_name="CogView4Pipeline")),
+        "CogView4Transformer2DModel",
+    ),
     "a text encoder that is none": (
         lambda p: _index(p, lambda i: i.update(text_encoder=["diffusers", "StableDiffusionPipeline"])),
         "text_encoder",

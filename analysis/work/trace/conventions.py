@@ -27,14 +27,22 @@ class Convention:
     upcast_decode: bool = False  # a fp16 decoder with force_upcast runs in fp32
 
 
-# Classes whose inputs inputs.py knows.
-DENOISERS: Final = frozenset(
-    {
-        "AuraFlowTransformer2DModel", "ChromaTransformer2DModel", "CogView4Transformer2DModel",
-        "FluxTransformer2DModel", "HunyuanDiT2DModel", "PixArtTransformer2DModel", "QwenImageTransformer2DModel",
-        "SD3Transformer2DModel", "SanaTransformer2DModel", "UNet2DConditionModel",
-    }
-)  # fmt: skip
+# Beginning of a pipeline class's name -> its denoiser, whose inputs inputs.py knows.
+_DENOISER_OF: Final = {
+    "AuraFlow": "AuraFlowTransformer2DModel",
+    "Chroma": "ChromaTransformer2DModel",
+    "CogView4": "CogView4Transformer2DModel",
+    "Flux": "FluxTransformer2DModel",
+    "HunyuanDiT": "HunyuanDiT2DModel",
+    "Kandinsky": "UNet2DConditionModel",
+    "LatentConsistency": "UNet2DConditionModel",
+    "PixArt": "PixArtTransformer2DModel",
+    "QwenImage": "QwenImageTransformer2DModel",
+    "Sana": "SanaTransformer2DModel",
+    "StableDiffusion3": "SD3Transformer2DModel",
+    "StableDiffusion": "UNet2DConditionModel",
+}
+DENOISERS: Final = frozenset(_DENOISER_OF.values())
 
 PROMPT_TOKENS: Final = 12  # a typical caption of COCO 2017, where the pipeline does not pad
 QWEN_TEMPLATE_TOKENS: Final = 34  # QwenImagePipeline.prompt_template_encode_start_idx; cut off after encoding
@@ -96,3 +104,8 @@ def convention(cls: str) -> Convention | None:
     first is none of the three phases, and not counted.
     """
     return CONVENTIONS.get(re.sub(r"(Img2Img|Inpaint)(?=Pipeline$)", "", cls))
+
+
+def denoiser(cls: str) -> str:
+    """The class of the denoiser of a pipeline class that is known."""
+    return next(name for beginning, name in _DENOISER_OF.items() if cls.startswith(beginning))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from analysis.work.trace.conventions import CONVENTIONS, DENOISERS, Convention, convention
+from analysis.work.trace.conventions import CONVENTIONS, Convention, convention, denoiser
 from analysis.work.trace.decoders import decoder
 from farm.catalog import Component, Model
 from farm.domain.errors import RequestError
@@ -90,26 +90,26 @@ def from_folder(path: Path) -> Pipeline:
     components = {}
     for name, entry in index.items():
         if name in wanted and entry not in (None, [None, None]):
-            components[name] = _component(path, name, entry, convention)
+            components[name] = _component(path, cls, name, entry, convention)
     return _assemble(path.name or str(path), cls, components, convention)
 
 
-def _component(path: Path, name: str, entry: Any, convention: Convention) -> Component:
+def _component(path: Path, pipeline: str, name: str, entry: Any, convention: Convention) -> Component:
     if not (isinstance(entry, list) and len(entry) == 2 and all(isinstance(x, str) for x in entry)):
         raise RequestError(f"model_index.json {name}", entry, "[library, class]")
-    _check_class(name, *entry, text=name in convention.text)
+    _check_class(pipeline, name, *entry, text=name in convention.text)
     config = _read_object(path / name / "config.json", f"a folder that holds {name}/config.json")
     _check_numbers(f"{name}/config.json", config)
     phase = "text" if name in convention.text else "denoise" if name in _DENOISERS else "decode"
     return Component(name, entry[0], entry[1], phase, config, {})
 
 
-def _check_class(name: str, library: str, cls: str, *, text: bool) -> None:
+def _check_class(pipeline: str, name: str, library: str, cls: str, *, text: bool) -> None:
     """RequestError for a class that cannot be traced, by its name alone: importing torch to find out takes seconds."""
     if library not in ("diffusers", "transformers"):
         raise RequestError(name, library, "a class of diffusers or transformers")
-    if name in _DENOISERS and cls not in DENOISERS:
-        raise RequestError(f"{name}: denoiser", cls, f"one of {', '.join(sorted(DENOISERS))}")
+    if name in _DENOISERS and cls != denoiser(pipeline):
+        raise RequestError(f"{name}: denoiser", cls, f"{denoiser(pipeline)} in a {pipeline}")
     if name in _DECODERS:
         decoder(cls)
     if text and (library != "transformers" or not _transformers_has(cls)):
