@@ -14,6 +14,7 @@ import numpy as np
 
 from workers.meters.attribution import Attribution
 from workers.meters.base import IDLE, OTHER, PAD, Span
+from workers.meters.idle import Floats
 from workers.meters.levels import Levels
 
 DISAGREE: Final = 0.05  # relative
@@ -81,20 +82,26 @@ def _leaps(counter: Levels, readings: Readings, spans: Sequence[Span]) -> float:
         return 0.0
     seen, watts = (np.array(column, dtype=np.float64) for column in zip(*readings, strict=True))
     start, end = min(s.start for s in spans), max(s.end for s in spans)
-    total = 0.0
-    for i in range(1, len(counter.times)):
-        low, high = float(counter.times[i - 1]), float(counter.times[i])
-        first, last = np.searchsorted(seen, [low - AROUND_SECONDS, high + AROUND_SECONDS])
-        if low < start or high > end or last - first < 3:
-            continue
-        gap = np.diff(seen[first:last]).max()
-        doubt = SIGMAS * math.hypot(counter.time_std[i - 1], counter.time_std[i])
-        most = watts[first:last].max() * (high - low + doubt) + counter.quantum
-        least = watts[first:last].min() * (high - low - doubt) - counter.quantum
-        joules = float(counter.joules[i] - counter.joules[i - 1])
-        total += max(0.0, joules - most) if gap < LONGEST_GAP_SECONDS else 0.0
-        total += min(0.0, joules - least) if gap < LONGEST_DIP_SECONDS else 0.0
-    return total
+    low, high = counter.times[:-1], counter.times[1:]
+    first, last = np.searchsorted(seen, low - AROUND_SECONDS), np.searchsorted(seen, high + AROUND_SECONDS)
+    told = np.flatnonzero((low >= start) & (high <= end) & (last - first >= 3))
+    if not len(told):
+        return 0.0
+    first, last, seconds = first[told], last[told], (high - low)[told]
+    gap = _over(np.maximum, np.diff(seen), first, last - 1)
+    doubt = SIGMAS * np.hypot(counter.time_std[:-1], counter.time_std[1:])[told]
+    most = _over(np.maximum, watts, first, last) * (seconds + doubt) + counter.quantum
+    least = _over(np.minimum, watts, first, last) * (seconds - doubt) - counter.quantum
+    joules = np.diff(counter.joules)[told]
+    beyond = np.maximum(joules - most, 0.0)[gap < LONGEST_GAP_SECONDS].sum()
+    below = np.minimum(joules - least, 0.0)[gap < LONGEST_DIP_SECONDS].sum()
+    return float(beyond + below)
+
+
+def _over(reduce: np.ufunc, values: Floats, first: np.ndarray, last: np.ndarray) -> Floats:
+    """What it makes of ``values[first:last]`` for each pair; last > first. For hours of readings, hence no loop."""
+    padded = np.append(values, values[-1])  # as a stop may be the length
+    return np.asarray(reduce.reduceat(padded, np.stack([first, last], axis=1).ravel())[::2])
 
 
 def _scatter(readings: Readings, spans: Sequence[Span]) -> float:
@@ -102,9 +109,10 @@ def _scatter(readings: Readings, spans: Sequence[Span]) -> float:
     seen, watts = np.array(readings, dtype=np.float64).reshape(-1, 2).T
     joules = 0.0
     for label in {s.label for s in spans} - {IDLE, PAD, OTHER}:
-        mine = [s for s in spans if s.label == label]
-        inside = watts[np.any([(seen > s.start + EDGE_SECONDS) & (seen < s.end - EDGE_SECONDS) for s in mine], axis=0)]
+        starts, ends = np.array(sorted((s.start, s.end) for s in spans if s.label == label)).T
+        at = np.searchsorted(starts + EDGE_SECONDS, seen) - 1
+        inside = watts[(at >= 0) & (seen < ends[at] - EDGE_SECONDS)]
         if len(inside) > 2:
             beyond = max(0.0, float(inside.var()) - (STEADY_PART * float(inside.mean())) ** 2)
-            joules = math.hypot(joules, math.sqrt(beyond) * sum(s.end - s.start for s in mine))
+            joules = math.hypot(joules, math.sqrt(beyond) * float((ends - starts).sum()))
     return joules

@@ -44,13 +44,14 @@ def _find(levels: Levels, spans: Sequence[Span]) -> float:
         return 0.0
     if len(chosen) > MOST_INTERVALS:
         chosen = np.concatenate([chosen[: MOST_INTERVALS // 2], chosen[-MOST_INTERVALS // 2 :]])
-    dynamic = (np.diff(levels.joules) - Baseline(idle).energy(times[:-1], times[1:]))[chosen]
+    begins, ends = times[chosen], times[chosen + 1]
+    dynamic = levels.joules[chosen + 1] - levels.joules[chosen] - Baseline(idle).energy(begins, ends)
     noise = sum(i.noise for i in idle) / len(idle) * float(np.median(np.diff(times)))
     cumulative = seconds_by_label(spans, first, last)
 
     def left(latency: float) -> Floats:
-        at = times - latency
-        overlap = np.stack([np.diff(np.interp(at, x, y))[chosen] for x, y in cumulative], axis=1)
+        lines = [np.interp(ends - latency, x, y) - np.interp(begins - latency, x, y) for x, y in cumulative]
+        overlap = np.stack(lines, axis=1)
         return np.asarray(dynamic - overlap @ np.linalg.lstsq(overlap, dynamic, rcond=None)[0])
 
     def residual(latency: float) -> float:
@@ -66,8 +67,8 @@ def _find(levels: Levels, spans: Sequence[Span]) -> float:
     if least >= BETTER * none or none - least <= SIGNIFICANT * scale:
         return 0.0
     # A late counter is late at both ends of the work; a device that draws on after it looks late at its end only.
-    begin = times[chosen] < first + best + levels.tick
-    earlier, later = (float(np.square(left(c)[begin]).sum()) for c in (0.0, best))
+    early = begins < first + best + levels.tick
+    earlier, later = (float(np.square(left(c)[early]).sum()) for c in (0.0, best))
     return best if later < earlier else 0.0
 
 

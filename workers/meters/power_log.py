@@ -22,16 +22,16 @@ GRID_SECONDS: Final = 0.05
 INSTANT_SECONDS: Final = 0.02  # a reading "of the present" covers about so much
 DELAYS_SECONDS: Final = (0.0, 0.03, 0.06, 0.1, 0.15)
 TELLING: Final = 0.7  # the better fit must leave less than this part of the other's residual
-MOST_LABELS: Final = 8  # fewer readings than this cannot tell
+FEWEST_READINGS: Final = 8  # fewer cannot tell an average
 
 
 def power_levels(power: Sequence[tuple[float, float]], *, window: float = 0.0) -> Levels | None:
-    """Cumulative energy at the time of each reading (window 0) or on a grid; None below three readings."""
-    if len(power) < 3:
-        return None
-    times, watts = (np.array(column, dtype=np.float64) for column in zip(*power, strict=True))
-    rising = np.concatenate([[True], np.diff(times) > 0])
+    """Cumulative energy at the time of each reading (window 0) or on a grid; None below three times of readings."""
+    times, watts = np.array(power, dtype=np.float64).reshape(-1, 2).T
+    rising = np.diff(times, prepend=-math.inf) > 0
     times, watts = times[rising], watts[rising]
+    if len(times) < 3:
+        return None
     spacing = float(np.median(np.diff(times)))
     if window > 0:
         times, joules = _deconvolved(times, watts, window)
@@ -48,7 +48,7 @@ def averages(power: Sequence[tuple[float, float]], spans: Sequence[Span], window
     the labels, as they are or averaged over the window, are fitted to it at a few delays.
     """
     work = [s for s in spans if s.label not in (IDLE, PAD)]
-    if not work or len(power) < MOST_LABELS:
+    if not work or len(power) < FEWEST_READINGS:
         return None
     times, watts = (np.array(column, dtype=np.float64) for column in zip(*power, strict=True))
     lines = seconds_by_label(spans, min(s.start for s in work), max(s.end for s in work))

@@ -45,18 +45,18 @@ def decode_samples(data: bytes) -> tuple[Recording, tuple[Span, ...]]:
         line, columns = zlib.decompress(data).split(b"\n", 1)
         header: dict[str, Any] = json.loads(line)
         if header["version"] != VERSION:
-            raise ValueError(f"samples of version {header['version']}, not {VERSION}")
-    except (zlib.error, json.JSONDecodeError, UnicodeDecodeError, KeyError) as error:
-        raise ValueError(f"no samples: {error}") from error
-    split = 8 * header["counter"] * len(COUNTER_UNITS)
-    recording = Recording(
-        counter=_rows(columns[:split], COUNTER_UNITS),
-        power=_rows(columns[split:], POWER_UNITS),
-        telemetry=tuple(header["telemetry"]),
-        probe=header["probe"],
-        events=tuple(header["events"]),
-    )
-    return recording, tuple(Span(**span) for span in header["spans"])
+            raise ValueError(f"of version {header['version']}, not {VERSION}")
+        split = 8 * header["counter"] * len(COUNTER_UNITS)
+        recording = Recording(
+            counter=_rows(columns[:split], COUNTER_UNITS),
+            power=_rows(columns[split:], POWER_UNITS),
+            telemetry=tuple(header["telemetry"]),
+            probe=header["probe"],
+            events=tuple(header["events"]),
+        )
+        return recording, tuple(Span(**span) for span in header["spans"])
+    except (zlib.error, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"no samples that can be read: {error}") from error
 
 
 def _columns(rows: Sequence[tuple[float, ...]], units: Sequence[float]) -> bytes:

@@ -77,7 +77,7 @@ class SimulatedMeter:
         return Recording(counter=tuple(self._readings), probe={"counter": "exact"})
 
     def energy(self, spans: Sequence[Span]) -> Energy:
-        readings = np.array(self._readings)
+        readings = np.array(self._readings).reshape(-1, 3)
         times = readings[:, 1]
         levels = Levels(times=times, joules=readings[:, 2], time_std=np.zeros_like(times))
         return energy_from(levels, spans, flags=self.flags)

@@ -198,14 +198,10 @@ def _quantum(joules: Floats) -> float:
 
 
 def _kinds(levels: Levels, frozen_from: Floats, limit_watts: float) -> tuple[Difference, ...]:
-    kinds = [Difference.FIRST]
-    for i in range(1, len(levels.times)):
-        step = levels.joules[i] - levels.joules[i - 1]
-        seconds = levels.times[i] - levels.times[i - 1]
-        if step < 0 or step > IMPLAUSIBLE * limit_watts * (seconds + levels.tick):
-            kinds.append(Difference.RESET)
-        elif np.any((frozen_from >= levels.times[i - 1] - levels.tick) & (frozen_from < levels.times[i])):
-            kinds.append(Difference.FROZEN)
-        else:
-            kinds.append(Difference.NORMAL)
-    return tuple(kinds)
+    seconds, steps = np.diff(levels.times), np.diff(levels.joules)
+    reset = (steps < 0) | (steps > IMPLAUSIBLE * limit_watts * (seconds + levels.tick))
+    begun = np.searchsorted(frozen_from, levels.times[:-1] - levels.tick)
+    frozen = np.searchsorted(frozen_from, levels.times[1:]) > begun
+    told = zip(reset.tolist(), frozen.tolist(), strict=True)
+    kinds = (Difference.RESET if back else Difference.FROZEN if still else Difference.NORMAL for back, still in told)
+    return (Difference.FIRST, *kinds)
