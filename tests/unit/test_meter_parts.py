@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import zlib
 from itertools import pairwise
 
 import numpy as np
@@ -104,7 +105,7 @@ def test_spans_always_sum_to_the_whole(pieces: list[tuple[float, float, str]]) -
     assert found is not None
     assert found.joules.sum() == pytest.approx(found.total, rel=1e-9)
     assert found.total == pytest.approx(sum(s * w for s, w, _ in pieces), rel=0.02, abs=1)
-    assert np.all(np.isfinite(found.std))
+    assert np.all(np.isfinite(found.own))
 
 
 def readings(*values: float, every: float = 0.1) -> list[tuple[float, float, float]]:
@@ -166,6 +167,12 @@ def test_samples_survive_and_are_small() -> None:
     for bad in (b"", b"text", data[: len(data) // 2]):
         with pytest.raises(ValueError, match="samples"):
             decode_samples(bad)
+
+
+@pytest.mark.parametrize("line", [b'{"version":1}', b"[]", b'{"version":2}', b"{}"])
+def test_what_is_no_sample_is_refused_in_one_way(line: bytes) -> None:
+    with pytest.raises(ValueError, match="no samples that can be read"):
+        decode_samples(zlib.compress(line + b"\n"))
 
 
 def test_a_kept_log_can_be_judged_again() -> None:

@@ -135,3 +135,15 @@ def test_a_counter_that_polling_starves_is_stated_wider_where_there_is_nothing_e
         )  # fmt: skip
         assert found.energy.flags == ("counter_unsupported",)
         assert found.covered
+        assert found.energy.total_std_joules is not None
+        assert list(found.energy.std_joules.values()) == pytest.approx([found.energy.total_std_joules], rel=0.01)
+
+
+def test_a_command_that_leaves_the_device_idle_is_no_window_too_short() -> None:
+    """Nothing was drawn, and long enough to know it, though a part-time sensor leaves more doubt than that."""
+    for seed in SEEDS:
+        energy = command([(0.0, 2.0)], seed=seed, name=PART_TIME, sensor_window=0.025).energy
+        assert "window_too_short" not in energy.flags
+        assert energy.total_joules is not None
+        assert energy.total_std_joules is not None
+        assert abs(energy.total_joules) < 4 * energy.total_std_joules

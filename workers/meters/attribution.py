@@ -39,8 +39,8 @@ class Attribution:
     """Energies above idle. Arrays are by span, in the order given; idle and pad spans have 0."""
 
     joules: Floats
-    std: Floats
-    reach: Floats  # seconds of the intervals that the energy was found in: those that idle was subtracted over
+    own: Floats  # standard uncertainty of each span by itself: adds up in squares
+    common: Floats  # and what is alike in all of them, as the baseline is: adds up straight
     total: float
     total_std: float
     idle: tuple[IdleLevel, ...]
@@ -79,6 +79,7 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
     n = len(spans)
     owned = pieces.span >= 0
     span_joules = _sums(pieces.span[owned], energy[owned], n)
+    # Seconds that idle was subtracted over: of the intervals that the energy was found in.
     reach = _sums(pieces.span[owned], (share * np.diff(times)[pieces.interval])[owned], n)
     seconds = np.array([s.end - s.start for s in spans])
     working = np.array([s.label not in (IDLE, PAD) for s in spans])
@@ -95,7 +96,7 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
     step = levels.quantum / math.sqrt(12)
     edges = [math.hypot(baseline.at(time)[0] * levels.time_std[at], step) for time, at in ((first, low), (last, high))]
     variance = _sums(pieces.span[owned], split[owned] ** 2, n) + (missed**2) * _by_span(pieces, jumps, n)
-    variance += (idle_std * reach) ** 2 + baseline.noise * reach
+    variance += baseline.noise * reach
     edges[1] = math.hypot(edges[1], SPLIT_UNCERTAINTY * tail)
     for span, joule_std in zip(_edge_spans(pieces), edges, strict=True):
         variance[span] += joule_std**2
@@ -110,8 +111,8 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
     }
     return Attribution(
         joules=span_joules,
-        reach=reach,
-        std=np.sqrt(variance) * working,
+        own=np.sqrt(variance) * working,
+        common=idle_std * reach,
         total=total,
         total_std=math.sqrt(sum(v * v for v in budget.values())),
         idle=idle,
@@ -188,7 +189,7 @@ def _unseen(
     # All of it in one look of the sensor, however long the interval is.
     watts = left / np.minimum(_sums(pieces.interval, pieces.seconds, len(dynamic)), levels.cycle or math.inf)
     inside = missed * math.sqrt(float(np.square(np.diff(watts)).sum()))
-    if duration < levels.unseen + levels.cycle:
+    if duration < levels.short_seconds:
         return max(change, math.sqrt(2) * levels.likely_watts), missed, inside
     # A part-time sensor that saw what a constant power would give has, this time, missed nothing.
     return change, min(missed, _misfit(pieces, left) / max(change, 1e-12)), inside

@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from workers.meters.attribution import Attribution, attribute
 from workers.meters.base import IDLE, OTHER, PAD, Energy, Span
 from workers.meters.levels import Levels, idle_levels
@@ -55,11 +53,8 @@ def energy_of(
     std: dict[str, float | None] = {}
     for label in labels:
         mine = [i for i, s in enumerate(spans) if s.label == label]
-        # The baseline's error is common to all spans of a label: it adds up straight, the rest in squares.
-        common = found.idle_std * float(found.reach[mine].sum())
-        own = float(np.maximum(found.std[mine] ** 2 - (found.idle_std * found.reach[mine]) ** 2, 0.0).sum())
         joules[label] = float(found.joules[mine].sum())
-        std[label] = math.sqrt(common**2 + own)
+        std[label] = math.hypot(float(found.common[mine].sum()), *found.own[mine])
     return Energy(
         dynamic_joules=joules,
         std_joules=std,

@@ -11,12 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
+
 from workers.meters.attribution import Attribution, attribute
-from workers.meters.base import IDLE, PAD, Energy, Recording, Span
+from workers.meters.base import IDLE, OTHER, PAD, Energy, Recording, Span
 from workers.meters.crosscheck import disagree
 from workers.meters.drift import drift_joules, settled
 from workers.meters.energies import energy_of, unknown, work_seconds
-from workers.meters.idle import IdleLevel
+from workers.meters.idle import Floats, IdleLevel
 from workers.meters.latency import without_latency
 from workers.meters.levels import Levels, idle_levels
 from workers.meters.nvml_api import throttle_flags
@@ -35,7 +37,7 @@ USUAL_LIMIT_WATTS: Final = 1500.0
 
 
 def judge(recording: Recording, spans: Sequence[Span]) -> Energy:
-    """Energy of the spans, from the best source in the log, with flags. Never raises; what is not known is null."""
+    """Energy of the spans (one or more), from the best source in the log, with flags. What is not known is null."""
     lost_at = next((float(e["time"]) for e in recording.events if e["event"] == "lost"), math.inf)
     usable = [_until(s, lost_at) for s in spans]
     counter, power = _counter(recording), _power(recording, usable)
@@ -63,16 +65,17 @@ def judge(recording: Recording, spans: Sequence[Span]) -> Energy:
     else:
         return _unknown(usable, flags, complete, notes, idle)
     seconds = work_seconds(usable)
-    if seconds < SHORTEST_SECONDS or found.budget["sensor_duty"] > abs(found.total):
+    may_be_missed = seconds < source.levels.short_seconds and found.budget["sensor_duty"] > abs(found.total)
+    if seconds < SHORTEST_SECONDS or may_be_missed:
         notes["shortest_seconds"] = max(SHORTEST_SECONDS, source.levels.unseen)
         return _unknown(usable, {**flags, "window_too_short": None}, complete, notes, found.idle)
     if source.method == "counter" and polled:
-        found = _wider(found, "polling", POLLED_PART * abs(found.total))
+        found = _wider(found, "polling", POLLED_PART * np.abs(found.joules), usable)
     drift = drift_joules(source.levels, found, usable, seconds)
     if drift > DRIFT_PART * abs(found.total):
         flags["idle_drift"] = None
     if drift:
-        found = _wider(found, "idle_drift", drift)
+        found = _wider(found, "idle_drift", drift / seconds * np.array([s.end - s.start for s in usable]), usable)
     checked = attribute(power.levels, usable) if power is not None else None
     if source.method == "counter" and not polled and power is not None and checked is not None:
         readings = () if power.averaged else recording.power
@@ -96,10 +99,15 @@ def _seen(joules: Sequence[float | None], spans: Sequence[Span], usable: Sequenc
     return tuple(None if gone else j for j, gone in zip(joules, empty, strict=True))
 
 
-def _wider(found: Attribution, cause: str, joules: float) -> Attribution:
-    """With one more cause in the total's uncertainty."""
-    budget = {**found.budget, cause: joules}
-    return replace(found, total_std=math.hypot(found.total_std, joules), budget=budget)
+def _wider(found: Attribution, cause: str, joules: Floats, spans: Sequence[Span]) -> Attribution:
+    """With one more cause of uncertainty, of so many joules by span, which is alike in all of them."""
+    total = float(joules[[s.label not in (IDLE, PAD, OTHER) for s in spans]].sum())
+    return replace(
+        found,
+        common=np.hypot(found.common, joules),
+        total_std=math.hypot(found.total_std, total),
+        budget={**found.budget, cause: total},
+    )
 
 
 @dataclass(frozen=True, slots=True)

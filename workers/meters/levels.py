@@ -33,6 +33,11 @@ class Levels:
     cycle: float = 0.0  # seconds from one look of a part-time sensor to the next
     likely_watts: float = 0.0  # above idle, of work that the sensor may have missed altogether
 
+    @property
+    def short_seconds(self) -> float:
+        """Of work below this a part-time sensor may have missed nearly everything."""
+        return self.unseen + self.cycle
+
 
 def idle_levels(levels: Levels, spans: Sequence[Span]) -> tuple[IdleLevel, ...]:
     """One level for each idle span that holds two readings or more, in order of time."""
@@ -74,10 +79,10 @@ class Baseline:
 def without_doubt(levels: Levels, spans: Sequence[Span]) -> Levels:
     """Without the levels that are in doubt at an edge between what counts and what does not, the outermost kept."""
     counted = np.array(sorted((s.start, s.end) for s in spans if s.label not in (IDLE, PAD, OTHER))).reshape(-1, 2)
-    joined = np.isclose(counted[1:, 0], counted[:-1, 1], rtol=0, atol=1e-6)
-    edges = np.concatenate([counted[np.append(True, ~joined), 0], counted[np.append(~joined, True), 1]])
     if not levels.tick or not len(counted):
         return levels
+    joined = np.isclose(counted[1:, 0], counted[:-1, 1], rtol=0, atol=1e-6)
+    edges = np.concatenate([counted[np.append(True, ~joined), 0], counted[np.append(~joined, True), 1]])
     edges.sort()
     right = np.clip(np.searchsorted(edges, levels.times), 1, len(edges) - 1)
     distance = np.minimum(np.abs(levels.times - edges[right - 1]), np.abs(levels.times - edges[right]))
@@ -99,7 +104,7 @@ def tail_joules(levels: Levels, baseline: Baseline, high: int, last: float, joul
     after = np.diff(levels.joules[high : high + 3]) - baseline.energy(times[:-1], times[1:])
     timing = baseline.at(last)[0] * np.hypot(levels.time_std[high : high + 2], levels.time_std[high + 1 : high + 3])
     doubt = np.sqrt(baseline.noise * steps + timing**2)
-    if after[0] < max(DOUBT_SIGMAS * float(doubt[0]), TAIL_PART * joules):
+    if after[0] <= max(DOUBT_SIGMAS * float(doubt[0]), TAIL_PART * joules):
         return 0.0
     powers = np.array([after[0], max(after[1], doubt[1])]) / steps
     decay = math.log(max(float(powers[0] / powers[1]), 1.001)) / float(steps.mean())
