@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TORCH_SECONDS: Final = 120.0  # a first import from a network disk takes its time
 IDLE_SECONDS: Final = 3.0
-STEADY_PERCENT: Final = 5.0  # standard deviation of idle power, relative
+STEADY_PERCENT: Final = 5.0  # standard error of idle power, relative
 DISAGREE_PERCENT: Final = 10.0  # counter against power reading, at idle
 SIGMAS: Final = 4.0  # and beyond so many standard errors
 # Prints: version, CUDA version it was built for, devices it can use. In a child: a doctor does not hold the device.
@@ -126,7 +126,6 @@ def _sensors(label: str, facts: DeviceFacts) -> Iterator[Finding]:
 
     types = facts.types
     with closing(NvmlMeter(facts.index, gpu=catalog.gpu(types[0]) if types else None)) as meter:
-        meter.start()
         watts, error = measure_idle(meter, IDLE_SECONDS)
         recording = meter.recording()
     probe = recording.probe

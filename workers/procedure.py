@@ -24,9 +24,8 @@ from workers.meters.samples import encode_samples
 from workers.statistics import mean_and_error, relative_halfwidth
 from workers.workload import BatchResult, Workload
 
-REST_STEP_SECONDS: Final = (
-    1.0  # idle is waited for in such steps, so that a meter that reads when asked sees its scatter
-)
+# Idle is waited for in such steps, so that a meter that reads when asked sees its scatter.
+REST_STEP_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -253,8 +252,8 @@ def _enough(meter: Meter, log: _Log, options: Options, elapsed: float) -> str:
         return "long enough: its batches are its repeats"
     if elapsed >= options.max_seconds:
         return f"stopped after {options.max_seconds:g} s"
-    if worked < meter.shortest_seconds or passes < options.min_passes:
-        return "" if passes < options.max_passes or worked < meter.shortest_seconds else "stopped at the most passes"
+    if worked < meter.shortest_seconds or passes < min(options.min_passes, options.max_passes):
+        return ""
     energy = meter.energy(log.spans)
     if not energy.complete:
         return "the device was lost"

@@ -143,6 +143,19 @@ def test_ticks_are_put_on_their_grid() -> None:
     assert np.max(np.abs(offset)) < 0.001
 
 
+def test_a_counter_too_slow_for_the_probe_has_a_tick_in_its_log() -> None:
+    """Updated every 1.3 s, read every 50 ms: when its values were true is known to much less than one reading."""
+    asked = 0.0501 * np.arange(800)
+    number = np.floor((asked - 0.47) / 1.3)
+    log = [(float(a), float(a) + 1e-4, 80.0 * float(n)) for a, n in zip(asked, number, strict=True)]
+    counter = counter_levels(log, None, limit_watts=300)
+    assert counter is not None
+    assert counter.levels.tick == pytest.approx(1.3, rel=0.05)
+    true = 0.47 + 1.3 * counter.levels.joules / 80
+    assert np.abs(counter.levels.times - true).max() < 0.015
+    assert set(counter.kinds[1:]) == {Difference.NORMAL}
+
+
 def test_samples_survive_and_are_small() -> None:
     random = np.random.default_rng(2)
     times = 1000 + np.cumsum(random.uniform(0.04, 0.06, 2000))

@@ -31,6 +31,7 @@ GRID_MARGIN_SIGMAS: Final = 4.0
 GRID_MARGIN_SECONDS: Final = 0.0005
 PERIOD_PART: Final = 0.06  # by so much the probe may have missed the period
 PROJECTIONS: Final = 10
+SLOW_PARTS: Final = 4.0  # a counter that moves once in so many readings has a tick
 SHARPEST_SECONDS: Final = 0.0002  # no tick is known better: what asking takes, and who asks may be put aside meanwhile
 FROZEN_TICKS: Final = 6  # a counter that misses so many ticks in a row is frozen
 FROZEN_SECONDS: Final = 0.5  # and not before so long
@@ -66,20 +67,25 @@ def counter_levels(
     *,
     limit_watts: float,
 ) -> Counter | None:
-    """Levels from (asked, answered, joules); None where the counter moved less than twice."""
+    """Levels from (asked, answered, joules); None where the counter moved less than twice.
+
+    ``tick`` is the seconds between its updates as the probe found them, None where it found none.
+    """
     if len(readings) < 3:
         return None
     asked, answered, joules = (np.array(column, dtype=np.float64) for column in zip(*readings, strict=True))
     moved = np.flatnonzero(np.diff(joules) != 0) + 1  # first readings of a new value
     if len(moved) < 2:
         return None
+    spacing = float(np.median(np.diff(asked[moved])))
+    if tick is None and spacing > SLOW_PARTS * float(np.median(np.diff(asked))):
+        tick = spacing  # too slow for the probe to have seen it
     if tick is None:  # it follows the power without steps that matter: read exactly when asked
         times, std, chosen = (asked[moved] + answered[moved]) / 2, (answered - asked)[moved] / math.sqrt(12), moved
     else:
         times, std, chosen = _bracketed(asked, answered, moved, tick)
     levels = Levels(times=times, joules=joules[chosen], time_std=std, tick=tick or 0.0, quantum=_quantum(joules))
-    usual = tick or float(np.median(np.diff(asked[moved])))
-    quiet = max(FROZEN_TICKS * usual, FROZEN_SECONDS)
+    quiet = max(FROZEN_TICKS * (tick or spacing), FROZEN_SECONDS)
     # From the first reading of a value to its last: how long the counter was seen to stand still.
     stood = asked[np.append(moved[1:], len(joules)) - 1] - asked[moved]
     frozen_from = asked[moved[stood > quiet]]
