@@ -21,7 +21,7 @@ from typing import Any, Final
 from farm.domain import PHASES, Configuration, Measurement, PhaseEnergy
 from workers.meters.base import IDLE, PAD, Energy, Meter, Recording, Span
 from workers.meters.samples import encode_samples
-from workers.statistics import mean_and_error, relative_halfwidth
+from workers.statistics import Z_975, relative_halfwidth
 from workers.workload import BatchResult, Workload
 
 # Idle is waited for in such steps, so that a meter that reads when asked sees its scatter.
@@ -281,14 +281,17 @@ def _repeats(log: _Log, energy: Energy, units: Sequence[Sequence[int]], at_least
 
 
 def _repeat_error(meter: Meter, log: _Log, energy: Energy) -> float:
-    """Relative standard error from the scatter of passes, or of batches of a single pass; 0: it cannot be said."""
+    """Relative standard error from the scatter of passes, or of batches of a single pass; 0: it cannot be said.
+
+    Of a few it is widened, so that 1.96 of it are Student's 95 % half-width: without that the interval of three passes
+    would hold the truth in 81 % of all cases.
+    """
     units: Sequence[Sequence[int]] = log.passes
     if len(units) == 1:
         units = [[b] for b in units[0] if log.results[b].images == log.results[units[0][0]].images]
     # Shorter than what makes a result: their scatter then holds more of the meter's own, which errs to the safe side.
     values = _repeats(log, energy, units, meter.shortest_seconds / 4)
-    mean, error = mean_and_error(values) if len(values) > 1 else (0.0, 0.0)
-    return error / abs(mean) if mean else 0.0
+    return relative_halfwidth(values) / Z_975 if len(values) > 1 and math.fsum(values) else 0.0
 
 
 def _measurement(configuration: Configuration, meter: Meter, log: _Log, energy: Energy, reason: str) -> dict[str, Any]:

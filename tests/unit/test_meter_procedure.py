@@ -125,20 +125,21 @@ def test_prompts_batches_and_seeds() -> None:
     assert found.measurement.duration_seconds == pytest.approx(20.0)
 
 
-@pytest.mark.parametrize("noise", [0.01, 0.03, 0.10])
-def test_repeats_until_sure(noise: float) -> None:
-    """Of 40 short jobs the stated interval holds the truth as often as it should; noisier jobs take more passes."""
+@pytest.mark.parametrize(("noise", "jobs", "most_passes"), [(0.01, 100, 8), (0.03, 100, 16), (0.10, 30, 31)])
+def test_repeats_until_sure(noise: float, jobs: int, most_passes: int) -> None:
+    """Of short jobs the stated interval holds the truth as often as it should; noisier jobs take more passes."""
     meter = simulated()
     truth, hits, passes = 10 * 0.3 * 200.0, 0, []
-    for seed in range(40):
+    for seed in range(jobs):
         workload = Scripted(meter, noise=noise * math.sqrt(10), seed=100 * seed)
         found = measure(SHORT, workload, meter, prompts=["x"], options=Options(idle_seconds=20.0)).measurement
         passes.append(found.repeats)
-        hits += abs(found.energy_joules - truth) <= 2.2 * found.energy_std_joules + 0.01 * truth
+        hits += abs(found.energy_joules - truth) <= 1.96 * found.energy_std_joules
         assert found.repeats >= 3
         assert found.stop_reason
-    assert hits >= binom.ppf(0.01, 40, 0.93)
-    assert np.mean(passes) < {0.01: 8, 0.03: 16, 0.10: 31}[noise]
+    # Who stops when the scatter seems small stops a little too often where it happens to be: 91 %, not 95.
+    assert hits >= binom.ppf(0.01, jobs, 0.91)
+    assert np.mean(passes) < most_passes
 
 
 def test_a_long_job_is_measured_once() -> None:
