@@ -53,7 +53,7 @@ class Attribution:
 
 def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
     """Energy of every span above idle; None where the log does not reach around the work or holds no idle."""
-    work = [s for s in spans if s.label not in (IDLE, PAD)]
+    work = [s for s in spans if s.works]
     idle = idle_levels(levels, spans)
     if not any(s.end > s.start for s in work) or not idle:
         return None
@@ -82,8 +82,8 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
     # Seconds that idle was subtracted over: of the intervals that the energy was found in.
     reach = _sums(pieces.span[owned], (share * np.diff(times)[pieces.interval])[owned], n)
     seconds = np.array([s.end - s.start for s in spans])
-    working = np.array([s.label not in (IDLE, PAD) for s in spans])
-    counted = np.array([s.label not in (IDLE, PAD, OTHER) for s in spans])
+    working = np.array([s.works for s in spans])
+    counted = np.array([s.counts for s in spans])
     span_joules[~working] = 0.0
     total = float(span_joules[counted].sum())
     duration = float(seconds[counted].sum())

@@ -41,6 +41,16 @@ class Span:
     start: float  # seconds on the meter's clock, both edges synchronised with the device
     end: float
 
+    @property
+    def works(self) -> bool:
+        """Whether something is asked of the device in it: it may have dynamic energy."""
+        return self.label not in (IDLE, PAD)
+
+    @property
+    def counts(self) -> bool:
+        """Whether that is energy of the job."""
+        return self.label not in (IDLE, PAD, OTHER)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from workers.meters.attribution import Attribution
-from workers.meters.base import IDLE, OTHER, PAD, Span
+from workers.meters.base import Span
 from workers.meters.idle import Floats
 from workers.meters.levels import Levels
 
@@ -70,7 +70,7 @@ def _apart(a: float, b: float, sigma: float) -> bool:
 
 def _edge_seconds(power: Levels, spans: Sequence[Span]) -> float:
     """Readings of power stand for the time between them: what changes in between is missed or counted twice."""
-    work = [s for s in spans if s.label not in (IDLE, PAD)]
+    work = [s for s in spans if s.works]
     at = np.searchsorted(power.times, [min(s.start for s in work), max(s.end for s in work)])
     longest = float(np.diff(power.times[max(at[0] - 1, 0) : at[1] + 1]).max(initial=0.0))  # a busy host reads late
     return max(POWER_EDGE_SECONDS, longest / 2)
@@ -108,7 +108,7 @@ def _scatter(readings: Readings, spans: Sequence[Span]) -> float:
     """Standard uncertainty, in joules, of the sum of readings of a power that changes in step with them; 0: steady."""
     seen, watts = np.array(readings, dtype=np.float64).reshape(-1, 2).T
     joules = 0.0
-    for label in {s.label for s in spans} - {IDLE, PAD, OTHER}:
+    for label in {s.label for s in spans if s.counts}:
         starts, ends = np.array(sorted((s.start, s.end) for s in spans if s.label == label)).T
         at = np.searchsorted(starts + EDGE_SECONDS, seen) - 1
         inside = watts[(at >= 0) & (seen < ends[at] - EDGE_SECONDS)]

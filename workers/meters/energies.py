@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers.meters.attribution import Attribution, attribute
-from workers.meters.base import IDLE, OTHER, PAD, Energy, Span
+from workers.meters.base import Energy, Span
 from workers.meters.levels import Levels, idle_levels
 
 
@@ -34,7 +34,7 @@ def energy_from(
 
 def work_seconds(spans: Sequence[Span]) -> float:
     """How long all that is attributed energy lasted."""
-    return sum(s.end - s.start for s in spans if s.label not in (IDLE, PAD, OTHER))
+    return sum(s.end - s.start for s in spans if s.counts)
 
 
 def energy_of(
@@ -48,7 +48,7 @@ def energy_of(
     notes: Mapping[str, Any] | None = None,
 ) -> Energy:
     """Sums by label."""
-    labels = dict.fromkeys(s.label for s in spans if s.label not in (IDLE, PAD, OTHER))
+    labels = dict.fromkeys(s.label for s in spans if s.counts)
     joules: dict[str, float | None] = {}
     std: dict[str, float | None] = {}
     for label in labels:
@@ -82,7 +82,7 @@ def unknown(
     idle_watts_std: float | None = None,
 ) -> Energy:
     """Nothing is known of the work: null, never zero."""
-    labels = dict.fromkeys(s.label for s in spans if s.label not in (IDLE, PAD, OTHER))
+    labels = dict.fromkeys(s.label for s in spans if s.counts)
     return Energy(
         dynamic_joules=dict.fromkeys(labels),
         std_joules=dict.fromkeys(labels),

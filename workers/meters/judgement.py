@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from workers.meters.attribution import Attribution, attribute
-from workers.meters.base import IDLE, OTHER, PAD, Energy, Recording, Span
+from workers.meters.base import Energy, Recording, Span
 from workers.meters.crosscheck import disagree
 from workers.meters.drift import drift_joules, settled
 from workers.meters.energies import energy_of, unknown, work_seconds
@@ -101,7 +101,7 @@ def _seen(joules: Sequence[float | None], spans: Sequence[Span], usable: Sequenc
 
 def _wider(found: Attribution, cause: str, joules: Floats, spans: Sequence[Span]) -> Attribution:
     """With one more cause of uncertainty, of so many joules by span, which is alike in all of them."""
-    total = float(joules[[s.label not in (IDLE, PAD, OTHER) for s in spans]].sum())
+    total = float(joules[[s.counts for s in spans]].sum())
     return replace(
         found,
         common=np.hypot(found.common, joules),
@@ -192,7 +192,7 @@ def _until(span: Span, time: float) -> Span:
 def _circumstances(recording: Recording, spans: Sequence[Span]) -> list[str]:
     """Flags for what the telemetry says of the time from the first span to the last."""
     start, end = min(s.start for s in spans), max(s.end for s in spans)
-    work = [s for s in spans if s.label not in (IDLE, PAD)]
+    work = [s for s in spans if s.works]
     first, last = (min(s.start for s in work), max(s.end for s in work)) if work else (start, end)
     flags: list[str] = []
     log = [t for t in recording.telemetry if start - 1.0 <= t["time"] <= end + 1.0]

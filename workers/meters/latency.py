@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from workers.meters.base import IDLE, OTHER, PAD, Span
+from workers.meters.base import Span
 from workers.meters.idle import Floats
 from workers.meters.levels import Baseline, Levels, idle_levels
 
@@ -30,7 +30,7 @@ def without_latency(levels: Levels, spans: Sequence[Span]) -> tuple[Levels, floa
 
 
 def _find(levels: Levels, spans: Sequence[Span]) -> float:
-    work = [s for s in spans if s.label not in (IDLE, PAD)]
+    work = [s for s in spans if s.works]
     idle = idle_levels(levels, spans)
     if not work or not idle:
         return 0.0
@@ -75,7 +75,7 @@ def _find(levels: Levels, spans: Sequence[Span]) -> float:
 def seconds_by_label(spans: Sequence[Span], first: float, last: float) -> list[tuple[Floats, Floats]]:
     """By label (other for gaps): seconds of it up to a time, as the corners of a broken line."""
     lines = []
-    labels = dict.fromkeys(s.label for s in spans if s.label not in (IDLE, PAD, OTHER))
+    labels = dict.fromkeys(s.label for s in spans if s.counts)
     for label in labels:
         mine = sorted((s.start, s.end) for s in spans if s.label == label)
         corners = np.array(mine).ravel()

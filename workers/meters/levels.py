@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from workers.meters.base import IDLE, OTHER, PAD, Span
+from workers.meters.base import IDLE, Span
 from workers.meters.idle import Floats, IdleLevel, idle_level
 
 # A reading whose time is not surely on one side of where work begins or ends, by so many of its standard
@@ -78,7 +78,7 @@ class Baseline:
 
 def without_doubt(levels: Levels, spans: Sequence[Span]) -> Levels:
     """Without the levels that are in doubt at an edge between what counts and what does not, the outermost kept."""
-    counted = np.array(sorted((s.start, s.end) for s in spans if s.label not in (IDLE, PAD, OTHER))).reshape(-1, 2)
+    counted = np.array(sorted((s.start, s.end) for s in spans if s.counts)).reshape(-1, 2)
     if not levels.tick or not len(counted):
         return levels
     joined = np.isclose(counted[1:, 0], counted[:-1, 1], rtol=0, atol=1e-6)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from farm.domain import AttemptError, Measurement
-from workers.meters.base import IDLE, OTHER, PAD, Energy, Meter, Recording, Span
+from workers.meters.base import Energy, Meter, Recording, Span
 
 T = TypeVar("T")
 
@@ -111,7 +111,7 @@ def per_pass(measurement: Measurement) -> Measurement:
 
 def _reported(recording: Recording, spans: Sequence[Span]) -> tuple[float, float] | None:
     """Joules and seconds between the readings nearest to the first start and the last end of work."""
-    work = [s for s in spans if s.label not in (IDLE, PAD, OTHER)]
+    work = [s for s in spans if s.counts]
     if not work or not recording.counter:
         return None
     first, last = (

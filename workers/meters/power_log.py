@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from workers.meters.base import IDLE, PAD, Span
+from workers.meters.base import Span
 from workers.meters.idle import Floats
 from workers.meters.latency import seconds_by_label
 from workers.meters.levels import Levels
@@ -47,7 +47,7 @@ def averages(power: Sequence[tuple[float, float]], spans: Sequence[Span], window
     Which of the two nvmlDeviceGetPowerUsage is depends on board and driver, so the log is asked itself: the powers of
     the labels, as they are or averaged over the window, are fitted to it at a few delays.
     """
-    work = [s for s in spans if s.label not in (IDLE, PAD)]
+    work = [s for s in spans if s.works]
     if not work or len(power) < FEWEST_READINGS:
         return None
     times, watts = (np.array(column, dtype=np.float64) for column in zip(*power, strict=True))
