@@ -54,6 +54,20 @@ def _other_formats() -> bool:
         return False
 
 
+def _in_foreground() -> bool:
+    """Whether this process, and with it the command, is what the terminal's keys go to."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
 class Command:
     """Forked at once, as `perf stat` does, but executing only from ``start`` on: the window holds no fork of ours.
 
@@ -111,7 +125,9 @@ class Command:
 
         Returns its exit code.
         """
-        if not self._ends_within(TERMINAL_SECONDS, impatient):
+        # A terminal's Ctrl-C has reached it already; a second one would end its cleaning up.
+        told = number == signal.SIGINT and _in_foreground()
+        if not self._ends_within(GRACE_SECONDS if told else TERMINAL_SECONDS, impatient):
             self._signal(number)
             if not self._ends_within(GRACE_SECONDS, impatient):
                 self._signal(signal.SIGKILL)

@@ -46,12 +46,14 @@ def keep(execute: Callable[[], NoReturn], *, lifeline: int, status: int) -> NoRe
     before = {number: signal.signal(number, signal.SIG_IGN) for number in DEAF_TO}
     before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})  # whoever started us may have blocked it
     tie = tie_to_parent()
     command = os.fork()
     if command == 0:
         signal.set_wakeup_fd(-1)
         for number, handler in before.items():
             signal.signal(number, signal.SIG_IGN if handler is signal.SIG_IGN else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if tie:
             tie()
         execute()

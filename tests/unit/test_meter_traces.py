@@ -72,7 +72,9 @@ def test_a_long_tail_does_not_become_the_baseline(tau: float, most: float) -> No
 
 
 @pytest.mark.parametrize(
-    ("profile", "joules", "after"), [(STEADY, -28, 0.25), (LONG, -30, 1.0), (LONG, 30, 1.0)], ids=str
+    ("profile", "joules", "after"),
+    [(STEADY, -28, 0.25), (STEADY, 20, 0.25), (LONG, -30, 1.0), (LONG, 30, 1.0), (LONG, 30, 3.5)],
+    ids=str,
 )
 def test_a_counter_that_leaps_by_less_than_a_tick_holds(profile: list[tuple[float, float]], joules: float,
                                                         after: float) -> None:  # fmt: skip

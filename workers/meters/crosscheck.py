@@ -23,7 +23,6 @@ POWER_EDGE_SECONDS: Final = 0.035  # of power log: standard uncertainty of when 
 AROUND_SECONDS: Final = 0.15  # readings of power so near an interval tell what it can have held
 LONGEST_GAP_SECONDS: Final = 0.08  # between them; further apart, a burst may have passed unseen
 LONGEST_DIP_SECONDS: Final = 0.15  # likewise, for a dip
-LONGEST_UNSEEN_SECONDS: Final = 0.05  # of a burst between two readings
 EDGE_SECONDS: Final = 0.06  # of a span, where a reading may be of what is beside it
 STEADY_PART: Final = 0.1  # of its mean: power that scatters less than this around it is steady
 
@@ -59,9 +58,11 @@ def disagree(
     ends = integrated.idle_watts * (counter.tick + power.tick) + integrated.idle_std * (end - start)
     if _apart(all_counted, all_integrated, math.hypot(edges, ends, scatter)):
         return True
-    unseen = LONGEST_UNSEEN_SECONDS * counted.change_watts
-    bearable = max(DISAGREE * abs(counted.total), SIGMAS * counted.total_std, unseen, scatter)
-    return abs(_leaps(counter, readings, spans)) > bearable
+    # Not by the whole uncertainty: a leap in an idle stretch would excuse itself by what it does to the baseline.
+    leaps, gap = _leaps(counter, readings, spans)
+    unseen = gap * counted.change_watts / math.sqrt(2)  # of a burst between two readings
+    doubt = SIGMAS * math.hypot(counted.budget["tick"], counted.budget["sensor_duty"])
+    return abs(leaps) > max(DISAGREE * abs(counted.total), doubt, scatter, unseen)
 
 
 def _apart(a: float, b: float, sigma: float) -> bool:
@@ -76,17 +77,20 @@ def _edge_seconds(power: Levels, spans: Sequence[Span]) -> float:
     return max(POWER_EDGE_SECONDS, longest / 2)
 
 
-def _leaps(counter: Levels, readings: Readings, spans: Sequence[Span]) -> float:
-    """Joules that the counter gave beyond (below: negative) what the highest (lowest) power seen around explains."""
+def _leaps(counter: Levels, readings: Readings, spans: Sequence[Span]) -> tuple[float, float]:
+    """Joules that the counter gave beyond (below: negative) what the highest (lowest) power seen around explains.
+
+    And the longest time in seconds, of those looked at, between two readings.
+    """
     if len(readings) < 3:
-        return 0.0
+        return 0.0, 0.0
     seen, watts = (np.array(column, dtype=np.float64) for column in zip(*readings, strict=True))
     start, end = min(s.start for s in spans), max(s.end for s in spans)
     low, high = counter.times[:-1], counter.times[1:]
     first, last = np.searchsorted(seen, low - AROUND_SECONDS), np.searchsorted(seen, high + AROUND_SECONDS)
     told = np.flatnonzero((low >= start) & (high <= end) & (last - first >= 3))
     if not len(told):
-        return 0.0
+        return 0.0, 0.0
     first, last, seconds = first[told], last[told], (high - low)[told]
     gap = _over(np.maximum, np.diff(seen), first, last - 1)
     doubt = SIGMAS * np.hypot(counter.time_std[:-1], counter.time_std[1:])[told]
@@ -95,7 +99,7 @@ def _leaps(counter: Levels, readings: Readings, spans: Sequence[Span]) -> float:
     joules = np.diff(counter.joules)[told]
     beyond = np.maximum(joules - most, 0.0)[gap < LONGEST_GAP_SECONDS].sum()
     below = np.minimum(joules - least, 0.0)[gap < LONGEST_DIP_SECONDS].sum()
-    return float(beyond + below)
+    return float(beyond + below), float(gap.max(where=gap < LONGEST_GAP_SECONDS, initial=0.0))
 
 
 def _over(reduce: np.ufunc, values: Floats, first: np.ndarray, last: np.ndarray) -> Floats:

@@ -29,6 +29,7 @@ AVERAGE_SECONDS: Final = 1.0  # the window of NVML's averaged power
 SYSTEMATIC_PERCENT: Final = 5.0  # gain error of the boards' sensors, arXiv 2312.02741
 SILENT_SECONDS: Final = 2.5  # even one that must not be read often is read once a second
 POLLED_PART: Final = 0.05  # what a counter that loses energy by being read may lose at one reading a second
+HOLE_SECONDS: Final = 0.5  # ten readings of power
 DRIFT_PART: Final = 0.02  # of the energy: an idle power that changed in an unknown way may matter so much
 SHORTEST_SECONDS: Final = 0.01  # starting a process or synchronising a device takes part of that
 SENSOR_CYCLE_SECONDS: Final = 0.1  # of a part-time sensor, arXiv 2312.02741
@@ -76,7 +77,7 @@ def judge(recording: Recording, spans: Sequence[Span]) -> Energy:
         flags["idle_drift"] = None
     if drift:
         found = _wider(found, "idle_drift", drift / seconds * np.array([s.end - s.start for s in usable]), usable)
-    checked = attribute(power.levels, usable) if power is not None else None
+    checked = attribute(power.levels, usable) if power is not None and not _hole(power.levels, usable) else None
     if source.method == "counter" and not polled and power is not None and checked is not None:
         readings = () if power.averaged else recording.power
         if disagree(source.levels, found, power.levels, checked, usable, readings):
@@ -97,6 +98,13 @@ def _seen(joules: Sequence[float | None], spans: Sequence[Span], usable: Sequenc
     """Null for the spans of which nothing is left."""
     empty = [was.end > was.start and now.end <= now.start for was, now in zip(spans, usable, strict=True)]
     return tuple(None if gone else j for j, gone in zip(joules, empty, strict=True))
+
+
+def _hole(power: Levels, spans: Sequence[Span]) -> bool:
+    """Whether the log of power was silent for so long around the work that its sum means nothing."""
+    start, end = min(s.start for s in spans), max(s.end for s in spans)
+    inside = power.times[(power.times > start) & (power.times < end)]
+    return bool(np.diff(inside, prepend=start, append=end).max() > HOLE_SECONDS)
 
 
 def _wider(found: Attribution, cause: str, joules: Floats, spans: Sequence[Span]) -> Attribution:
