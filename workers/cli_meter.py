@@ -12,6 +12,7 @@ import click
 from farm.cli.options import emit_json, json_option
 from farm.domain import RequestError
 from farm.settings import METER_KINDS
+from workers.statistics import Z_975
 
 if TYPE_CHECKING:
     from workers.command import Command
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from workers.meters.base import Energy, Meter, Span
 
 COMMAND: Final = "command"  # the label of its window
-NORMAL_95: Final = 1.96
 REST_STEP_SECONDS: Final = 0.5  # a meter that reads when asked is asked so often, to see the scatter of idle
 LONGEST_TAIL_SECONDS: Final = 1.0  # after the command a device needs a moment until it draws its idle power
 
@@ -168,7 +168,7 @@ def _report(meter: Meter, host: Host, energy: Energy, *, code: int, seconds: flo
     joules, std = energy.total_joules, energy.total_std_joules
     interval = None
     if joules is not None and std is not None:
-        interval = [joules - NORMAL_95 * std, joules + NORMAL_95 * std]
+        interval = [joules - Z_975 * std, joules + Z_975 * std]
     return {
         "meter": meter.name,
         "device": {"index": host.number, "name": host.name, "uuid": host.device.uuid},
@@ -184,7 +184,7 @@ def _report(meter: Meter, host: Host, energy: Energy, *, code: int, seconds: flo
         "systematic_percent": energy.systematic_percent,
         "flags": sorted(energy.flags),
         "complete": complete,
-        "shortest_seconds": meter.shortest_seconds,
+        "shortest_seconds": energy.notes.get("shortest_seconds", meter.shortest_seconds),
         "twin": energy.notes.get("twin"),
     }
 
@@ -219,7 +219,7 @@ def _twin_text(twin: Mapping[str, Any] | None) -> list[str]:
     if twin["error"] is not None:
         return [f"   {twin['meter']} failed: {twin['error']}"]
     joules, std = twin["dynamic_joules"], twin["dynamic_joules_std"]
-    interval = None if joules is None or std is None else [joules - NORMAL_95 * std, joules + NORMAL_95 * std]
+    interval = None if joules is None or std is None else [joules - Z_975 * std, joules + Z_975 * std]
     flags = f", flags: {', '.join(twin['flags'])}" if twin["flags"] else ""
     return [
         f"   {_joules(joules, interval)}   above idle, by {twin['meter']}{flags}",

@@ -135,7 +135,7 @@ def measure(
         **(environment or {}),
         "at_start": _changed(before, after),
         "settled": settled,
-        "idle_seconds": options.idle_seconds,
+        "idle_seconds": max(options.idle_seconds, meter.shortest_idle_seconds),
         "power_joules": energy.power_joules,
         "complete": energy.complete,
         **energy.notes,
