@@ -137,7 +137,6 @@ def _measure(
 
         # Imported only now: torch must not see the devices before one is chosen.
         from workers.meters import open_meter, simulated_workload
-        from workers.meters.paired import per_pass
         from workers.procedure import Options, cold_idle_watts, measure
 
         meter = stack.enter_context(closing(open_meter(configuration.gpu, board, kind=kind, simulate=simulate)))
@@ -152,7 +151,7 @@ def _measure(
             from workers import pipelines
 
             workload = stack.enter_context(closing(pipelines.load(configuration, "cpu" if on_cpu else "cuda")))
-        found = measure(
+        return measure(
             configuration,
             workload,
             meter,
@@ -160,8 +159,7 @@ def _measure(
             options=options,
             cold_idle_watts=cold,
             environment={"prompts_sha256": prompts.sha256, **environment},
-        )
-        return per_pass(found.measurement)
+        ).measurement
 
 
 @contextmanager

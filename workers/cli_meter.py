@@ -16,8 +16,8 @@ from workers.statistics import Z_975
 
 if TYPE_CHECKING:
     from workers.command import Command
+    from workers.foreground import Interruptions
     from workers.host import Host
-    from workers.interruptions import Interruptions
     from workers.meters.base import Energy, Meter, Span
 
 COMMAND: Final = "command"  # the label of its window
@@ -60,8 +60,8 @@ def meter(device: str, idle_seconds: float, kind: str, as_json: bool, command: t
     piped; with --json the command's stdout goes there.
     """
     from workers.command import Command, check
+    from workers.foreground import Interrupted, Interruptions
     from workers.host import identify
-    from workers.interruptions import Interrupted, Interruptions
     from workers.locks import DeviceLock
     from workers.meters import open_meter
 
@@ -100,7 +100,7 @@ def _measure(
     Interrupted where it is raised in the first idle: the command has not run. From its start on there is always a
     report: of what there is by then.
     """
-    from workers.interruptions import Interrupted
+    from workers.foreground import Interrupted
     from workers.meters.base import IDLE, PAD
 
     idle_seconds = max(idle_seconds, meter.shortest_idle_seconds)

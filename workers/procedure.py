@@ -13,16 +13,18 @@ import math
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
 
 from farm.domain import PHASES, Configuration, Measurement, PhaseEnergy
 from workers.meters.base import IDLE, PAD, Energy, Meter, Recording, Span
+from workers.meters.paired import per_pass
 from workers.meters.samples import encode_samples
-from workers.statistics import Z_975, relative_halfwidth
-from workers.workload import BatchResult, Workload
+from workers.passes import PassLog
+from workers.statistics import relative_halfwidth
+from workers.workload import Workload
 
 # Idle is waited for in such steps, so that a meter that reads when asked sees its scatter.
 REST_STEP_SECONDS: Final = 1.0
@@ -74,23 +76,6 @@ class Measured:
         return encode_samples(self.recording, self.spans)
 
 
-@dataclass(slots=True)
-class _Log:
-    """What happened so far, as spans, and which of them are which pass and batch."""
-
-    spans: list[Span] = field(default_factory=list)
-    batches: list[list[int]] = field(default_factory=list)  # span numbers by batch
-    passes: list[list[int]] = field(default_factory=list)  # batch numbers by pass
-    results: list[BatchResult] = field(default_factory=list)
-
-    def seconds(self, batches: Sequence[int]) -> float:
-        return sum(self.spans[i].end - self.spans[i].start for b in batches for i in self.batches[b])
-
-    def seen(self, energy: Energy) -> int:
-        """How many passes have some energy that is known."""
-        return sum(any(energy.span_joules[i] is not None for b in p for i in self.batches[b]) for p in self.passes)
-
-
 def measure(
     configuration: Configuration,
     workload: Workload,
@@ -108,7 +93,7 @@ def measure(
     ``checkpoint`` is called between batches and during rests; what it raises ends the measurement and is passed on.
     """
     options = options or Options()
-    log = _Log()
+    log = PassLog()
     meter.start()
     try:
         settled = _settle(meter, options, checkpoint)
@@ -138,7 +123,7 @@ def measure(
         "idle_seconds": max(options.idle_seconds, meter.shortest_idle_seconds),
         "power_joules": energy.power_joules,
         "complete": energy.complete,
-        **energy.notes,
+        **per_pass(energy.notes, log.seen(energy)),
     }
     measurement = Measurement(
         **result,
@@ -155,7 +140,7 @@ def measure_idle(
     meter: Meter, seconds: float, checkpoint: Callable[[], None] = lambda: None
 ) -> tuple[float | None, float | None]:
     """Idle power in watts and its standard error, as things are now (for the cold idle: before anything is loaded)."""
-    log = _Log()
+    log = PassLog()
     meter.start()
     try:
         _idle(meter, log, seconds, checkpoint)
@@ -181,13 +166,13 @@ def _settle(meter: Meter, options: Options, checkpoint: Callable[[], None]) -> b
     return True
 
 
-def _idle(meter: Meter, log: _Log, seconds: float, checkpoint: Callable[[], None]) -> None:
+def _idle(meter: Meter, log: PassLog, seconds: float, checkpoint: Callable[[], None]) -> None:
     seconds = max(seconds, meter.shortest_idle_seconds)
     _rest(meter, log, IDLE, seconds, checkpoint, steps=4)  # a spread needs a few readings
 
 
 def _rest(
-    meter: Meter, log: _Log, label: str, seconds: float, checkpoint: Callable[[], None], *, steps: int = 1
+    meter: Meter, log: PassLog, label: str, seconds: float, checkpoint: Callable[[], None], *, steps: int = 1
 ) -> None:
     start = meter.edge()
     steps = max(steps, math.ceil(seconds / REST_STEP_SECONDS))
@@ -203,7 +188,7 @@ def _one_pass(
     workload: Workload,
     meter: Meter,
     prompts: Sequence[str],
-    log: _Log,
+    log: PassLog,
     checkpoint: Callable[[], None],
 ) -> None:
     mine: list[int] = []
@@ -223,7 +208,7 @@ def _batches(configuration: Configuration, prompts: Sequence[str]) -> Iterator[l
         yield [prompts[i % len(prompts)] for i in range(first, last)]
 
 
-def _window(workload: Workload, meter: Meter, log: _Log) -> Callable[[str], Any]:
+def _window(workload: Workload, meter: Meter, log: PassLog) -> Callable[[str], Any]:
     @contextmanager
     def phase(label: str) -> Iterator[None]:
         workload.synchronize()
@@ -244,7 +229,7 @@ def _unread(workload: Workload) -> Callable[[str], Any]:
     return phase
 
 
-def _enough(meter: Meter, log: _Log, options: Options, elapsed: float) -> str:
+def _enough(meter: Meter, log: PassLog, options: Options, elapsed: float) -> str:
     """Why no further pass is needed; empty where one is."""
     worked = log.seconds(range(len(log.batches)))
     passes = len(log.passes)
@@ -257,47 +242,18 @@ def _enough(meter: Meter, log: _Log, options: Options, elapsed: float) -> str:
     energy = meter.energy(log.spans)
     if not energy.complete:
         return "the device was lost"
-    values = _repeats(log, energy, log.passes, meter.shortest_seconds)
+    values = log.repeats(energy, log.passes, at_least=meter.shortest_seconds)
     if len(values) > 1 and relative_halfwidth(values) <= options.halfwidth:
         return f"95% half-width within {100 * options.halfwidth:g}%"
     return f"stopped after {options.max_passes} passes" if passes >= options.max_passes else ""
 
 
-def _repeats(log: _Log, energy: Energy, units: Sequence[Sequence[int]], at_least: float) -> list[float]:
-    """Energy of each repeat: units (lists of batches) joined until they are ``at_least`` so many seconds long."""
-    values: list[float] = []
-    joined, seconds, count = 0.0, 0.0, 0
-    for unit in units:
-        joules = [energy.span_joules[i] for b in unit for i in log.batches[b]]
-        if any(j is None for j in joules):
-            return []
-        joined += math.fsum(j for j in joules if j is not None)
-        seconds += log.seconds(unit)
-        count += 1
-        if seconds >= at_least:
-            values.append(joined / count)
-            joined, seconds, count = 0.0, 0.0, 0
-    return values
-
-
-def _repeat_error(meter: Meter, log: _Log, energy: Energy) -> float:
-    """Relative standard error from the scatter of passes, or of batches of a single pass; 0: it cannot be said.
-
-    Of a few it is widened, so that 1.96 of it are Student's 95 % half-width: without that the interval of three passes
-    would hold the truth in 81 % of all cases.
-    """
-    units: Sequence[Sequence[int]] = log.passes
-    if len(units) == 1:
-        units = [[b] for b in units[0] if log.results[b].images == log.results[units[0][0]].images]
-    # Shorter than what makes a result: their scatter then holds more of the meter's own, which errs to the safe side.
-    values = _repeats(log, energy, units, meter.shortest_seconds / 4)
-    return relative_halfwidth(values) / Z_975 if len(values) > 1 and math.fsum(values) else 0.0
-
-
-def _measurement(configuration: Configuration, meter: Meter, log: _Log, energy: Energy, reason: str) -> dict[str, Any]:
+def _measurement(
+    configuration: Configuration, meter: Meter, log: PassLog, energy: Energy, reason: str
+) -> dict[str, Any]:
     passes = len(log.passes)
-    seen = log.seen(energy) or passes  # by a device that was lost on the way: fewer
-    repeat = _repeat_error(meter, log, energy)
+    seen = log.seen(energy)
+    repeat = log.repeat_error(energy, meter.shortest_seconds)
     phases = {}
     for label in PHASES:
         joules, std = energy.dynamic_joules.get(label), energy.std_joules.get(label)

@@ -108,7 +108,6 @@ class Workbench:
 
         Raises AttemptError.
         """
-        from workers.meters.paired import per_pass
         from workers.procedure import Options, measure
 
         assert self._meter is not None
@@ -122,7 +121,7 @@ class Workbench:
             cold_idle_watts=self._cold_idle_watts,
             environment=self._identity.environment,
         )
-        return per_pass(found.measurement), found.samples()
+        return found.measurement, found.samples()
 
     def unload(self) -> None:
         """Let go of the pipeline and its memory."""

@@ -12,7 +12,7 @@ import time
 RUN = """
 import signal, sys
 from workers.command import Command
-from workers.interruptions import Interrupted, Interruptions
+from workers.foreground import Interrupted, Interruptions
 interruptions = Interruptions()
 with Command(["sh", "-c", sys.argv[1]]) as command:
     try:

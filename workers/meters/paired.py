@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from farm.domain import AttemptError, Measurement
+from farm.domain import AttemptError
 from workers.meters.base import Energy, Meter, Recording, Span
 
 T = TypeVar("T")
@@ -100,13 +100,12 @@ class PairedMeter:
         }
 
 
-def per_pass(measurement: Measurement) -> Measurement:
-    """The measurement with its twin's energies per pass, as its own are; without a twin as it is."""
-    twin = measurement.environment.get(TWIN)
+def per_pass(notes: Mapping[str, Any], passes: int) -> dict[str, Any]:
+    """Notes of an energy with the twin's energies per pass, as a measurement's are; without a twin as they are."""
+    twin = notes.get(TWIN)
     if twin is None:
-        return measurement
-    sums = {key: twin[key] / measurement.repeats for key in _SUMS if twin[key] is not None}
-    return replace(measurement, environment={**measurement.environment, TWIN: {**twin, **sums}})
+        return dict(notes)
+    return {**notes, TWIN: {**twin, **{key: twin[key] / passes for key in _SUMS if twin[key] is not None}}}
 
 
 def _reported(recording: Recording, spans: Sequence[Span]) -> tuple[float, float] | None:
