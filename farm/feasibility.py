@@ -1,9 +1,11 @@
 """Does a configuration fit the memory of its GPU type? Estimated from the catalog before anything is queued.
 
-    weights of all parts + 1.1 x largest activation + 0.6 GB of context
+    weights of all parts + 2.2 x largest activation + 0.6 GB of context
 
 with every part resident, since moving parts between host and device while measuring would add the energy of the
-transfers. The decoder's last block, at full resolution, is the largest activation of every model here.
+transfers. The decoder's last block, at full resolution, is the largest activation of every model here; beside it stand
+the workspaces of its convolutions and what the allocator rounds up. On an H200 peaks were 1.6 (FLUX in bf16, SDXL's
+decoder in fp32), 1.7 (SD 2) and 2.2 times the activation (SD 3.5 Medium in fp16) above the weights.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from farm.domain import Configuration
 
 BYTES: Final = {"fp16": 2, "bf16": 2, "fp32": 4}
 CONTEXT_BYTES: Final = 0.6e9  # CUDA context, cuBLAS and cuDNN workspaces
-ALLOCATOR: Final = 1.1  # the caching allocator's rounding and fragmentation
+WORKSPACE: Final = 2.2  # convolutions' workspaces, the caching allocator's rounding and fragmentation
+T5: Final = "T5EncoderModel"
 MEMORY: Final = "too little device memory"
 DEFAULT_ELEMENTS: Final = 1728  # per pixel, for a decoder whose configuration says neither; the larger of the two
 
@@ -47,8 +50,23 @@ def _estimate(model: str, precision: str, pixels: int, size: str) -> float:
     if size == "nano":
         return 0.0  # megabytes
     entry = catalog.model(model)
-    elements = sum(entry.parameters.values()) + ALLOCATOR * _decoder_elements(entry) * pixels
-    return elements * BYTES[precision] + CONTEXT_BYTES
+    weights = sum(entry.parameters.values()) * BYTES[precision]
+    if precision == "fp16":
+        weights += (BYTES["fp32"] - BYTES["fp16"]) * _kept_in_single(entry)
+    activation = _decoder_elements(entry) * pixels * _decoder_bytes(entry, precision)
+    return weights + WORKSPACE * activation + CONTEXT_BYTES
+
+
+def _kept_in_single(model: Model) -> int:
+    """Parameters that transformers keeps in fp32 when the rest is fp16: the output projections of T5's feed-forward."""
+    sizes = [p.config for p in model.components.values() if p.cls == T5]
+    return sum(int(c["num_layers"] * c["d_ff"] * c["d_model"]) for c in sizes)
+
+
+def _decoder_bytes(model: Model, precision: str) -> int:
+    """Of one element in the decoder: SDXL's overflows in fp16, so that its pipeline runs it in fp32."""
+    upcast = any(part.phase == "decode" and part.config.get("force_upcast") for part in model.components.values())
+    return BYTES["fp32"] if upcast and precision == "fp16" else BYTES[precision]
 
 
 def _decoder_elements(model: Model) -> float:

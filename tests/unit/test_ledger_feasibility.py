@@ -41,9 +41,21 @@ def test_the_papers_models(gpu, fits, side):
     [("sd2", FP16, 5.0), ("sd2", FP32, 9.3), ("sd35", FP16, 30.2), ("sd35", FP32, 59.4), ("flux", FP16, 36.1),
      ("flux", FP32, 71.6), ("qwen", FP16, 62.3), ("qwen", FP32, 124.0)],
 )  # fmt: skip
-def test_agrees_with_what_was_counted_tensor_by_tensor(model, precision, gigabytes):
-    """Weights and activations at 1024 px, traced with diffusers 0.42.1 on the meta device."""
-    assert estimate_bytes(configuration(model, "a100", precision)) / 1e9 == pytest.approx(gigabytes, rel=0.02)
+def test_holds_what_was_counted_tensor_by_tensor(model, precision, gigabytes):
+    """Weights and activations at 1024 px, traced with diffusers 0.42.1 on the meta device: without any workspace."""
+    estimate = estimate_bytes(configuration(model, "a100", precision)) / 1e9
+    assert gigabytes <= estimate < 1.2 * gigabytes + 2.0
+
+
+@pytest.mark.parametrize(
+    ("model", "precision", "side", "gigabytes"),
+    [("sd2", FP16, 512, 3.274), ("sd35-medium", FP16, 1024, 21.353), ("flux", "bf16", 1024, 36.351),
+     ("sdxl", FP16, 1024, 12.382)],
+)  # fmt: skip
+def test_holds_what_torch_held_at_its_peak_on_a_board(model, precision, side, gigabytes):
+    """On an H200 with torch 2.11 (analysis/data/measured/h200.csv); the context is beside what torch counts."""
+    without_context = estimate_bytes(configuration(model, "h200", precision, side, prompts=2)) / 1e9 - 0.6
+    assert gigabytes <= without_context < 1.15 * gigabytes
 
 
 def test_grows_with_batch_and_pixels():
