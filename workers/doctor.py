@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from farm import catalog
 from farm.diagnosis import Finding, failure, ok, package, warning
@@ -60,6 +60,26 @@ def _visible(devices: tuple[Found, ...]) -> Iterator[Finding]:
         yield warning("device", "none is visible", "check CUDA_VISIBLE_DEVICES, the container's or the job's GPUs")
     for number, facts in enumerate(seen):
         yield from _device(number, facts)
+
+
+def deep(minutes: float | None = None) -> Iterator[Finding | Mapping[str, Any]]:
+    """Every visible device that is free, one after another; after each one's findings its ``{"figures": {...}}``."""
+    from workers import deep_check
+
+    try:
+        devices = host.visible(host.inspect()[1])
+    except OperationError as error:
+        yield warning("deep", f"no GPU to check: {error}", "run it on a GPU host")
+        return
+    if not devices:
+        yield warning("deep", "no GPU is visible", "check CUDA_VISIBLE_DEVICES, the container's or the job's GPUs")
+    for number, facts in enumerate(devices):
+        if isinstance(facts, SilentDevice) or facts.mig:
+            continue  # said above
+        if occupant := host.occupied(facts):
+            yield warning(f"device {number}", f"not checked deeply: in use by {occupant}", "when it is free")
+            continue
+        yield from deep_check.run(number, facts, minutes or deep_check.MINUTES)
 
 
 def spool(settings: Settings) -> Finding:

@@ -70,7 +70,7 @@ class Pipeline(ABC):
     @classmethod
     def load(cls, model: Model, configuration: Configuration, device: str) -> Self:
         """Weights onto the device, random or pretrained. Errors as :func:`workers.pipelines.load` says."""
-        where = _device(device)
+        where = torch_device(device)
         setting = settings.load()
         # Nano tensors are too small to share: further threads would only wait for one another.
         threads = setting.cpu_threads or (1 if configuration.size == "nano" else None)
@@ -181,7 +181,7 @@ class Pipeline(ABC):
             )
 
 
-def _device(name: str) -> torch.device:
+def torch_device(name: str) -> torch.device:
     """A torch device that is really there; Infeasible otherwise."""
     try:
         device = torch.device(name)
