@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     )
     foreign_processes: Literal["refuse", "wait", "allow"] = "refuse"
     idle_seconds: Seconds = 20.0  # idle baseline on each side of a measurement, on NVML
+    settle_seconds: Wait = 60.0  # before it, at most so long until power and temperature are steady
+    repeat_seconds: Wait = 600.0  # no further pass of a measurement is begun after so long
     spool_drain_seconds: Seconds = 5.0
     tf32: Literal["default", "on", "off"] = "default"  # torch's default: convolutions use TF32, matmuls do not
     weights_dir: Path | None = None  # folders of pretrained weights, one a model; otherwise the hub's cache

@@ -14,9 +14,11 @@ import click
 from farm import catalog, feasibility, settings
 from farm.cli.options import FiniteRange, emit_json, json_option
 from farm.domain import Configuration, Measurement, OperationError, RequestError
+from farm.draft import draft
 from workers.meters import check_meter
 
 if TYPE_CHECKING:
+    from workers.procedure import Measured
     from workers.workload import Workload
 
 
@@ -49,6 +51,17 @@ if TYPE_CHECKING:
     type=FiniteRange(0.1, 3600.0),
     help="Idle baseline on each side (default: FARM_IDLE_SECONDS; 1 on a CPU).",
 )
+@click.option(
+    "--settle-seconds",
+    type=FiniteRange(0.0, 3600.0),
+    help="At most so long until power and temperature are steady (default: FARM_SETTLE_SECONDS).",
+)
+@click.option(
+    "--repeat-seconds",
+    type=FiniteRange(0.0, 86400.0),
+    help="No further pass is begun after so long (default: FARM_REPEAT_SECONDS).",
+)
+@click.option("--samples", type=click.Path(path_type=Path), help="Keep the meter's raw log in this file.")
 @click.option("--simulate", is_flag=True, help="A simulated device of that type; the row is flagged.")
 @json_option
 def measure(
@@ -57,6 +70,9 @@ def measure(
     device: int,
     kind: str,
     idle_seconds: float | None,
+    settle_seconds: float | None,
+    repeat_seconds: float | None,
+    samples: Path | None,
     simulate: bool,
     as_json: bool,
     **row: Any,
@@ -64,8 +80,13 @@ def measure(
     """Measure one configuration, here, without a queue."""
     configuration = _configuration(resolution, row)
     check_meter(kind, configuration.gpu, simulate=simulate)
+    setting = settings.load(idle_seconds=idle_seconds, settle_seconds=settle_seconds, repeat_seconds=repeat_seconds)
     with redirect_stdout(sys.stderr):  # libraries that look for devices print; stdout is for the result
-        measurement = _measure(configuration, prompts_file, device, kind, idle_seconds, simulate)
+        measured = _measure(configuration, prompts_file, device, kind, setting, idle_seconds, simulate)
+    if samples is not None:
+        with draft(samples, "--samples") as temporary:
+            temporary.write_bytes(measured.samples())
+    measurement = measured.measurement
     if as_json:
         emit_json(measurement.to_dict())
     else:
@@ -121,19 +142,19 @@ def _measure(
     prompts_file: Path | None,
     device: int,
     kind: str,
+    setting: settings.Settings,
     idle_seconds: float | None,
     simulate: bool,
-) -> Measurement:
+) -> Measured:
     from farm.prompts import read_prompts
 
-    setting = settings.load()
     prompts = read_prompts(prompts_file, configuration.prompts)
-    on_cpu = catalog.gpu(configuration.gpu).architecture == "none"
+    on_cpu = catalog.gpu(configuration.gpu).is_processor
     with ExitStack() as stack:
         board: int | str | None = None if on_cpu else device
         environment: dict[str, Any] = {}
         if not on_cpu and not simulate:
-            board, environment = stack.enter_context(_taken(configuration.gpu, device, setting))
+            board, environment = stack.enter_context(device_for_measuring(configuration.gpu, device, setting))
 
         # Imported only now: torch must not see the devices before one is chosen.
         from workers.meters import open_meter, simulated_workload
@@ -141,7 +162,13 @@ def _measure(
 
         meter = stack.enter_context(closing(open_meter(configuration.gpu, board, kind=kind, simulate=simulate)))
         options = (
-            Options.quick(idle_seconds or 1.0) if on_cpu else Options(idle_seconds=idle_seconds or setting.idle_seconds)
+            Options.quick(idle_seconds or 1.0)
+            if on_cpu
+            else Options(
+                idle_seconds=setting.idle_seconds,
+                settle_seconds=setting.settle_seconds,
+                max_seconds=setting.repeat_seconds,
+            )
         )
         cold = cold_idle_watts(meter, options.idle_seconds)
         workload: Workload
@@ -159,11 +186,13 @@ def _measure(
             options=options,
             cold_idle_watts=cold,
             environment={"prompts_sha256": prompts.sha256, **environment},
-        ).measurement
+        )
 
 
 @contextmanager
-def _taken(gpu: str, device: int, setting: settings.Settings) -> Iterator[tuple[int | str, dict[str, Any]]]:
+def device_for_measuring(
+    gpu: str, device: int, setting: settings.Settings
+) -> Iterator[tuple[int | str, dict[str, Any]]]:
     """The device verified and ours alone, and this process shown no other; its UUID, and what is known of it.
 
     By its UUID it goes on: what is number 0 among the devices visible here need not be so for NVML.

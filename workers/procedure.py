@@ -58,9 +58,13 @@ class Options:
         )
 
     @classmethod
-    def suited(cls, meter: Meter, idle_seconds: float = 20.0) -> Options:
+    def suited(
+        cls, meter: Meter, idle_seconds: float = 20.0, *, settle_seconds: float = 60.0, max_seconds: float = 600.0
+    ) -> Options:
         """The quick ones for a meter that estimates, since care cannot make an estimate a measurement."""
-        return cls.quick() if "estimated" in meter.flags else cls(idle_seconds=idle_seconds)
+        if "estimated" in meter.flags:
+            return cls.quick()
+        return cls(idle_seconds=idle_seconds, settle_seconds=settle_seconds, max_seconds=max_seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,7 +117,12 @@ class Workbench:
             self._workloads.bind(job),
             self._meter,
             prompts=prompts,
-            options=Options.suited(self._meter, self._settings.idle_seconds),
+            options=Options.suited(
+                self._meter,
+                self._settings.idle_seconds,
+                settle_seconds=self._settings.settle_seconds,
+                max_seconds=self._settings.repeat_seconds,
+            ),
             cold_idle_watts=self._cold_idle_watts,
             environment=self._identity.environment,
         )
