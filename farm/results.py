@@ -56,7 +56,7 @@ class Results:
             dataset: the data set of every row, whatever the rows say.
             default: that of rows that say nothing.
         """
-        named = [replace(row, dataset=_dataset(dataset or row.dataset or default)) for row in rows]
+        named = [replace(row, dataset=check_dataset(dataset or row.dataset or default)) for row in rows]
         imported = 0
         with self.store.write() as db:
             identified = iter(with_ids(named))
@@ -66,6 +66,15 @@ class Results:
                 imported += len(fresh)
         names = tuple(sorted({str(row.dataset) for row in named}))
         return Imported(rows=len(named), imported=imported, duplicates=len(named) - imported, datasets=names)
+
+
+def check_dataset(name: str) -> str:
+    """The name of a data set that rows may be imported as. RequestError for one that cannot be."""
+    if name == OWN:
+        raise RequestError("dataset", name, "another name (--dataset NAME): this one is the farm's own measurements")
+    if not name.strip() or len(name) > 200 or not name.isprintable():
+        raise RequestError("dataset", name, "a name of up to 200 characters")
+    return name
 
 
 def newest(store: Store, limit: int) -> list[dict[str, Any]]:
@@ -125,11 +134,3 @@ def _fresh(db: Connection, batch: Sequence[tuple[str, Row]]) -> list[dict[str, A
 def _document(row: Row) -> dict[str, Any]:
     """The columns that every table has, and ``extra``."""
     return {**replace(row, extra={}).to_dict(), "extra": dict(row.extra)}
-
-
-def _dataset(name: str) -> str:
-    if name == OWN:
-        raise RequestError("dataset", name, "another name (--dataset NAME): this one is the farm's own measurements")
-    if not name.strip() or len(name) > 200 or not name.isprintable():
-        raise RequestError("dataset", name, "a name of up to 200 characters")
-    return name

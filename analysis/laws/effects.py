@@ -156,7 +156,7 @@ def _distinct(table: Table) -> tuple[Integers, Integers]:
 def _keys(table: Table) -> dict[str, list[str | None]]:
     """Of every row the name of its group, by kind."""
     models, gpus = table.model.tolist(), table.gpu.tolist()
-    guessed = {name for name in set(gpus) if catalog.gpu(name).architecture == "none"}
+    guessed = {name for name in set(gpus) if catalog.gpu(name).is_processor}
     return {
         "shared": [_ALL] * len(table),
         "family": [catalog.build(name).family for name in models],

@@ -48,6 +48,11 @@ class Gpu:
     sources: Mapping[str, str]
     digest: str  # of the file
 
+    @property
+    def is_processor(self) -> bool:
+        """Whether this is no GPU but the host's processor, whose energy is an estimate."""
+        return self.architecture == "none"
+
     def matches(self, nvml_name: str) -> bool:
         """Whether a device that NVML calls so is one of this type."""
         return any(fnmatchcase(nvml_name.lower(), pattern.lower()) for pattern in self.nvml_names)

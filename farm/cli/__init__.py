@@ -18,6 +18,10 @@ from farm.domain.errors import FarmError
 
 # name -> (module:attribute, the one line that `farm --help` shows). A test holds both against the code.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "calibrate": (
+        "farm.cli.calibrate:command",
+        "A minute on a new GPU, kept as a data set that every later fit uses.",
+    ),
     "coordinator": (
         "farm.cli.coordinator:coordinator",
         "Send jobs to the queues, take back lost ones, refit when results came.",

@@ -50,7 +50,7 @@ def check_meter(kind: str, gpu: str | None, *, simulate: bool = False, asked_by:
         raise RequestError(asked_by, kind, f"one of {', '.join(METERS)}")
     if simulate and kind != "auto":
         raise RequestError(asked_by, kind, "a simulated device has a meter of its own: auto, or leave out --simulate")
-    if gpu is not None and catalog.gpu(gpu).architecture == "none" and kind not in ("auto", "codecarbon"):
+    if gpu is not None and catalog.gpu(gpu).is_processor and kind not in ("auto", "codecarbon"):
         raise RequestError(asked_by, kind, f"{gpu} has no NVML: auto or codecarbon, which estimate, or another --gpu")
 
 
@@ -84,7 +84,7 @@ def open_meter(
         if entry is None:
             raise RequestError("gpu", gpu, "a type of the catalog, to be simulated")
         return SimulatedMeter(entry, int(device or 0), speed=speed)
-    if entry is not None and entry.architecture == "none":
+    if entry is not None and entry.is_processor:
         from workers.meters.codecarbon import CodeCarbonCpuMeter
 
         return CodeCarbonCpuMeter()

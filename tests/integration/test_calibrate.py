@@ -1,0 +1,59 @@
+"""``farm calibrate``: its document, its rows, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def test_a_simulated_device_answers_and_its_rows_are_flagged(farm) -> None:
+    done = farm("calibrate", "--gpu", "h100", "--simulate", "--json")
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    assert document["gpu"] == "h100"
+    assert document["rows"] == 2
+    assert document["idle_watts"] == pytest.approx(75, abs=1)
+    assert document["power_limit_watts"] == 700
+    assert 1e14 < document["reached"]["matmul"] < 1e15
+    assert 1e12 < document["reached"]["memory"] < 5e12
+    assert document["level"] > 0
+    assert document["flags"] == ["simulated"]
+
+    listed = json.loads(farm("results", "list", "--dataset", document["dataset"], "--json").out)["results"]
+    assert [row["model"] for row in listed] == ["sd2", "sd35-medium"]
+    assert all(row["flags"] == ["simulated"] and row["power_limit_watts"] == 700 for row in listed)
+
+
+def test_its_rows_come_beside_those_of_an_earlier_one(farm) -> None:
+    names = {json.loads(farm("calibrate", "--gpu", "a100", "--simulate", "--json").out)["dataset"] for _ in range(2)}
+    assert len(names) == 1
+    assert json.loads(farm("results", "list", "--dataset", *names, "--json").out)["count"] == 4
+
+
+def test_a_board_with_little_memory_is_calibrated_by_what_fits(farm, home) -> None:
+    from farm.catalog import SHIPPED, refresh
+
+    folder = home / "catalog" / "gpus"
+    folder.mkdir(parents=True)
+    text = (SHIPPED / "gpus" / "a4000.toml").read_text()
+    (folder / "small.toml").write_text(text.replace("memory_bytes = ", "memory_bytes = 8.0e9 #", 1))
+    refresh()
+    document = json.loads(farm("calibrate", "--gpu", "small", "--simulate", "--json").out)
+    assert [m["model"] for m in document["measurements"]] == ["sd2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--gpu", "cpu"), "a processor's energy is an estimate"),
+        (("--gpu", "nothing"), "known:"),
+        (("--gpu", "a100"), "no such device here"),
+        (("--gpu", "a100", "--simulate", "--dataset", "farm"), "another name"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(farm_process, arguments, words) -> None:
+    done = farm_process("calibrate", *arguments, LD_LIBRARY_PATH="")
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert words in done.err
