@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench chaos clean
+.PHONY: demo test check bench chaos gpu clean
 
 demo: $(STAMP)
 	$(BIN)/farm demo
@@ -25,6 +25,11 @@ bench: $(STAMP)
 
 chaos: $(STAMP)
 	$(BIN)/pytest tests/acceptance/test_chaos.py -m chaos -s --timeout 3600
+
+# On a host with an NVIDIA GPU; goes on where it stopped. docs/gpu-host.md says what to do without a network.
+MINUTES ?= 8
+gpu: $(STAMP)
+	$(BIN)/python -m tests.gpu --minutes $(MINUTES)
 
 # torch first and alone: nothing that is installed later may bring another build of it.
 $(STAMP): pyproject.toml constraints.txt
