@@ -17,10 +17,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.laws.effects import CELL_COLUMNS
-from analysis.laws.work import WorkLaw
+from analysis.laws.work.effects import CELL_COLUMNS
+from analysis.laws.work.law import WorkLaw
 from analysis.table import Floats, Integers, Table
-from farm import catalog, feasibility
+from farm import catalog
+from farm.catalog import memory
 from farm.domain import Configuration
 from farm.domain.errors import RequestError
 
@@ -120,7 +121,7 @@ def grid(model: str, gpu: str) -> list[Configuration]:
         )
         for side, steps, precision, cfg, prompts in product(RESOLUTIONS, STEPS, PRECISIONS, guidance, PROMPTS)
     ]
-    return [row for row in rows if feasibility.objection(row) is None]
+    return [row for row in rows if memory.objection(row) is None]
 
 
 def _new(rows: Table, known: Table) -> Table:

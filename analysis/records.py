@@ -35,7 +35,7 @@ def fit_metrics(fitted: Law, table: Table) -> dict[str, float | None]:
 
 
 def row(fitted: Law, table: Table, *, dataset: str, validation: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The columns of farm.tables.Fit, less id and created_at. ``document`` is what Law.from_json takes.
+    """The columns of farm.store.tables.Fit, less id and created_at. ``document`` is what Law.from_json takes.
 
     DataError where the fit rests on no row.
     """

@@ -19,7 +19,8 @@ from farm.domain.errors import RequestError
 from farm.jobs import Jobs
 from farm.results import Results
 from farm.settings import Settings
-from farm.store import Store, refits
+from farm.store import refits
+from farm.store.engine import Store
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def scopes(table: Table) -> Iterator[Scope]:
 
 
 def refit(table: Table, before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The fits, as columns of farm.tables.Fit, that are not among those stored already.
+    """The fits, as columns of farm.store.tables.Fit, that are not among those stored already.
 
     Args:
         table: every row of the farm.

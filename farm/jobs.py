@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from farm.domain import AttemptEnd, Failure, Infeasible, Job, Measurement, RequestError
 from farm.settings import Settings
-from farm.store import Store, doorbells, hosts, leases, limits, prompts, records, refits, results
+from farm.store import hosts, leases, limits, messages, prompts, records, refits, results
+from farm.store.engine import Store
 
 MAX_ID: Final = 2**31 - 1  # what the column holds
 SIMULATED: Final = "sim-"  # names and identities of simulated devices begin with it
@@ -205,27 +206,27 @@ class Jobs:
     def due(self, queue: str, limit: int) -> list[int]:
         """The next jobs to send, in the order of their sweeps."""
         with self.store.read() as db:
-            return doorbells.due(db, queue, limit)
+            return messages.due(db, queue, limit)
 
     def mark_sent(self, job_ids: Sequence[int]) -> None:
         """Called after they were put on the broker; a doorbell that rings twice is harmless."""
         with self.store.write() as db:
-            doorbells.mark_sent(db, job_ids)
+            messages.mark_sent(db, job_ids)
 
     def lost_doorbells(self, queue: str, *, older_than: float) -> int:
         """Make sendable again what was sent so many seconds ago and never claimed."""
         with self.store.write() as db:
-            return doorbells.lost(db, queue, older_than=older_than)
+            return messages.lost(db, queue, older_than=older_than)
 
     def queues(self) -> list[str]:
         """Queues that have open jobs."""
         with self.store.read() as db:
-            return doorbells.queues(db)
+            return messages.queues(db)
 
     def open_jobs(self) -> int:
         """Jobs that are queued or running."""
         with self.store.read() as db:
-            return doorbells.open_jobs(db)
+            return messages.open_jobs(db)
 
     def touch_coordinator(self, name: str) -> float:
         """Seconds since any coordinator was last here (infinity: never); says that this one is here now."""

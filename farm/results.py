@@ -9,9 +9,9 @@ from itertools import islice
 from typing import Any, Final
 
 from farm.domain import Measurement, RequestError
-from farm.domain.table import Row, parse_row, with_ids
-from farm.store import Connection, Store
+from farm.domain.row import Row, parse_row, with_ids
 from farm.store import results as sql
+from farm.store.engine import Connection, Store
 
 OWN: Final = "farm"  # the data set of the farm's own measurements; nobody else's may be called so
 BATCH: Final = 1000
@@ -52,7 +52,7 @@ class Results:
         """Import rows, all of them or none.
 
         Args:
-            rows: as read by :func:`farm.tablefile.read_table`.
+            rows: as read by :func:`farm.files.table.read_table`.
             dataset: the data set of every row, whatever the rows say.
             default: that of rows that say nothing.
         """

@@ -54,7 +54,7 @@ def stored_fits(db: str | None, *, law: str | None = None) -> list[dict[str, Any
 
 
 def store_fit(db: str | None, fit: dict[str, Any]) -> int:
-    """Keep a fit, the columns of farm.tables.Fit; its id."""
+    """Keep a fit, the columns of farm.store.tables.Fit; its id."""
     from farm.store import refits
 
     with opened(db, create=True) as store, store.write() as connection:

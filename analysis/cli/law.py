@@ -138,8 +138,9 @@ def plot(
     out: str, law_name: str, data: str | None, where: tuple[str, ...], db: str | None, as_json: bool, **split: Any
 ) -> None:
     """Draw actual against predicted energy: of the fit, or of a split as in validate."""
-    from analysis import figures, laws
+    from analysis import laws
     from analysis.cli.rows import known_rows
+    from analysis.report import figures
     from analysis.validation import in_sample
 
     table = known_rows(data, where, db).table

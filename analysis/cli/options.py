@@ -10,8 +10,8 @@ import click
 
 from analysis.laws import DEFAULT
 from farm.cli.options import db_option
-from farm.domain.cells import parse_switch, split_sides
 from farm.domain.errors import RequestError
+from farm.domain.parsing import parse_switch, split_sides
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -7,13 +7,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from analysis import figures, laws, validation
+from analysis import laws, validation
 from analysis.cli.rows import Known
-from analysis.document import to_html, to_markdown
-from analysis.report import TITLE, content, grids
+from analysis.report import figures
+from analysis.report.content import TITLE, content, grids
+from analysis.report.document import to_html, to_markdown
 from analysis.table import Table
 from farm.domain.errors import RequestError
-from farm.draft import draft
+from farm.files.atomic import draft
 
 SUFFIXES: Final = (".html", ".md")
 

@@ -12,7 +12,7 @@ from farm.domain.errors import RequestError
 
 if TYPE_CHECKING:
     from analysis.table import Table
-    from farm.store import Store
+    from farm.store.engine import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def farm_rows(db: str | None) -> Table:
 def opened(db: str | None, *, create: bool = False) -> Iterator[Store]:
     """The farm's database; without ``create`` nothing is written, and one that is not there reads as empty."""
     from farm.settings import load
-    from farm.store import Store
+    from farm.store.engine import Store
 
     store = Store.open(load(), db, create=create)
     try:

@@ -1,7 +1,7 @@
-"""The laws: one module each.
+"""The laws: one module or package each.
 
-A module here that defines ``LAW``, a subclass of :class:`analysis.laws.base.Law`, is a law under the name of its
-module; nothing else is to be registered.
+What here defines ``LAW``, a subclass of :class:`analysis.laws.base.Law`, is a law under the name of that module or
+package, whose class then is in its module ``law``; nothing else is to be registered.
 """
 
 from __future__ import annotations

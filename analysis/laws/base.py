@@ -1,8 +1,8 @@
 """What every law is: a regressor, by scikit-learn's conventions, from configurations to joules.
 
-A law is one module beside this one that defines ``LAW``, a subclass of :class:`Law`. It writes four hooks: ``_fit``,
-``_predict``, ``_state`` and ``_restore``; where it can, ``_interval``, ``predict_seconds`` and ``predict_phases`` too.
-``tests/contract/test_law_contract.py`` holds every law to what is said here.
+A law is one module or package beside this one that defines ``LAW``, a subclass of :class:`Law`. It writes four hooks:
+``_fit``, ``_predict``, ``_state`` and ``_restore``; where it can, ``_interval``, ``predict_seconds`` and
+``predict_phases`` too. ``tests/contract/test_law_contract.py`` holds every law to what is said here.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from analysis import laws
 from analysis.laws.estimator import Regressor
 from analysis.table import DataError, Floats, Table
 from farm import catalog
-from farm.domain.cells import MAX_JOULES, MIN_JOULES
 from farm.domain.errors import RequestError
+from farm.domain.parsing import MAX_JOULES, MIN_JOULES
 from farm.version import __version__, commit
 
 Params = dict[str, Any]  # name -> float, or name -> {category -> float} for one coefficient a category
@@ -52,8 +52,8 @@ class Law(Regressor):
 
     @property
     def name(self) -> str:
-        """The name under which :func:`analysis.laws.get` knows it: that of its module."""
-        return type(self).__module__.rpartition(".")[2]
+        """The name under which :func:`analysis.laws.get` knows it: that of its module, or of its package."""
+        return type(self).__module__.removesuffix(".law").rpartition(".")[2]
 
     # --- fitting and predicting
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from farm.domain import SPOILING_FLAGS, RequestError, origin
 from farm.domain import configuration as rules
-from farm.domain.cells import is_absent
+from farm.domain.parsing import is_absent
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

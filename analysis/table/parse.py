@@ -1,6 +1,6 @@
 """Columns of a table out of what a caller holds.
 
-An object a row goes through the rules of a file's row (:func:`farm.domain.table.parse_row`). Columns that are arrays
+An object a row goes through the rules of a file's row (:func:`farm.domain.row.parse_row`). Columns that are arrays
 already (a data frame, a million configurations) are held to the same rules by a few rows: the ones that break a rule if
 any row does.
 """
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from analysis.table.columns import ARRAY_COLUMNS, DEFAULTS, LABELS, REAL, DataError, Floats, Integers, Labels
 from farm.catalog import NANO
 from farm.domain import Configuration, Measurement, RequestError
-from farm.domain.cells import is_absent, parse_real, parse_switch, split_sides
 from farm.domain.configuration import REQUIRED, TEXTS, WHOLE
-from farm.domain.table import Row, parse_row
+from farm.domain.parsing import is_absent, parse_real, parse_switch, split_sides
+from farm.domain.row import Row, parse_row
 
 Parts: TypeAlias = tuple[dict[str, Labels], dict[str, NDArray[Any]]]  # columns of texts, columns of numbers
 

@@ -16,8 +16,8 @@ from analysis.table import parse
 from analysis.table.columns import Columns, DataError, Floats, Integers, Labels
 from farm.domain import Configuration, Measurement
 from farm.domain.configuration import TEXTS, WHOLE
-from farm.domain.table import Row, refuse_repeats
-from farm.tablefile import read_table
+from farm.domain.row import Row, refuse_repeats
+from farm.files.table import read_table
 
 
 class Table(Columns):
@@ -33,7 +33,7 @@ class Table(Columns):
 
         Args:
             source: a Table; the path of a CSV or Parquet file; one Configuration; a sequence of Configuration,
-                Measurement, farm.domain.table.Row or mappings; a data frame or a mapping of columns; a 2-D array of
+                Measurement, farm.domain.row.Row or mappings; a data frame or a mapping of columns; a 2-D array of
                 objects, (n, 8 to 11), its columns in the order of ARRAY_COLUMNS.
 
         Raises:

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Final
 
-from analysis.work.tables import SHIPPED
+from analysis.work.load import SHIPPED
 from analysis.work.trace.compact import tabulate
 from analysis.work.trace.pipeline import from_catalog
 from farm import catalog

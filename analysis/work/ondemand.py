@@ -23,7 +23,7 @@ def home() -> Path:
 
 
 def table(pipeline: Pipeline) -> dict[str, Any]:
-    """The compact table of a pipeline, as analysis.work.tables reads it. Tracing takes up to two minutes."""
+    """The compact table of a pipeline, as analysis.work.format reads it. Tracing takes up to two minutes."""
     return _cached(pipeline, "table", lambda: _tabulate(pipeline))
 
 

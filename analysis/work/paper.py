@@ -1,6 +1,6 @@
 """Tables 3, 4 and 5 of arXiv 2511.17031v2 as printed: FLOPs of one forward pass of one image, 2 a multiply-add.
 
-Known to differ from what the models compute (analysis.work.exact): the attention term has one of the two products, the
+Known to differ from what the models compute (docs/work.md): the attention term has one of the two products, the
 feed-forward width of SD 3.5 is printed as 9478, gated feed-forward layers lack a matrix. Nothing is corrected here.
 """
 

@@ -42,7 +42,7 @@ class Gpu:
     idle_watts: float  # typical, a CUDA context resident
     multiprocessors: int
     peak: Mapping[str, float]  # FLOP/s: fp16, bf16 (tensor cores, fp32 accumulation), tf32, fp32 (plain cores)
-    reach: Mapping[str, float]  # share of a peak that kernels really get, where published: see analysis.laws.hardware
+    reach: Mapping[str, float]  # published share of a peak that kernels really get: see analysis.laws.work.hardware
     power_reading: str  # what nvmlDeviceGetPowerUsage gives: "instant" or "average_1s"
     sensor_duty: float  # part of the time that the power sensor sees, 1.0 where it sees all
     sources: Mapping[str, str]

@@ -15,7 +15,7 @@ from farm.cli.options import FiniteRange, db_option, emit_json, json_option, ope
 from farm.domain import Configuration, RequestError
 
 if TYPE_CHECKING:
-    from workers.calibration import Calibration
+    from workers.procedure.calibration import Calibration
     from workers.workload import Workload
 
 # Of a simulated device whose type states no other: shares of the published peaks.
@@ -54,7 +54,7 @@ def command(
     if entry.is_processor:
         raise RequestError("gpu", gpu, "a GPU type: a processor's energy is an estimate, which calibrates nothing")
     from farm.results import Results, check_dataset
-    from workers.calibration import configurations
+    from workers.procedure.calibration import configurations
 
     if dataset is not None:
         check_dataset(dataset)
@@ -74,9 +74,9 @@ def command(
 
 
 def _calibrate(gpu: str, device: int, idle_seconds: float, size: str, simulate: bool) -> tuple[Calibration, str]:
-    from workers.calibration import calibrate
-    from workers.cli_measure import device_for_measuring
+    from workers.cli.measure import device_for_measuring
     from workers.meters import open_meter
+    from workers.procedure.calibration import calibrate
 
     with ExitStack() as stack:
         board: int | str = device

@@ -23,12 +23,13 @@ def coordinator(db: str | None, broker: str | None) -> None:
     """Send jobs to the queues, take back lost ones, refit when results came. Safe to run twice."""
     settings = load(database_url=db, broker_url=broker)
     settings.prepare_home()
-    from farm import logs, refitting
-    from farm.broker import Broker
-    from farm.dispatcher import Dispatcher
-    from farm.embedded import EmbeddedBroker
+    from farm import logs
+    from farm.broker.app import Broker
+    from farm.broker.embedded import EmbeddedBroker
+    from farm.coordinator import refit as refitting
+    from farm.coordinator.dispatcher import Dispatcher
     from farm.jobs import Jobs
-    from farm.store import Store
+    from farm.store.engine import Store
 
     logs.configure(settings)
     stop = threading.Event()

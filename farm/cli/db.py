@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from farm import migrations
 from farm.cli.options import db_option, emit_json, json_option, opened
+from farm.store import migrations
 
 
 @click.group()

@@ -10,15 +10,15 @@ import click
 from farm.cli.options import emit_json, json_option
 
 if TYPE_CHECKING:
-    from farm.demonstration import Demonstration
+    from farm.local.demo import Demonstration
 
 
 @click.command()
 @json_option
 def demo(as_json: bool) -> None:
     """The main job on this machine, from nothing."""
-    from farm import demonstration
     from farm.cli.progress import follow
+    from farm.local import demo as demonstration
 
     def say(line: str) -> None:
         click.echo(line, err=True)

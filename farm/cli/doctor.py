@@ -12,7 +12,7 @@ from farm.cli.options import FiniteRange, broker_option, db_option, emit_json, j
 from farm.domain.errors import RequestError
 
 if TYPE_CHECKING:
-    from farm.diagnosis import Finding
+    from farm.doctor import Finding
     from farm.settings import Settings
 
 
@@ -33,7 +33,7 @@ def doctor(db: str | None, broker: str | None, deep: bool, minutes: float | None
     GPU works for some minutes under a load of constant power.
     """
     from farm import settings as configuration
-    from farm.diagnosis import Finding, Level, worst
+    from farm.doctor import Finding, Level, worst
 
     if minutes is not None and not deep:
         raise RequestError("--minutes", minutes, "goes with --deep")
@@ -56,20 +56,20 @@ def doctor(db: str | None, broker: str | None, deep: bool, minutes: float | None
 
 def _deep(minutes: float | None) -> Iterator[Finding | Mapping[str, Any]]:
     try:
-        from workers.doctor import deep
+        from workers.doctor.host import deep
     except ImportError:  # told by the line on workers already
         return
     yield from deep(minutes)
 
 
 def _all(settings: Settings) -> Iterator[Finding]:
-    from farm.diagnosis import coordinator
+    from farm.doctor import coordinator
 
     yield from coordinator(settings)
     try:
-        from workers.doctor import gpu_host
+        from workers.doctor.host import gpu_host
     except ImportError as error:  # a coordinator without the worker extra
-        from farm.diagnosis import warning
+        from farm.doctor import warning
 
         yield warning("worker", f"{error.name} is not installed: no measuring here", "pip install 'joulefarm[worker]'")
     else:

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from farm import sweeps
 from farm.cli.options import db_option, emit_json, json_option, opened
 from farm.domain import Configuration, JobState, RequestError
 from farm.jobs import MAX_ID
 from farm.store import audit
+from farm.sweeps import control
 
 
 @click.group()
@@ -29,7 +29,7 @@ def jobs() -> None:
 def list_(state: str | None, gpu: str | None, sweep_id: str | None, limit: int, db: str | None, as_json: bool) -> None:
     """Jobs in the order in which they run."""
     with opened(db, create=False) as store:
-        chosen = None if sweep_id is None else int(sweeps.resolve(store, sweep_id)["id"])
+        chosen = None if sweep_id is None else int(control.resolve(store, sweep_id)["id"])
         with store.read() as connection:
             total, rows = audit.jobs(connection, state=state, gpu=gpu, sweep_id=chosen, limit=limit)
     if as_json:

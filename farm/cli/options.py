@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from farm.store import Store
+    from farm.store.engine import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,7 +67,7 @@ def _finite(value: Any) -> Any:
 def opened(db: str | None, *, create: bool = True) -> Iterator[Store]:
     """The farm's database for one command; without ``create`` nothing is written to it."""
     from farm import settings
-    from farm.store import Store
+    from farm.store.engine import Store
 
     store = Store.open(settings.load(), db, create=create)
     try:

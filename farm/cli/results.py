@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 
 from farm.cli.options import db_option, emit_json, json_option, opened
-from farm.domain.table import Row
+from farm.domain.row import Row
+from farm.files.table import read_table, write_table
 from farm.results import Results
-from farm.tablefile import read_table, write_table
 
 
 @click.group()

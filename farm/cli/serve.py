@@ -7,7 +7,7 @@ import click
 from farm import settings
 from farm.cli.options import db_option
 from farm.domain.errors import OperationError
-from farm.store import Store
+from farm.store.engine import Store
 from farm.web.listen import HOST, PORT, listen
 
 

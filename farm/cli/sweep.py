@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from farm import sweeps
 from farm.cli.options import FiniteRange, db_option, emit_json, json_option, opened
-from farm.spec import read_spec
-from farm.store import Store
+from farm.store.engine import Store
+from farm.sweeps import control
+from farm.sweeps import submit as sweeps
+from farm.sweeps.read import read_spec
 
 
 @click.group()
@@ -86,8 +87,8 @@ def _change(name: str, action: Callable[[Store, int], int], said: str, help_text
     @json_option
     def command(sweep_id: str | None, db: str | None, as_json: bool) -> None:
         with opened(db) as store:
-            row = None if sweep_id is None else sweeps.resolve(store, sweep_id)
-            rows = sweeps.listing(store) if row is None else [row]
+            row = None if sweep_id is None else control.resolve(store, sweep_id)
+            rows = control.listing(store) if row is None else [row]
             jobs = sum(action(store, each["id"]) for each in rows)
         if as_json:
             emit_json({"sweep": row and row["id"], "name": row and row["name"], "jobs": jobs})
@@ -96,14 +97,14 @@ def _change(name: str, action: Callable[[Store, int], int], said: str, help_text
             click.echo(f"{who}: {jobs} jobs {said}")
 
 
-_change("pause", sweeps.pause, "held", "Hold what has not begun; what runs, runs to its end. All sweeps without ID.")
-_change("resume", sweeps.resume, "released", "Let go what was held. All sweeps without ID.")
-_change("cancel", sweeps.cancel, "cancelled", "End every open job that no other sweep wants. All sweeps without ID.")
-_change("retry", sweeps.retry, "queued again", "Try again what failed. All sweeps without ID.")
+_change("pause", control.pause, "held", "Hold what has not begun; what runs, runs to its end. All sweeps without ID.")
+_change("resume", control.resume, "released", "Let go what was held. All sweeps without ID.")
+_change("cancel", control.cancel, "cancelled", "End every open job that no other sweep wants. All sweeps without ID.")
+_change("retry", control.retry, "queued again", "Try again what failed. All sweeps without ID.")
 
 
 def _status(store: Store, sweep_id: str | None) -> dict[str, Any]:
-    row = None if sweep_id is None else sweeps.resolve(store, sweep_id)
-    document = sweeps.status(store, row["id"] if row else None)
+    row = None if sweep_id is None else control.resolve(store, sweep_id)
+    document = control.status(store, row["id"] if row else None)
     extra = {"name": row["name"], "paused": row["paused"], "cancelled": row["cancelled"]} if row else {}
     return {**document, **extra}

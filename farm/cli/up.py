@@ -50,7 +50,8 @@ def up(
     types = _types(simulate) if simulate is not None else None
     settings = load(database_url=db, broker_url=broker)
     settings.prepare_home()
-    from farm import embedded_farm, logs
+    from farm import logs
+    from farm.local import farm as embedded_farm
 
     logs.configure(settings)
     if web and not embedded_farm.can_serve():
@@ -81,7 +82,7 @@ def up(
 def down() -> None:
     """Stop the embedded farm of this FARM_HOME."""
     settings = load()
-    from farm import embedded_farm
+    from farm.local import farm as embedded_farm
 
     seconds = STOP_SECONDS + 15.0 if settings.on_sigterm == "requeue" else None
     click.echo("stopped" if embedded_farm.end(settings, seconds) else f"no farm runs in {settings.home}", err=True)

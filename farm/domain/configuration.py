@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Final, Self
 
-from farm.domain.cells import is_absent, parse_switch, parse_whole, split_sides
 from farm.domain.errors import RequestError
+from farm.domain.parsing import is_absent, parse_switch, parse_whole, split_sides
 
 PRECISIONS: Final = ("fp16", "bf16", "fp32")
 WEIGHTS: Final = ("random", "pretrained")

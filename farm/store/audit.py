@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from farm import tables as t
 from farm.domain import Configuration
+from farm.store import tables as t
 from farm.store.sweeps import of_sweep
 
 _JOB = [

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
-from farm import tables as t
 from farm.domain import AttemptEnd, Configuration, Job, JobState, RequestError
+from farm.store import tables as t
 from farm.store.clock import now
 
 RUNNING = t.job.c.state == JobState.RUNNING

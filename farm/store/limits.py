@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, func, or_, select
 
-from farm import tables as t
 from farm.store import sweeps
+from farm.store import tables as t
 from farm.store.clock import now
 
 

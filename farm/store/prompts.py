@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, select
 
-from farm import tables as t
+from farm.store import tables as t
 from farm.store.clock import now
 from farm.store.upsert import insert
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, exists, select, update
 
-from farm import tables as t
 from farm.domain import AttemptEnd, Job, JobState, Measurement, RequestError, origin
 from farm.store import leases
+from farm.store import tables as t
 from farm.store.clock import now
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
-from farm import tables as t
+from farm.store import tables as t
 from farm.store.clock import now
 
 

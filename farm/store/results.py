@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, exists, func, select
 
-from farm import tables as t
+from farm.store import tables as t
 from farm.store.clock import now
 from farm.store.upsert import insert
 

@@ -7,8 +7,8 @@ from typing import Final
 
 from sqlalchemy import Connection, Table, text
 
-from farm import tables as t
 from farm.domain.errors import RequestError
+from farm.store import tables as t
 
 # What a worker does to each table; a table that is not here it cannot even read. Names are checked against the tables
 # when statements are made, and a test lets a worker work under exactly these.

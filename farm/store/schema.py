@@ -6,8 +6,8 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from farm import migrations
 from farm.domain.errors import RequestError
+from farm.store import migrations
 
 ADVISORY_LOCK: Final = 0x6A6F756C  # "joul": two processes that start at once do not both migrate
 VERSION: Final = "alembic_version"  # Alembic's table, which other projects have too

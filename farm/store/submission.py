@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from farm import tables as t
 from farm.domain import Configuration, JobState
+from farm.store import tables as t
 from farm.store.clock import now
 from farm.store.upsert import insert
 

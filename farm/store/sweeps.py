@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, select, update
 
-from farm import tables as t
 from farm.domain import AttemptEnd, JobState
 from farm.store import leases
+from farm.store import tables as t
 from farm.store.clock import now
 
 OPEN = t.job.c.state.in_((JobState.QUEUED, JobState.RUNNING))

@@ -10,11 +10,12 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
-from farm import results, sweeps
+from farm import results
 from farm.domain.errors import FarmError
 from farm.jobs import Jobs, WorkerInfo
 from farm.settings import Settings
-from farm.store import Store
+from farm.store.engine import Store
+from farm.sweeps import control
 from farm.version import __version__
 
 REFRESH_SECONDS = 5
@@ -55,8 +56,8 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
 
 def _known(store: Store, jobs: Jobs) -> dict[str, Any]:
     return {
-        "status": sweeps.status(store, None),
-        "sweeps": sweeps.listing(store),
+        "status": control.status(store, None),
+        "sweeps": control.listing(store),
         "workers": jobs.workers(),
         "measurements": results.newest(store, NEWEST),
     }
@@ -69,7 +70,7 @@ def _worker(info: WorkerInfo) -> dict[str, Any]:
 def _metrics(store: Store, jobs: Jobs) -> CollectorRegistry:
     registry = CollectorRegistry()
     by_state = Gauge("joulefarm_jobs", "Jobs by GPU type and state", ["gpu", "state"], registry=registry)
-    for gpu, counts in sweeps.status(store, None)["by_gpu"].items():
+    for gpu, counts in control.status(store, None)["by_gpu"].items():
         for state, count in counts.items():
             by_state.labels(gpu, state).set(count)
     silent = Gauge("joulefarm_worker_silent_seconds", "Since a worker was last heard of", ["worker"], registry=registry)

@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from chaos_oracle import Hit, judge
 from sqlalchemy import text
 
+from farm.broker.embedded import EmbeddedBroker
 from farm.domain import OperationError
-from farm.embedded import EmbeddedBroker, EmbeddedPostgres
 from farm.processes import ProcessIdentity, spawn, stop
 from farm.settings import load
-from farm.store import Store
+from farm.store.engine import Store
+from tests.acceptance.chaos_oracle import Hit, judge
+from tests.postgres import EmbeddedPostgres
 from tests.processes import children_of, processes_of, wait_gone
 from tests.quick import QUICK, sweep_text
 

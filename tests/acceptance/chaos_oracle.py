@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from farm.settings import Settings
-from farm.store import Store
+from farm.store.engine import Store
 
 if TYPE_CHECKING:
-    from chaos import Outcome
+    from tests.acceptance.chaos import Outcome
 
 CLOCK_SECONDS = 0.02  # two processes' readings of one clock, and what a log line rounds
 # Issue: within lease + 30 s. An outage that follows on the fault is not the worker's recovery, and is added.

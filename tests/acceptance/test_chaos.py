@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from chaos import Chaos, Outcome, Plan
 from rich.console import Console
 from rich.table import Table
+
+from tests.acceptance.chaos import Chaos, Outcome, Plan
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from scipy.stats import binom
 from sklearn.model_selection import KFold
 
 from analysis.design import plan
-from analysis.laws.paper import PaperLaw
-from analysis.laws.work import WorkLaw
+from analysis.laws.paper.law import PaperLaw
+from analysis.laws.work.law import WorkLaw
 from analysis.prediction import paper_rows
 from analysis.table import Table
 

@@ -9,7 +9,7 @@ import pytest
 
 from farm import catalog
 from tests.processes import wait_until
-from workers.meters import simulated_truth as truth
+from workers.meters.simulated import truth
 
 # A part of the paper's FLUX and SD 3.5 grids; the whole of it is in docs/reliability.md.
 SPEC = """\

@@ -16,15 +16,16 @@ from pathlib import Path
 
 import redis
 
-from farm.broker import Broker
+from farm.broker.app import Broker
+from farm.broker.embedded import EmbeddedBroker
 from farm.domain import Job, Measurement
-from farm.embedded import EmbeddedBroker, EmbeddedPostgres
 from farm.jobs import Jobs
 from farm.processes import spawn, stop
 from farm.settings import Settings, load
-from farm.store import Store
+from farm.store.engine import Store
 from tests.bench import FARM, Row, median, run
-from workers.gate import job_id
+from tests.postgres import EmbeddedPostgres
+from workers.runtime.message_filter import job_id
 
 PAPER = Path(__file__).resolve().parents[2] / "deploy" / "sweeps" / "paper.yaml"
 MANY = 100_000

@@ -89,7 +89,7 @@ def _bursts(gpu: fake.Fake, around: Callable[[Callable[[], None]], None]) -> lis
 def _joulefarm(gpu: fake.Fake) -> list[tuple[float, float]]:
     from workers.meters.base import IDLE as LABEL
     from workers.meters.base import Span
-    from workers.meters.nvml import NvmlMeter
+    from workers.meters.nvml.meter import NvmlMeter
 
     meter = NvmlMeter(0)
     meter.start()

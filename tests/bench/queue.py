@@ -11,8 +11,8 @@ from pathlib import Path
 
 import redis
 
-from farm.broker import Broker, make_app, register_measure
-from farm.embedded import EmbeddedBroker
+from farm.broker.app import Broker, make_app, register_measure
+from farm.broker.embedded import EmbeddedBroker
 from farm.processes import spawn, stop
 from farm.settings import load
 from tests.bench import Row
@@ -86,10 +86,10 @@ def _job_seconds(home: Path) -> tuple[float, float]:
     """Seconds that a job costs beyond its measurement, and those of one round of the worker's keeper meanwhile."""
     from farm.cli import run
     from farm.jobs import Jobs
-    from farm.store import Store
-    from workers.identity import WorkerIdentity
-    from workers.session import Session
-    from workers.workbench import Workbench
+    from farm.store.engine import Store
+    from workers.device.identity import WorkerIdentity
+    from workers.runtime.device_session import Workbench
+    from workers.runtime.job_runner import Session
 
     settings = load()
     spec = home / "spec.yaml"

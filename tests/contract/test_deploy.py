@@ -18,10 +18,11 @@ import yaml
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from farm import acl, catalog
+from farm import catalog
+from farm.broker import acl
 from farm.cli import cli
 from farm.settings import Settings, load
-from farm.store import Store
+from farm.store.engine import Store
 from farm.web.app import create_app
 
 ROOT = Path(__file__).resolve().parents[2]

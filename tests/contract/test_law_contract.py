@@ -21,7 +21,7 @@ from analysis.laws.base import Law
 from analysis.prediction import paper_rows
 from analysis.table import ARRAY_COLUMNS, DataError, Table
 from farm.domain import PHASES, RequestError
-from tests.unit.law_rows import grid, simulated
+from tests.law_rows import grid, simulated
 
 TRUTH = {"ln_a": -20.6, "alpha": 0.99, "beta_fp32": 2.0, "beta_res": -0.04}
 

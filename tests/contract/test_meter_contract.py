@@ -16,9 +16,9 @@ from tests.fake_nvml import fake
 from tests.fake_nvml.fake import Device, Noise
 from workers.meters import open_meter
 from workers.meters.base import IDLE, PAD, Meter, Span
-from workers.meters.nvml import NvmlMeter
+from workers.meters.nvml.meter import NvmlMeter
 from workers.meters.samples import decode_samples, encode_samples
-from workers.meters.simulated import SimulatedMeter
+from workers.meters.simulated.meter import SimulatedMeter
 
 
 @dataclass(frozen=True)

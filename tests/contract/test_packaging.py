@@ -22,7 +22,7 @@ PARTS = {
     "farm": (),
     "farm/web": ("web",),
     "farm/cli/serve.py": ("web",),
-    "farm/tablefile.py": ("analysis",),  # Parquet, asked for in words where it is missing
+    "farm/files/table.py": ("analysis",),  # Parquet, asked for in words where it is missing
     "analysis": ("analysis",),
     "analysis/work/trace": ("analysis", "worker"),
     "workers": ("worker",),

@@ -32,7 +32,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.fake_nvml.build import library, smi_folder
-from workers.clock import Clock, SystemClock, VirtualClock
+from workers.meters.clock import Clock, SystemClock, VirtualClock
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCHITECTURES = {"Volta": 5, "Turing": 6, "Ampere": 7, "Ada": 8, "Hopper": 9, "Blackwell": 10}

@@ -69,7 +69,7 @@ def main(
 
 def _type_of(device: int) -> str:
     """Catalog name of a device's type."""
-    from workers import host
+    from workers.device import host
 
     found = host.identify(device)
     if not found.device.types:

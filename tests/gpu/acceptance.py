@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from farm.draft import draft
+from farm.files.atomic import draft
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 STATE: Final = "state.json"

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from farm.domain.table import parse_row
-from farm.draft import draft
-from farm.tablefile import write_table
+from farm.domain.row import parse_row
+from farm.files.atomic import draft
+from farm.files.table import write_table
 from tests.gpu.acceptance import Run
 from tests.gpu.steps import measured_documents
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from farm import feasibility
+from farm.catalog import memory
 from farm.domain import Configuration
 
 # Full-size pipelines with random weights, the cheapest first; FLUX where it fits.
@@ -37,7 +37,7 @@ TOO_LARGE: Final = {
 def full_pipelines(gpu: str, size: str) -> list[Configuration]:
     """Those that fit the GPU type; at nano size the same number of them, small."""
     every = [_configuration(gpu, size, values) for values in PIPELINES]
-    return [c for c in every if feasibility.objection(c) is None]
+    return [c for c in every if memory.objection(c) is None]
 
 
 def weights_configuration(gpu: str, size: str) -> Configuration:

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import psutil
 
-from farm import catalog, feasibility
-from farm.catalog import SHIPPED
+from farm import catalog
+from farm.catalog import SHIPPED, memory
 from farm.domain import SPOILING_FLAGS, Configuration
 from tests.gpu import power_limit, settings
 from tests.gpu.acceptance import Check, Failed, Run
@@ -83,9 +83,9 @@ def _pipeline_check(configuration: Configuration) -> Check:
 
 def grid(run: Run, spec: Path) -> list[Check]:
     """Every configuration of a sweep file that is for this GPU type, one check each: batches beyond the list above."""
-    from farm.spec import read_spec
+    from farm.sweeps.read import read_spec
 
-    chosen = [c for c, _ in read_spec(spec).jobs() if c.gpu == run.gpu and feasibility.objection(c) is None]
+    chosen = [c for c, _ in read_spec(spec).jobs() if c.gpu == run.gpu and memory.objection(c) is None]
     return [
         Check(
             name=f"measure {c.label()}",
@@ -133,7 +133,7 @@ def doctor(run: Run) -> dict[str, Any]:
 
 def weights(run: Run) -> dict[str, Any]:
     """Step 3: joules a step with five kinds of weights, and what was in the activations."""
-    from workers import host
+    from workers.device import host
 
     uuid = host.of_type(run.gpu, run.device).uuid
     words = (run.gpu, uuid, run.size, str(WEIGHTS_SECONDS[run.size]))
@@ -156,7 +156,7 @@ def measured(run: Run, configuration: Configuration) -> dict[str, Any]:
     return {
         "measurement": document,
         "predicted": run.found("predictions").get("by_model", {}).get(configuration.model),
-        "estimated_bytes": feasibility.estimate_bytes(configuration),
+        "estimated_bytes": memory.estimate_bytes(configuration),
         "peak_bytes": document["environment"].get("peak_bytes"),
         "command_seconds": done.seconds,
     }
@@ -217,7 +217,7 @@ def law_errors(run: Run) -> dict[str, Any]:
     from analysis.prediction import LEVEL
     from analysis.prediction import SHIPPED as SHIPPED_ROWS
     from analysis.table import Table
-    from farm.tablefile import read_table
+    from farm.files.table import read_table
 
     test_rows = measured_documents(run)
     calibration = [d for d in run.found("calibrate").get("table", []) if not d["flags"]]
@@ -295,7 +295,7 @@ def _pretend_memory(gpu: str, home: Path) -> None:
 
 def _estimates(run: Run) -> dict[str, float]:
     board = catalog.gpu(run.gpu).memory_bytes
-    needed = {c.model: feasibility.estimate_bytes(c) for c in settings.full_pipelines(run.gpu, run.size)}
+    needed = {c.model: memory.estimate_bytes(c) for c in settings.full_pipelines(run.gpu, run.size)}
     return {**needed, "board": board}
 
 

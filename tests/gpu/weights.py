@@ -20,10 +20,10 @@ from farm import catalog
 from farm.domain import Configuration
 from tests.gpu.settings import weights_configuration
 from workers import pipelines
-from workers.meters.nvml import NvmlMeter
+from workers.meters.nvml.meter import NvmlMeter
 from workers.pipelines import memory
 from workers.pipelines.base import Pipeline, torch_device
-from workers.procedure import Options, measure
+from workers.procedure.measure import Options, measure
 
 SEED: Final = 7
 TAIL_FREEDOM: Final = 3  # of Student's t: its variance is 3

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from farm_fixture import RunningFarm
+
+from tests.integration.farm_fixture import RunningFarm
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ from typing import Any
 
 from sqlalchemy import text
 
-from farm.embedded import EmbeddedBroker
+from farm.broker.embedded import EmbeddedBroker
 from farm.jobs import Jobs
 from farm.processes import spawn, stop
 from farm.settings import Settings, load
-from farm.store import Store
+from farm.store.engine import Store
 from tests.processes import wait_gone, wait_until
 from tests.quick import QUICK, sweep_text
 

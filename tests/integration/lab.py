@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from sqlalchemy import create_engine, make_url, text
 
-from farm import acl
-from farm.embedded import EmbeddedPostgres, find_server, free_port
+from farm.broker import acl
+from farm.broker.embedded import find_server, free_port
 from farm.processes import spawn, stop
+from tests.postgres import EmbeddedPostgres
 
 DATABASE_PASSWORD = "Recognisable-Database-Secret"
 BROKER_PASSWORD = "Recognisable-Broker-Secret"

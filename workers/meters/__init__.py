@@ -13,7 +13,7 @@ from workers.workload import Workload
 
 
 def _nvml(device: int | str, gpu: Gpu | None) -> Meter:
-    from workers.meters.nvml import NvmlMeter
+    from workers.meters.nvml.meter import NvmlMeter
 
     return NvmlMeter(device, gpu=gpu)
 
@@ -79,7 +79,7 @@ def open_meter(
     check_meter(kind, gpu, simulate=simulate)
     entry = None if gpu is None else catalog.gpu(gpu)
     if simulate:
-        from workers.meters.simulated import SimulatedMeter
+        from workers.meters.simulated.meter import SimulatedMeter
 
         if entry is None:
             raise RequestError("gpu", gpu, "a type of the catalog, to be simulated")
@@ -94,7 +94,7 @@ def open_meter(
 
 def simulated_workload(configuration: Configuration, meter: Meter, *, replicate: int = 0, attempt: int = 1) -> Workload:
     """A workload that draws what the stated law says from a simulated meter."""
-    from workers.meters.simulated import SimulatedMeter, SimulatedWorkload
+    from workers.meters.simulated.meter import SimulatedMeter, SimulatedWorkload
 
     if not isinstance(meter, SimulatedMeter):
         raise TypeError(f"a simulated workload needs a simulated meter, not {meter.name}")

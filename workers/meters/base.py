@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from farm.domain import AttemptError
-from workers.clock import Clock
+from workers.meters.clock import Clock
 
 IDLE: Final = "idle"  # the baseline: nothing asked of the device
 PAD: Final = "pad"  # a short rest beside work: no dynamic energy, but not yet (or no longer) the baseline

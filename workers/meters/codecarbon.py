@@ -17,10 +17,10 @@ from typing import Any, Final
 import numpy as np
 
 from farm.domain.units import JOULES_PER_KWH
-from workers.clock import Clock, SystemClock
 from workers.meters.base import Device, Energy, MeterError, Recording, Span
-from workers.meters.energies import energy_from, unknown
-from workers.meters.levels import Levels
+from workers.meters.clock import Clock, SystemClock
+from workers.meters.energy.by_label import energy_from, unknown
+from workers.meters.energy.cumulative import Levels
 
 COUNTRY: Final = "FRA"  # stated, not looked up
 CHECK_SECONDS: Final = 1.0  # within which any GPU that can be read shows some energy
@@ -200,7 +200,7 @@ class CodeCarbonGpuMeter(_CodeCarbonMeter):
     shortest_idle_seconds = 4 * SMALLEST_STEP_SECONDS
 
     def __init__(self, device: int | str = 0) -> None:
-        from workers.meters.nvml_api import NvmlDevice
+        from workers.device.nvml import NvmlDevice
 
         require_nvidia_smi()
         nvml = NvmlDevice(device)

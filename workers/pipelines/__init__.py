@@ -1,5 +1,6 @@
-"""Diffusion pipelines as the procedure measures them. One module a family, found by the catalog's ``family``; adding a
-family is adding one module with a subclass of :class:`workers.pipelines.base.Pipeline` bound to ``FAMILY``.
+"""Diffusion pipelines as the procedure measures them. One module of ``families`` a family, found by the catalog's
+``family``; adding a family is adding one module there with a subclass of :class:`workers.pipelines.base.Pipeline` bound
+to ``FAMILY``.
 
 Importing this package imports no torch; ``load`` does.
 """
@@ -37,9 +38,9 @@ def load(configuration: Configuration, device: str = "cuda") -> Pipeline:
     model.check_resolution(configuration.width, configuration.height)
     if not _find(model.family):
         raise Infeasible(f"{model.name}: no pipeline for the family {model.family} is shipped")
-    family: type[Pipeline] = importlib.import_module(f"{__name__}.{model.family}").FAMILY
+    family: type[Pipeline] = importlib.import_module(f"{__name__}.families.{model.family}").FAMILY
     return family.load(model, configuration, device)
 
 
 def _find(family: str) -> bool:
-    return family.isidentifier() and importlib.util.find_spec(f"{__name__}.{family}") is not None
+    return family.isidentifier() and importlib.util.find_spec(f"{__name__}.families.{family}") is not None

@@ -1,4 +1,4 @@
-"""Turns traces at a few sizes and batches into the compact table that analysis.work.tables evaluates.
+"""Turns traces at a few sizes and batches into the compact table that analysis.work.format evaluates.
 
 Every operation is followed through the traces (their order does not depend on the size) and each of its quantities is
 interpolated exactly, in fractions. Operations with equal dimensions are then merged; those without (elementwise,
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import torch
 
-from analysis.work.tables import FORMAT, PHASES, QUANTITIES, TERMS
+from analysis.work.format import FORMAT, PHASES, QUANTITIES, TERMS
 from analysis.work.trace.phases import Tracer
 from analysis.work.trace.pipeline import Pipeline
 from analysis.work.trace.recorder import Op
@@ -25,7 +25,7 @@ from farm.domain.errors import OperationError
 
 Size = tuple[int, int]  # width, height in pixels
 History = tuple[Op, ...]  # one operation through all traces
-Terms = tuple[Fraction, ...]  # u0, u1, v0, v1, v2 of analysis.work.tables
+Terms = tuple[Fraction, ...]  # u0, u1, v0, v1, v2 of analysis.work.format
 
 # What the polynomials pass through: multiples of 128, so that all levels of a U-Net divide; not 1024 x 1024, where some
 # models use a stored position table that they compute elsewhere.

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from analysis.work.tables import PHASES, forward
+from analysis.work.format import PHASES, forward
 from analysis.work.trace.build import DTYPES, build, quiet, summary
 from analysis.work.trace.decoders import decoder as decoder_of
 from analysis.work.trace.inputs import Request, denoiser_inputs

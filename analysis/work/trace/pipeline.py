@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from analysis.work.format import check_side
 from analysis.work.trace.conventions import CONVENTIONS, Convention, convention, denoiser
 from analysis.work.trace.decoders import decoder
 from farm.catalog import Component, Model
@@ -161,15 +162,6 @@ def _largest(key: str) -> int:
     if any(word in key for word in ("channels", "dim", "hidden_size", "intermediate_size", "heads")):
         return _MAX_WIDTH
     return _MAX_WHOLE
-
-
-def check_side(name: str, multiple: int, largest: int | None, width: int, height: int) -> None:
-    """RequestError for a size that the model cannot take."""
-    for axis, value in (("width", width), ("height", height)):
-        if value <= 0 or value % multiple:
-            raise RequestError(axis, value, f"{name} takes multiples of {multiple}")
-        if largest and value > largest:
-            raise RequestError(axis, value, f"{name} takes at most {largest} pixels")
 
 
 def _read_object(path: Path, remedy: str) -> dict[str, Any]:

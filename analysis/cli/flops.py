@@ -1,0 +1,120 @@
+"""``farm flops``: the work of one image and one denoising step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from farm import catalog
+from farm.cli.options import emit_json, json_option
+from farm.domain.configuration import MAX_SIDE
+from farm.domain.errors import RequestError
+
+GIGA: Final = 1e9
+_COLUMNS: Final = (
+    ("paper", "GFLOPs, paper", 1),
+    ("exact", "GFLOPs", 1),
+    ("moved", "GB moved", 2),
+    ("kernels", "kernels", 0),
+)  # key, title, digits
+_PARTS: Final = {"text": "text", "denoise": "denoise_step", "decode": "decode"}
+
+
+@click.command()
+@click.argument("model")
+@click.option("--resolution", required=True, metavar="R", help="Pixels of a side, such as 512, or WIDTHxHEIGHT.")
+@click.option("--cfg", is_flag=True, help="With classifier-free guidance: both passes.")
+@json_option
+def flops(model: str, resolution: str, cfg: bool, as_json: bool) -> None:
+    """The work of one image and of one denoising step.
+
+    MODEL is a catalog name or a folder in diffusers layout, which is counted on the meta device: configurations only,
+    no weights. Exact counts of matrix products, attention and convolutions (2 a multiply-add), bytes moved and kernels
+    in fp16, eager.
+    """
+    width, height = _parse_resolution(resolution)
+    document = work_of(model, width, height, cfg)
+    if as_json:
+        emit_json(document)
+        return
+    click.echo(f"{document['model']} {width}x{height}{' cfg' if cfg else ''}")
+    shown = [(key, title, digits) for key, title, digits in _COLUMNS if document[key]]
+    click.echo("".join([f"{'':14}", *(f"{title:>15}" for _, title, _ in shown)]))
+    for part in _PARTS.values():
+        cells = [_cell(document[key][part], digits) for key, _, digits in shown]
+        click.echo("".join([f"{part:14}", *(f"{cell:>15}" for cell in cells)]))
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def work_of(model: str, width: int, height: int, cfg: bool) -> dict[str, Any]:
+    """The document of ``farm flops --json``: GFLOPs, GB and kernels by part. RequestError for what cannot be had."""
+    if model in catalog.models():
+        sums = _of_catalog(model, width, height, cfg)
+    else:
+        sums = _of_folder(model, width, height, cfg)
+    return {
+        "model": model,
+        "width": width,
+        "height": height,
+        "cfg": int(cfg),
+        "paper": _as_printed(model, width, height),
+        "exact": {part: sums[phase]["flops"] / GIGA for phase, part in _PARTS.items()},
+        "moved": {part: sums[phase]["moved_bytes"] / GIGA for phase, part in _PARTS.items()},
+        "kernels": {part: round(sums[phase]["kernels"]) for phase, part in _PARTS.items()},
+    }
+
+
+def _of_catalog(model: str, width: int, height: int, cfg: bool) -> dict[str, dict[str, float]]:
+    from analysis.work import load
+    from analysis.work.format import PHASES
+
+    work = load.load(model)
+    work.check_resolution(width, height)
+    totals = {phase: work.totals(phase, width, height, cfg=cfg) for phase in PHASES}
+    return {
+        phase: {"flops": t.flops, "moved_bytes": t.moved_bytes, "kernels": t.kernels} for phase, t in totals.items()
+    }
+
+
+def _of_folder(model: str, width: int, height: int, cfg: bool) -> dict[str, dict[str, float]]:
+    from analysis.work import ondemand
+    from analysis.work.trace.pipeline import from_folder
+
+    path = Path(model)
+    if not model.strip():
+        raise RequestError("model", repr(model), "a catalog name or a folder in diffusers layout")
+    if not path.is_dir():
+        if path.name != model:  # no name of a model has a separator
+            raise RequestError("model", model, "a catalog name or a folder in diffusers layout")
+        catalog.model(model)  # says which names are near
+    pipeline = from_folder(path)
+    pipeline.check_resolution(width, height)
+    return ondemand.sums(pipeline, width, height, cfg)
+
+
+def _as_printed(model: str, width: int, height: int) -> dict[str, float | None] | None:
+    from analysis.work import paper
+
+    if model not in paper.MODELS:
+        return None
+    text, decode = paper.text_flops(model), paper.decode_flops(model, width, height)
+    return {
+        "text": None if text is None else text / GIGA,
+        "denoise_step": paper.denoise_flops(model, width, height) / GIGA,
+        "decode": None if decode is None else decode / GIGA,
+    }
+
+
+def _parse_resolution(text: str) -> tuple[int, int]:
+    from analysis.cli.options import parse_resolution
+
+    width, height = parse_resolution(text)
+    for axis, value in (("width", width), ("height", height)):
+        if not 8 <= value <= MAX_SIDE:
+            raise RequestError(f"resolution {axis}", value, f"from 8 to {MAX_SIDE} pixels")
+    return width, height

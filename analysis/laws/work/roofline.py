@@ -1,0 +1,192 @@
+"""Seconds that a configuration keeps a GPU busy, by class of work: the roofline (Williams et al., CACM 52, 2009).
+
+Every operation of :mod:`analysis.work.format` takes the longest of three times: its FLOPs at the rate that its kernel
+reaches, its bytes at the memory's, and the shortest time of any kernel. It counts to the class of its kernel where the
+arithmetic takes longest, else to ``memory``. Matrix products are cut into tiles, and tiles run in waves of one for each
+multiprocessor; the last wave is rarely full, so the best choice of tile decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from analysis.laws.work.hardware import KERNEL_SECONDS, SHARES, SOFTMAX_WIDTH, Machine, machines, watts
+from analysis.table import Floats, Integers, Table
+from analysis.work import load
+from analysis.work.format import PHASES, polynomial
+from farm.domain import Configuration
+
+CLASSES: Final = tuple(name for name in SHARES if name != "wait")  # matmul attention fp32 convolution memory
+_PLACE: Final = {name: place for place, name in enumerate(CLASSES)}
+_HEAD_WIDTH: Final = 128.0  # at which the rate of attention is stated
+_QUERY_TILE, _KEY_TILE, _HEAD_TILE = 128, 64, 32
+
+# (rows, columns, share of the rate that a tile of this size reaches), as cuBLAS names its kernels; splits of k.
+_TENSOR_TILES: Final = ((256, 128, 1.0), (128, 256, 1.0), (128, 128, 0.9), (128, 64, 0.75), (64, 64, 0.55))
+_PLAIN_TILES: Final = ((128, 128, 1.0), (128, 64, 0.93), (64, 64, 0.85))
+# Parts into which kernels cut k to fill a wave: those of plain cores and of cuDNN do, half-precision products seldom.
+_SPLITS: Final = {"matmul": (1,), "fp32": (1, 2, 3, 4, 6, 8), "convolution": (1, 2, 4, 8)}
+_SPLIT_COST: Final = 1.05
+_SHORTEST_SPLIT: Final = 512  # of k
+_ARITHMETIC: Final = ("matmul", "attention", "convolution")  # kinds; all others only move bytes
+_AT_ONCE: Final = 4096  # sizes that are worked out together: bounds the memory
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What n configurations ask of their GPUs, slot by slot. A slot is a phase of a full batch or of the remainder.
+
+    ``times`` (n, S): how often the slot runs. Of one run: ``seconds`` (n, S, 5) by class, ``dispatches`` (n, S) of the
+    host, ``megapixels`` (n, S) of images handed over. ``watts`` (n, 6): centres of those above idle.
+    """
+
+    times: Floats
+    seconds: Floats
+    dispatches: Floats
+    megapixels: Floats
+    watts: Floats
+
+
+def demand(table: Table) -> Demand:
+    """The demand of every row. RequestError for a model or GPU that the catalog does not have."""
+    first, group = table.groups("model", "gpu", "precision", "cfg", "width", "height", "batch")
+    calls, rest = np.divmod(table.prompts, table.batch)
+    slots = [_slots(table, first, group, table.batch[first], calls)]
+    if rest.any():  # the last batch of a row is smaller
+        code, unique, inverse = np.unique(group * int(rest.max() + 1) + rest, return_index=True, return_inverse=True)
+        batch = np.maximum(code % int(rest.max() + 1), 1)
+        slots.append(_slots(table, unique, inverse, batch, np.minimum(rest, 1)))
+    first, group = table.groups("gpu")
+    drawn = np.array([watts(str(name)) for name in table.gpu[first]], dtype=np.float64)
+    times, seconds, dispatches, megapixels = (np.concatenate(parts, axis=1) for parts in zip(*slots, strict=True))
+    return Demand(times, seconds, dispatches, megapixels, drawn.reshape(-1, len(SHARES))[group])
+
+
+def _slots(
+    table: Table, first: Integers, group: Integers, batch: Integers, calls: Integers
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """times, seconds, dispatches, megapixels of the three phases. ``batch`` (g,): images a call, by group; ``first``
+    (g,): a row of each; ``calls`` (n,): batches of this size that a row runs."""
+    seconds = np.zeros((len(first), len(PHASES), len(CLASSES)))
+    dispatches, megapixels = np.zeros((2, len(first), len(PHASES)))
+    some = table.take(first)
+    kind, alike = some.groups("model", "precision", "cfg")
+    for place, row in enumerate(kind):
+        at = np.flatnonzero(alike == place)
+        for part in np.array_split(at, len(at) // _AT_ONCE + 1):
+            seconds[part], dispatches[part] = _one_kind(some.configuration(int(row)), some.take(part), batch[part])
+    megapixels[:, PHASES.index("decode")] = batch * some.pixels / 2**20
+    times = np.repeat(calls[:, None], len(PHASES), axis=1).astype(np.float64)
+    times[:, PHASES.index("denoise")] *= table.steps
+    return times, seconds[group], dispatches[group], megapixels[group]
+
+
+def _one_kind(row: Configuration, table: Table, batch: Integers) -> tuple[Floats, Floats]:
+    """Seconds (n, phases, classes) and dispatches (n, phases) of one call of each row; all are as ``row`` in model,
+    precision and guidance."""
+    work, board = load.load(row.model), table.labels("gpu")
+    seconds = np.zeros((len(table), len(PHASES), len(CLASSES)))
+    dispatches = np.zeros((len(table), len(PHASES)))
+    for slot, phase in enumerate(PHASES):
+        passes, samples = work.forward(phase, row.cfg, 1)
+        for single in (True, False):
+            at = np.flatnonzero((samples * batch == 1) == single)
+            if len(at):
+                parts = _parts(row.model, work.digest, phase, row.precision, single)
+                device = machines([board.names[code] for code in board.codes[at]], row.precision)
+                per_pass = _seconds(parts, table.width[at], table.height[at], samples * batch[at], device)
+                seconds[at, slot] = passes * per_pass
+                dispatches[at, slot] = passes * work.groups(phase, row.precision, single).count.sum()
+    return seconds, dispatches
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """G groups of operations of one kind, width and scale. Coefficients of polynomials are [G, 5], of one operation."""
+
+    kind: str
+    wide: bool  # in fp32
+    scale: float
+    count: Floats  # [G] operations in each group
+    moved: Floats  # bytes
+    flops: Floats
+    dims: tuple[Floats, ...]  # b, m, n, k
+
+
+@lru_cache(maxsize=512)
+def _parts(model: str, _digest: str, phase: str, precision: str, single: bool) -> tuple[_Part, ...]:
+    """Of one forward pass; views run no kernel."""
+    groups = load.load(model).groups(phase, precision, single)
+    keys = list(zip(groups.kind, groups.precision, groups.scale.tolist(), strict=True))
+    parts = []
+    for key in sorted(set(keys)):
+        at = np.array([place for place, other in enumerate(keys) if other == key])
+        if key[0] == "view":
+            continue
+        c = {name: terms[at] for name, terms in groups.coefficients.items()}
+        count = groups.count[at]
+        moved = (c["read_bytes"] + c["write_bytes"] + c["weight_bytes"]) / count[:, None]
+        dims = tuple(c[name] for name in ("b", "m", "n", "k"))
+        parts.append(_Part(key[0], key[1] == "fp32", key[2], count, moved, c["flops"] / count[:, None], dims))
+    return tuple(parts)
+
+
+def _seconds(parts: tuple[_Part, ...], width: Integers, height: Integers, samples: Integers, device: Machine) -> Floats:
+    """(n, classes): seconds of one forward pass."""
+    total = np.zeros((len(width), len(CLASSES)))
+    batch = samples[:, None].astype(np.float64)
+    for part in parts:
+        cells = (np.ceil(width / part.scale) * np.ceil(height / part.scale))[:, None]
+        other = np.maximum(polynomial(part.moved, cells, batch) / device.bandwidth, KERNEL_SECONDS)
+        if part.kind in _ARITHMETIC:
+            flops, *dims = (polynomial(c, cells, batch) for c in (part.flops, *part.dims))
+            name, arithmetic = _arithmetic(part.kind, part.wide, flops, *dims, device=device)
+            bound = arithmetic > other
+            total[:, _PLACE[name]] += np.where(bound, arithmetic, 0.0) @ part.count
+            other = np.where(bound, 0.0, other)
+        total[:, _PLACE["memory"]] += other @ part.count
+    return total
+
+
+def _arithmetic(
+    kind: str, wide: bool, flops: Floats, b: Floats, m: Floats, n: Floats, k: Floats, *, device: Machine
+) -> tuple[str, Floats]:
+    """Class and seconds of the arithmetic of one operation."""
+    if kind == "matmul":
+        if wide:
+            return "fp32", flops / device.fp32 * waste("fp32", b, m, n, k, device.multiprocessors)
+        return "matmul", flops / device.tensor * waste("matmul", b, m, n, k, device.multiprocessors)
+    if kind == "attention":
+        return "attention", flops * _attention_waste(m, n, k) / (device.wide_attention if wide else device.attention)
+    rate = device.wide_convolution if wide else device.convolution
+    # Depthwise and grouped ones have no product worth tiling: plain cores, each input read again for every tap.
+    grouped = flops / (device.fp32 / 2)
+    product = flops / rate * waste("convolution", b, m, n, k, device.multiprocessors)
+    return "convolution", np.where(b > 1, grouped, product)
+
+
+def waste(name: str, b: Floats, m: Floats, n: Floats, k: Floats, processors: Floats | float) -> Floats:
+    """How much longer b products m x k x n of a class take than at full rate: partial tiles and partial waves."""
+    best = np.full(np.broadcast_shapes(*map(np.shape, (b, m, n, processors))), np.inf)
+    too_short = {split: np.where(k >= split * _SHORTEST_SPLIT, 0.0, np.inf) for split in _SPLITS[name] if split > 1}
+    for rows, columns, share in _PLAIN_TILES if name == "fp32" else _TENSOR_TILES:
+        tiles = b * np.ceil(m / rows) * np.ceil(n / columns)
+        for split in _SPLITS[name]:
+            waves = np.ceil(tiles * split / processors)
+            cost = waves * (rows * columns / (split * share))
+            np.minimum(best, cost if split == 1 else cost * _SPLIT_COST + too_short[split], out=best)
+    result: Floats = best * processors / np.maximum(b * m * n, 1.0)
+    return result
+
+
+def _attention_waste(m: Floats, n: Floats, k: Floats) -> Floats:
+    """Partial tiles of queries and keys, heads padded to tiles, exponentials that narrow heads amortise less."""
+    m, n, k = np.maximum(m, 1.0), np.maximum(n, 1.0), np.maximum(k, 1.0)
+    tiles = np.ceil(m / _QUERY_TILE) * _QUERY_TILE / m * (np.ceil(n / _KEY_TILE) * _KEY_TILE / n)
+    heads = np.ceil(k / _HEAD_TILE) * _HEAD_TILE / k
+    result: Floats = tiles * (heads + SOFTMAX_WIDTH / k) / (1 + SOFTMAX_WIDTH / _HEAD_WIDTH)
+    return result

@@ -1,0 +1,189 @@
+"""The compact table of a model's work: what it holds, and its values, vectorised over configurations. No torch.
+
+A table holds, for each phase, precision and batch regime, groups of operations that behave alike. Every quantity of a
+group is a polynomial in a, the number of grid cells of the group's scale s, and B, the samples of one forward pass:
+
+    q(a, B) = u0 + u1 a + B (v0 + v1 a + v2 a^2),        a = ceil(width / s) ceil(height / s)
+
+For transformers a is the number of image tokens; a U-Net has one scale a level, and ceil is what its strided
+convolutions do, so both are exact for every size that the model takes. A batch of one and larger batches dispatch
+different kernels, hence two regimes. ``python -m analysis.work.make_tables`` makes the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from farm.domain.errors import RequestError
+
+Floats = NDArray[np.float64]
+
+FORMAT: Final = 1
+PHASES: Final = ("text", "denoise", "decode")
+QUANTITIES: Final = ("flops", "read_bytes", "write_bytes", "weight_bytes", "b", "m", "n", "k")
+TERMS: Final = 5  # u0, u1, v0, v1, v2
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """G groups of operations of one forward pass.
+
+    The first four quantities are totals over the ``count`` operations of a group; b, m, n, k are those of one of them:
+    a product of b matrices m x k and k x n. Convolution: m output positions of the whole batch, n output channels, k
+    taps x input channels, b channel groups. Attention: b = batch x heads, m query tokens, n key tokens, k head width.
+    Zero for other kinds. FLOPs are 2 a multiply-add of matmul, attention and convolution, zero for other kinds.
+    """
+
+    kind: tuple[str, ...]  # matmul, attention, convolution, elementwise, layout, gather or view
+    precision: tuple[str, ...]  # fp16, bf16 or fp32: the type that the operation writes
+    count: Floats  # [G] dispatches
+    scale: Floats  # [G] pixels a cell is wide
+    coefficients: Mapping[str, Floats]  # quantity -> [G, 5]
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def evaluate(self, width: ArrayLike, height: ArrayLike, batch: ArrayLike = 1) -> dict[str, Floats]:
+        """Every quantity as [N, G]; width, height (pixels) and batch (samples of a forward) broadcast to [N]."""
+        w, h, samples = (
+            np.atleast_1d(np.asarray(x, dtype=np.float64))[:, None] for x in np.broadcast_arrays(width, height, batch)
+        )
+        cells = np.ceil(w / self.scale) * np.ceil(h / self.scale)
+        return {
+            name: np.array(np.broadcast_to(polynomial(c, cells, samples), (len(w), len(self))))
+            for name, c in self.coefficients.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over a phase, per prompt: FLOPs, bytes moved (eager, nothing fused or cached), kernels, dispatches."""
+
+    flops: float
+    moved_bytes: float
+    kernels: float  # dispatches that run a kernel
+    dispatches: float  # views included
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWork:
+    """The work of one model. ``cfg``: batch, two_pass or none, as in farm.catalog.Model."""
+
+    name: str
+    cfg: str
+    multiple: int  # width and height are multiples of it
+    largest: int | None  # pixels of a side
+    digest: str  # of the configurations that were traced
+    phases: Mapping[tuple[str, str, bool], Groups]  # (phase, precision, batch of one) -> groups
+
+    def groups(self, phase: str, precision: str, single: bool) -> Groups:
+        """``single``: the forward has one sample. RequestError for an unknown phase or precision."""
+        try:
+            return self.phases[phase, precision, single]
+        except KeyError:
+            raise RequestError("precision", f"{phase} {precision}", "a phase and one of fp16, bf16, fp32") from None
+
+    def forward(self, phase: str, cfg: bool, batch: int = 1) -> tuple[int, int]:
+        """(passes, samples of each) that the phase runs for ``batch`` images, one denoising step.
+
+        RequestError where the model has no CFG and ``cfg`` asks for it.
+        """
+        return forward(self.cfg, phase, cfg, batch)
+
+    def totals(
+        self, phase: str, width: int, height: int, *, cfg: bool = False, batch: int = 1, precision: str = "fp16"
+    ) -> Totals:
+        """Sums of a phase for ``batch`` images: one denoising step with both passes, all text encoders, one decode."""
+        passes, samples = self.forward(phase, cfg, batch)
+        groups = self.groups(phase, precision, samples == 1)
+        q = groups.evaluate(width, height, samples)
+        views = np.array([kind == "view" for kind in groups.kind])
+        return Totals(
+            flops=passes * float(q["flops"].sum()),
+            moved_bytes=passes * float((q["read_bytes"] + q["write_bytes"] + q["weight_bytes"]).sum()),
+            kernels=passes * float(groups.count[~views].sum()),
+            dispatches=passes * float(groups.count.sum()),
+        )
+
+    def check_resolution(self, width: int, height: int) -> None:
+        check_side(self.name, self.multiple, self.largest, width, height)
+
+
+def forward(kind: str, phase: str, cfg: bool, batch: int) -> tuple[int, int]:
+    """(passes, samples of each) of a phase; ``kind`` as in farm.catalog.Model.cfg.
+
+    Text encoders run once more for the negative prompt; the denoiser runs with twice the batch (batch) or twice
+    (two_pass).
+    """
+    if cfg and kind == "none":
+        raise RequestError("cfg", True, "false: this model has no classifier-free guidance")
+    if not cfg or phase == "decode":
+        return 1, batch
+    if phase == "denoise" and kind == "batch":
+        return 1, 2 * batch
+    return 2, batch
+
+
+def parse(data: Mapping[str, Any]) -> ModelWork:
+    """A table from its JSON document. ValueError for another format."""
+    if data.get("format") != FORMAT:
+        raise ValueError(f"work table of format {data.get('format')}, not {FORMAT}")
+    phases = {}
+    for phase, by_precision in data["phases"].items():
+        for precision, entry in by_precision.items():
+            rows = by_precision[entry] if isinstance(entry, str) else entry
+            for regime in ("one", "many"):
+                phases[phase, precision, regime == "one"] = _groups(rows[regime], precision)
+    return ModelWork(data["model"], data["cfg"], data["multiple"], data["largest"], data["digest"], phases)
+
+
+def _groups(rows: list[dict[str, Any]], precision: str) -> Groups:
+    coefficients = {
+        name: np.array([_padded(row.get(name, ())) for row in rows], dtype=np.float64).reshape(-1, TERMS)
+        for name in QUANTITIES
+    }
+    return Groups(
+        kind=tuple(row["kind"] for row in rows),
+        precision=tuple("fp32" if row.get("fp32") else precision for row in rows),
+        count=np.array([row["count"] for row in rows], dtype=np.float64),
+        scale=np.array([row.get("scale", 1) for row in rows], dtype=np.float64),
+        coefficients=coefficients,
+    )
+
+
+def _padded(terms: Any) -> list[float]:
+    return [*terms, *[0.0] * (TERMS - len(terms))]
+
+
+def polynomial(coefficients: Floats, cells: Floats, samples: Floats) -> Floats:
+    """A quantity as [N, G], or [1, G] where it is the same for every size and batch.
+
+    Args:
+        coefficients: [G, 5]. cells: [N, G] or [N, 1]. samples: [N, 1].
+    """
+    u0, u1, v0, v1, v2 = coefficients.T
+    result: Floats = u0[None, :]
+    if u1.any():
+        result = result + u1 * cells
+    if coefficients[:, 2:].any():
+        per_sample: Floats = v0[None, :]
+        if v2.any():
+            per_sample = per_sample + cells * (v1 + v2 * cells)
+        elif v1.any():
+            per_sample = per_sample + v1 * cells
+        result = result + samples * per_sample
+    return result
+
+
+def check_side(name: str, multiple: int, largest: int | None, width: int, height: int) -> None:
+    """RequestError for a size that the model cannot take."""
+    for axis, value in (("width", width), ("height", height)):
+        if value <= 0 or value % multiple:
+            raise RequestError(axis, value, f"{name} takes multiples of {multiple}")
+        if largest and value > largest:
+            raise RequestError(axis, value, f"{name} takes at most {largest} pixels")

@@ -1,0 +1,34 @@
+"""The work table of a catalog model: the shipped one where it is up to date, one traced now otherwise."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Final
+
+from analysis.work import ondemand
+from analysis.work.format import ModelWork, parse
+from analysis.work.trace.pipeline import from_catalog
+from farm import catalog
+
+SHIPPED: Final = catalog.SHIPPED / "work"
+
+
+def load(name: str) -> ModelWork:
+    """The table of a catalog model (``flux-nano``: at nano size): the shipped one, or, for a lab's own model, one
+    traced now and kept in FARM_HOME.
+
+    RequestError where the catalog has no such model; OperationError where it must be traced and torch is not installed.
+    """
+    return _load(name, catalog.build(name).digest, str(ondemand.home()))
+
+
+@lru_cache(maxsize=64)
+def _load(name: str, _digest: str, _home: str) -> ModelWork:
+    pipeline = from_catalog(catalog.build(name))
+    path = SHIPPED / f"{name}.json"
+    if path.is_file():
+        data = json.loads(path.read_text())
+        if data["digest"] == pipeline.digest:
+            return parse(data)
+    return parse(ondemand.table(pipeline))

@@ -1,0 +1,210 @@
+"""The Celery app and its queues, one a GPU type. A message is a doorbell: one positive integer, the id of a job.
+
+Everything that a job consists of is in SQL, so whoever can write to the broker can at most make a worker look at a job
+that exists. Messages may be lost, doubled or replayed; none of it matters (docs/decisions; the dispatcher re-sends).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from celery import Celery
+from kombu.exceptions import ChannelError, KombuError
+
+from farm.broker import acl
+from farm.broker.embedded import EmbeddedBroker
+from farm.domain.errors import OperationError, RequestError
+from farm.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+MEASURE: Final = "joulefarm.measure"  # the one task
+SCHEMES: Final = ("redis", "rediss", "amqp", "amqps")
+
+
+def resolve_url(settings: Settings, *, user: str = acl.COORDINATOR) -> str:
+    """FARM_BROKER_URL, else the embedded broker of this home as ``user``; OperationError when there is neither.
+
+    RequestError for a URL that cannot be one; it is never printed, since it may hold a password.
+    """
+    url = settings.broker()
+    if url is None:
+        url = EmbeddedBroker(settings).url_of(user)
+        if url is None:
+            raise OperationError("no broker: run `farm up`, or set FARM_BROKER_URL")
+        return url
+    if not _is_url(url):
+        example = "redis://user:password@host:6379/0"
+        remedy = f"a URL such as {example} ({', '.join(SCHEMES)}), special characters of a password percent-encoded"
+        raise RequestError("FARM_BROKER_URL", redact(url), remedy)
+    return url
+
+
+def _is_url(url: str) -> bool:
+    """Asked here, since the client library would repeat what it takes for a port, which may be a password's part."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    fits = parts.scheme in SCHEMES and parts.hostname and (port is None or port > 0)
+    return bool(fits) and "password" not in parse_qs(parts.query)
+
+
+def redact(url: str) -> str:
+    """The URL without what is secret in it."""
+    place, question, _ = re.sub(r"//.*@", "//***@", url, flags=re.DOTALL).partition("?")  # passwords may hold "@"
+    return place + ("?***" if question else "")
+
+
+def make_app(url: str, settings: Settings) -> Celery:
+    """The Celery app that coordinator and workers share. One place, because the shortest visibility timeout of all
+    connected apps would win."""
+    app = Celery("joulefarm", broker=url, set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        result_backend=None,
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,  # a killed child's doorbell rings again
+        worker_prefetch_multiplier=1,
+        worker_cancel_long_running_tasks_on_connection_loss=False,  # it would kill a good measurement
+        worker_proc_alive_timeout=300,  # importing torch takes longer than the default 4 s
+        worker_enable_remote_control=False,  # anybody with the broker's password could end workers; SQL drains them
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        broker_connection_retry=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": settings.visibility_timeout_seconds,  # lost jobs are the reaper's business, not its
+            "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
+            "socket_keepalive": True,
+            "socket_timeout": 30,
+            "socket_connect_timeout": 5,
+            "max_retries": 1,  # the coordinator's own loop retries
+        },
+    )
+    if url.startswith(("rediss:", "amqps:")):
+        app.conf.broker_use_ssl = _tls(url, settings)
+    return app
+
+
+def _tls(url: str, settings: Settings) -> dict[str, Any]:
+    """A server must prove who it is: left to itself, the client library would take any certificate."""
+    options: dict[str, Any] = {"cert_reqs": ssl.CERT_REQUIRED}
+    if settings.broker_ca is not None:
+        if not settings.broker_ca.is_file():
+            raise RequestError("FARM_BROKER_CA", str(settings.broker_ca), "a file with certificates (PEM)")
+        options["ca_certs"] = str(settings.broker_ca)
+    if url.startswith("amqps:"):
+        return options
+    return {f"ssl_{name}": value for name, value in (options | {"check_hostname": True}).items()}
+
+
+def check_queue(url: str, settings: Settings, queue: str) -> None:
+    """Asked by a worker before it listens: RequestError where the broker's user may not use that queue, OperationError
+    where the broker does not answer. Once listening, a worker waits for a broker that went away."""
+    from redis.exceptions import NoPermissionError
+
+    with make_app(url, settings).connection_for_read() as connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0.1, timeout=5)
+            with contextlib.suppress(ChannelError):  # Redis keeps no empty queues
+                connection.default_channel.queue_declare(queue=queue, passive=True)
+        except NoPermissionError:
+            raise RequestError(
+                "FARM_BROKER_URL", redact(url), f"a user that may use the queue {queue} (docs/security.md)"
+            ) from None
+        except _connection_errors() as error:
+            raise _no_answer(url, error) from None
+
+
+class Broker:
+    """The coordinator's side: ring doorbells, see how many wait. Every method raises OperationError, without the
+    URL's secret, when the broker cannot be reached."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = resolve_url(settings)
+        self._app = make_app(self._url, settings)
+        self._connection: Any = None
+
+    def ring(self, queue: str, job_ids: Sequence[int]) -> None:
+        """Put one doorbell for each job on its queue."""
+        with self._reachable() as connection:
+            producer = connection.Producer(auto_declare=False)
+            for job_id in job_ids:
+                self._app.send_task(
+                    MEASURE, args=[job_id], queue=queue, producer=producer, retry=False, ignore_result=True
+                )
+
+    def waiting(self, queue: str) -> int:
+        """Doorbells on a queue that no worker has taken yet."""
+        with self._reachable() as connection:
+            try:
+                return int(connection.default_channel.queue_declare(queue=queue, passive=True).message_count)
+            except ChannelError:
+                return 0  # Redis keeps no empty queues
+
+    def ping(self) -> None:
+        """Nothing, where the broker answers."""
+        with self._reachable() as connection:
+            connection.default_channel  # noqa: B018 - opening it speaks to the server
+
+    def close(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.release()
+
+    @contextmanager
+    def _reachable(self) -> Iterator[Any]:
+        errors = _connection_errors()
+        try:
+            if self._connection is None:
+                connection = self._app.connection_for_write()
+                connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0.1, timeout=10)
+                self._connection = connection
+            yield self._connection
+        except errors as error:
+            self._forget()
+            raise _no_answer(self._url, error) from None
+
+    def _forget(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):  # closing what is broken; the error that matters is raised already
+                connection.collapse()
+
+
+def _no_answer(url: str, error: BaseException) -> OperationError:
+    """In one line, without the URL's secret, which clients may repeat."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    found = re.search(r"//[^:]*:(.+)@", url, flags=re.DOTALL)
+    for secret in {found.group(1), unquote(found.group(1))} if found else ():
+        reason = reason.replace(secret, "***")
+    return OperationError(f"broker {redact(url)} does not answer: {reason}")
+
+
+def _connection_errors() -> tuple[type[BaseException], ...]:
+    from redis.exceptions import RedisError
+
+    return (KombuError, RedisError, OSError)
+
+
+def register_measure(app: Celery, run: Callable[[object], None]) -> None:
+    """Make ``run`` the task that a doorbell starts. It is given the message's argument unchecked."""
+
+    def measure(job_id: object) -> None:
+        run(job_id)
+
+    app.task(name=MEASURE, ignore_result=True, acks_late=True)(measure)

@@ -1,0 +1,145 @@
+"""The coordinator's loop: SQL says what is to be done, the broker's queues are kept just full enough.
+
+Everything here may be done twice, or by two coordinators at once: a doubled doorbell is refused by the claim, reaping
+and limits are single statements of SQL, a refit takes a lease.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from farm.broker.app import Broker
+from farm.coordinator.refit import RefitTicker
+from farm.domain.errors import OperationError
+from farm.jobs import Jobs
+from farm.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS: Final = 0.2  # between two looks at the queues while there is work
+BACK_OFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0)  # after the first, second, ... failure in a row
+
+
+@dataclass
+class Window:
+    """How many doorbells may wait on one queue.
+
+    Small, so that a flushed broker or a cancelled sweep is a matter of seconds; it doubles while workers find the
+    queue empty (short jobs) and halves while they do not.
+    """
+
+    smallest: int = 4
+    largest: int = 512
+    size: int = 4
+
+    def room(self, waiting: int) -> int:
+        """How many to send, when so many still wait."""
+        if waiting == 0:
+            self.size = min(self.size * 2, self.largest)
+        elif waiting > self.size // 2:
+            self.size = max(self.size // 2, self.smallest)
+        return max(self.size - waiting, 0)
+
+
+class Dispatcher:
+    """One coordinator. ``name`` tells it apart from others; ``clock`` gives monotonic seconds."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        broker: Broker,
+        settings: Settings,
+        *,
+        name: str,
+        refit: RefitTicker | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._jobs = jobs
+        self._broker = broker
+        self._settings = settings
+        self._name = name
+        self._refit = refit
+        self._clock = clock
+        self._windows: defaultdict[str, Window] = defaultdict(Window)
+        self._queues: list[str] = []
+        self._touched: float | None = None
+        self._reap_from = float("-inf")
+
+    def run(self, stop: threading.Event) -> None:
+        """Coordinate until ``stop`` is set. A database or broker that is away is waited for, never given up."""
+        failures = 0
+        next_tick = self._clock()
+        while not stop.is_set():
+            pause = POLL_SECONDS
+            try:
+                if self._clock() >= next_tick:
+                    next_tick = self._clock() + self._settings.tick_seconds
+                    self.tick()
+                self.top_up()
+                if not self._queues:
+                    pause = min(self._settings.tick_seconds, 1.0)
+                if failures:
+                    logger.info("coordinator: working again")
+                failures = 0
+            except OperationError as error:
+                if not failures:
+                    logger.error("coordinator: %s; trying again", error)
+                pause = BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)]
+                failures += 1
+                next_tick = self._clock()
+            stop.wait(pause)
+
+    def tick(self) -> None:
+        """Take back what was lost, enforce limits, refit."""
+        if self._may_reap():
+            taken = self._jobs.reap()
+            if taken:
+                logger.warning("coordinator: %d job(s) taken back from silent workers", taken)
+        ended = self._jobs.enforce_limits()
+        if ended:
+            logger.warning("coordinator: %d job(s) cancelled at their sweep's deadline or joule budget", ended)
+        self._queues = self._jobs.queues()
+        for queue in self._queues:
+            if self._broker.waiting(queue) == 0:
+                lost = self._jobs.lost_doorbells(queue, older_than=self._settings.doorbell_grace_seconds)
+                if lost:
+                    logger.warning("coordinator: %d doorbell(s) on %s were lost, ringing again", lost, queue)
+        if self._refit is not None:
+            self._refit.tick(self._jobs.result_count())
+
+    def top_up(self) -> int:
+        """Ring for what is due on every queue that has room; returns how many doorbells went out."""
+        sent = 0
+        for queue in self._queues:
+            room = self._windows[queue].room(self._broker.waiting(queue))
+            due = self._jobs.due(queue, room) if room else []
+            if due:
+                # Rung before it is marked: should we die in between, a doubled doorbell is harmless, a lost one is not.
+                self._broker.ring(queue, due)
+                self._jobs.mark_sent(due)
+                sent += len(due)
+        return sent
+
+    def close(self) -> None:
+        if self._refit is not None:
+            self._refit.close()
+        self._broker.close()
+
+    def _may_reap(self) -> bool:
+        """The gap rule: when no coordinator was there for long (or this one could not reach the database), workers
+        could not renew their leases either; they are given one lease's time before any is taken back. Half a lease is
+        long: a lease that was last renewed some time before such a gap may end with it."""
+        lease = self._settings.lease_seconds
+        gap = self._jobs.touch_coordinator(self._name)
+        now = self._clock()
+        own_gap = now - self._touched if self._touched is not None else 0.0
+        self._touched = now
+        if max(gap, own_gap) > lease / 2:
+            self._reap_from = now + lease
+        return now >= self._reap_from

@@ -1,0 +1,177 @@
+"""Can this host do its part? Checks of what the coordinator needs; those of a GPU host are in workers.doctor."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from farm.domain.errors import FarmError
+from farm.settings import Settings
+
+LITTLE_DISK_BYTES: Final = 2e9
+NO_DISK_BYTES: Final = 1e8
+
+
+class Level(StrEnum):
+    OK = "ok"
+    WARNING = "warning"  # something is missing or in the way, but not everything
+    FAILURE = "failure"  # what depends on it will not work
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `farm doctor`."""
+
+    check: str
+    level: Level
+    found: str
+    remedy: str = ""  # what to do; empty where nothing has to be done
+
+
+def ok(check: str, found: str) -> Finding:
+    return Finding(check, Level.OK, found)
+
+
+def warning(check: str, found: str, remedy: str) -> Finding:
+    return Finding(check, Level.WARNING, found, remedy)
+
+
+def failure(check: str, found: str, remedy: str) -> Finding:
+    return Finding(check, Level.FAILURE, found, remedy)
+
+
+def coordinator(settings: Settings) -> Iterator[Finding]:
+    """Everything but the GPU. Nothing is created or changed."""
+    yield ok("python", f"{platform.python_version()} on {platform.system()} {platform.release()}")
+    yield home(settings)
+    yield passwords(settings)
+    yield disk(settings)
+    yield from set_aside(settings)
+    yield database(settings)
+    yield broker(settings)
+
+
+def home(settings: Settings) -> Finding:
+    """FARM_HOME: writable by its owner, closed to others."""
+    path = settings.home
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return ok("home", f"{path} will be made when it is needed")
+    except OSError as error:
+        return failure("home", f"{path}: {error.strerror}", "set FARM_HOME to a folder of yours")
+    if not stat.S_ISDIR(mode):
+        return failure("home", f"{path} is not a folder", "set FARM_HOME to a folder of yours")
+    if not os.access(path, os.W_OK | os.X_OK):
+        return failure("home", f"{path} cannot be written", "set FARM_HOME to a folder of yours, or change its owner")
+    if mode & 0o077:
+        return warning("home", f"{path} is open to other users (mode {mode & 0o777:o})", f"chmod 700 {path}")
+    return ok("home", str(path))
+
+
+def passwords(settings: Settings) -> Finding:
+    """Files that hold passwords, those of the embedded broker among them: for their owner only."""
+    named = [settings.database_url_file, settings.broker_url_file]
+    own = [settings.home / "farm.toml", settings.run / "broker.json", settings.run / "broker" / "users.acl"]
+    files = [path for path in (*named, *own) if path is not None]
+    exposed = [str(path) for path in files if _others_read(path)]
+    if exposed:
+        shown = " ".join(exposed)
+        return warning("passwords", f"other users can read {shown}", f"chmod 600 {shown}, and change what is in it")
+    return ok("passwords", "no other user can read a file with passwords")
+
+
+def _others_read(path: Path) -> bool:
+    """Whether its group, or everybody, may read the file and reach it through every folder above it."""
+    try:
+        path = path.resolve(strict=True)
+        mode = path.stat().st_mode
+        above = [folder.stat().st_mode for folder in path.parents]
+    except OSError:  # what is not there shows nothing; where it is needed, that is said
+        return False
+    return any(
+        mode & read and all(folder & search for folder in above)
+        for read, search in ((stat.S_IRGRP, stat.S_IXGRP), (stat.S_IROTH, stat.S_IXOTH))
+    )
+
+
+def set_aside(settings: Settings) -> Iterator[Finding]:
+    """Results that no database took: measurements that somebody should look at before they are forgotten."""
+    spool = import_module("workers.runtime.spool").Spool(settings.spool)
+    try:
+        count = spool.set_aside
+    except OSError as error:
+        yield warning(
+            "spool", f"{spool.corrupt}: {error.strerror}", "run farm doctor as the user whose FARM_HOME it is"
+        )
+        return
+    if count:
+        found = f"{count} result(s) that could not be read, or were refused, lie in {spool.corrupt}"
+        yield warning("spool", found, "the worker's log says why; move them away once you have looked")
+
+
+def disk(settings: Settings) -> Finding:
+    """Room for the spool, the database and the raw logs."""
+    path = settings.home
+    while not path.exists():
+        path = path.parent
+    free = shutil.disk_usage(path).free
+    found = f"{free / 1e9:.1f} GB free under {path}"
+    if free < NO_DISK_BYTES:
+        return failure("disk", found, "make room: results are kept on disk first")
+    if free < LITTLE_DISK_BYTES:
+        return warning("disk", found, "make room soon: results are kept on disk first")
+    return ok("disk", found)
+
+
+def database(settings: Settings) -> Finding:
+    """The database answers and is of this version, or will be made."""
+    from farm.store.engine import Store
+
+    try:
+        store = Store.open(settings, create=False)
+    except FarmError as error:
+        return failure("database", str(error), "check FARM_DATABASE_URL; `farm db upgrade` brings an old one up")
+    name = store.name
+    store.close()
+    return ok("database", name if name != "sqlite://" else "none yet: made by the first command that writes")
+
+
+def broker(settings: Settings) -> Finding:
+    """The broker answers. That the embedded one rests is no fault: `farm up` starts it."""
+    from farm.broker.app import Broker, redact, resolve_url
+    from farm.broker.embedded import EmbeddedBroker
+
+    if settings.broker() is None and not EmbeddedBroker(settings).running:
+        return warning("broker", "the embedded one is not running", "`farm up` starts it; else set FARM_BROKER_URL")
+    try:
+        connection = Broker(settings)
+        try:
+            connection.ping()
+        finally:
+            connection.close()
+        return ok("broker", redact(resolve_url(settings)))
+    except FarmError as error:
+        return failure("broker", str(error), "start it, or correct FARM_BROKER_URL")
+
+
+def package(name: str, purpose: str, extra: str) -> Finding:
+    """Whether an optional distribution is installed, without importing it."""
+    try:
+        return ok(name, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return warning(name, f"not installed: no {purpose} here", f"pip install 'joulefarm[{extra}]'")
+
+
+def worst(findings: Iterable[Finding]) -> Level:
+    order = list(Level)
+    return max((f.level for f in findings), key=order.index, default=Level.OK)

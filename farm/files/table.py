@@ -1,0 +1,101 @@
+"""A table of measurements as a file: CSV, or Parquet by its suffix. Written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from farm.domain import OperationError, RequestError
+from farm.domain.configuration import WHOLE
+from farm.domain.row import COLUMNS, Row, parse_rows
+from farm.files.atomic import draft
+
+PARQUET: Final = (".parquet", ".pq")
+
+
+def read_table(path: str | Path, *, energy_required: bool = True) -> list[Row]:
+    """Every row of a file, checked; ``energy_required=False`` ignores a column of energies.
+
+    Raises RequestError for a file that is no such table, or naming each row, column and remedy.
+    """
+    path = Path(path)
+    return (_read_parquet if path.suffix in PARQUET else _read_csv)(path, energy_required)
+
+
+def write_table(path: Path, rows: Iterable[Row]) -> int:
+    """Write rows to a file; how many. RequestError for a name or folder that cannot be written to."""
+    if path.suffix not in (".csv", *PARQUET):
+        raise RequestError("file", str(path), "a name that ends in .csv or .parquet")
+    documents = [row.to_dict() for row in rows]
+    names = list(dict.fromkeys([*COLUMNS, *(name for document in documents for name in document)]))
+    with draft(path, "file") as file:
+        (_write_parquet if path.suffix in PARQUET else _write_csv)(file, names, documents)
+    return len(documents)
+
+
+def _read_csv(path: Path, energy_required: bool) -> list[Row]:
+    """UTF-8, first line the header."""
+    source = str(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            header = next(reader, None)
+            if header is None:
+                raise RequestError("table", source, "a header line, then one row a measurement")
+            return parse_rows(header, reader, source=source, energy_required=energy_required)
+    except OSError as error:
+        raise RequestError("table", source, f"a readable file ({error.strerror})") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RequestError("table", source, f"a CSV file in UTF-8 ({error})") from None
+
+
+def _read_parquet(path: Path, energy_required: bool) -> list[Row]:
+    source = str(path)
+    pyarrow, parquet = _pyarrow()
+    try:
+        with path.open("rb") as file:
+            table = parquet.read_table(file)
+    except OSError as error:
+        reason = error.strerror or str(error).splitlines()[0]
+        raise RequestError("table", source, f"a readable Parquet file ({reason})") from None
+    except pyarrow.ArrowException as error:
+        raise RequestError("table", source, f"a Parquet file ({str(error).splitlines()[0]})") from None
+    columns = [column.to_pylist() for column in table.columns]
+    values = zip(*columns, strict=True) if columns else iter(())
+    return parse_rows(table.column_names, values, source=source, energy_required=energy_required)
+
+
+def _write_csv(path: Path, names: Sequence[str], documents: Sequence[Mapping[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(documents)
+
+
+def _write_parquet(path: Path, names: Sequence[str], documents: Sequence[Mapping[str, Any]]) -> None:
+    pyarrow, parquet = _pyarrow()
+    kinds = {**dict.fromkeys(_WHOLE, pyarrow.int64()), **dict.fromkeys(_REAL, pyarrow.float64())}
+    kinds |= {name: pyarrow.string() for name in COLUMNS if name not in kinds}
+    arrays = []
+    for name in names:
+        values = [document.get(name) for document in documents]
+        try:
+            arrays.append(pyarrow.array(values, type=kinds.get(name)))
+        except pyarrow.ArrowException:  # an extra column of mixed kinds
+            arrays.append(pyarrow.array([None if value is None else str(value) for value in values]))
+    parquet.write_table(pyarrow.table(arrays, names=list(names)), path)
+
+
+_WHOLE: Final = ("resolution", "cfg", *WHOLE)
+_REAL: Final = ("energy_joules", "energy_std_joules", "idle_watts", "duration_seconds")
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise OperationError("Parquet needs pyarrow: pip install 'joulefarm[analysis]', or use .csv") from None
+    return pyarrow, pyarrow.parquet

@@ -1,0 +1,1 @@
+"""A whole farm on this machine: its processes, who keeps them running, and the demonstration."""

@@ -1,0 +1,244 @@
+"""The processes of `farm up`: which there are, one farm a home, started in the background or not, and ended."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Final
+
+from farm.broker.embedded import EmbeddedBroker
+from farm.coordinator.refit import child_environment
+from farm.domain.errors import OperationError, RequestError
+from farm.local.supervisor import BrokerService, ProcessService, Service, Supervisor
+from farm.processes import ProcessIdentity, spawn
+from farm.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+FARM: Final = (sys.executable, "-m", "farm")
+CPU: Final = [("cpu", ["--gpu", "cpu"])]  # name and arguments of a worker for the processor
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What shall run."""
+
+    simulate: Sequence[str] | None = None  # GPU types, one simulated device each; None: the devices of this host
+    speed: float | None = None  # simulated seconds a second; None: unlimited
+    cpu: bool = False  # a worker for the processor alone, whatever GPUs there are
+    web: bool = False
+
+
+def run(
+    settings: Settings, plan: Plan, *, stop: threading.Event, hurry: threading.Event, grace_seconds: float | None
+) -> None:
+    """Run a farm until ``stop``; nothing of it is left when this returns, even by an exception.
+
+    ``hurry``: do not wait any longer for running jobs. RequestError where one runs in this home already.
+    """
+    with _only_one(settings) as lock:
+        devices = _simulated(plan) if plan.simulate is not None else CPU if plan.cpu else _found()
+        _check_before(settings, plan, devices)
+        _check_meters(settings, plan, devices)
+        services = _services(settings, plan, devices)
+        supervisor = Supervisor(services)
+        supervisor.start()
+        try:
+            lock.announce()
+            logger.info("farm in %s: %s", settings.home, ", ".join(s.name for s in services))
+            supervisor.run(stop)
+            logger.info("farm: ending")
+            supervisor.stop(grace_seconds, hurry)
+        finally:
+            supervisor.kill()
+    logger.info("farm: ended")
+
+
+def detach(settings: Settings, arguments: Sequence[str], *, timeout_seconds: float) -> str:
+    """Start `farm up` in the background; returns one line when it is ready. OperationError with its own words when it
+    ends instead."""
+    state = _State(settings)
+    if (identity := state.running()) is not None:
+        raise RequestError("FARM_HOME", str(settings.home), _already(identity))
+    log = settings.run / "logs" / "up.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    begin = log.stat().st_size if log.exists() else 0
+    process = spawn([*FARM, "up", *arguments], log=log, env=child_environment(settings), tied=False)
+    deadline = time.monotonic() + timeout_seconds
+    while not state.ready(process.pid):
+        status = process.poll()
+        if status is not None or time.monotonic() > deadline:
+            said = log.read_bytes()[begin:].decode(errors="replace").strip().splitlines()
+            ended = f"nothing was said in {timeout_seconds:g} s" if status is None else f"it ended, status {status}"
+            why = said[-1].removeprefix("farm: ") if said else ended
+            if status is None:
+                ProcessIdentity.of(process.pid).signal(signal.SIGTERM)
+            error = OperationError(f"{why} (log: {log})")
+            error.exit_code = RequestError.exit_code if status == RequestError.exit_code else OperationError.exit_code
+            raise error
+        time.sleep(0.05)
+    return f"the farm runs (process {process.pid}, log {log}); `farm down` ends it"
+
+
+def end(settings: Settings, seconds: float | None) -> bool:
+    """End the farm of this home; False when none runs. After ``seconds`` it is killed (None: waits for ever)."""
+    identity = _State(settings).running()
+    if identity is None:
+        return False
+    identity.signal(signal.SIGTERM)
+    if not identity.wait(float("inf") if seconds is None else seconds):
+        identity.signal(signal.SIGKILL)  # the kernel ends its children with it
+        identity.wait(5.0)
+    return True
+
+
+def can_serve() -> bool:
+    return all(find_spec(name) is not None for name in ("uvicorn", "fastapi"))
+
+
+def can_work() -> bool:
+    """Whether workers run here, simulated ones at least; what a real device needs, `farm doctor` says."""
+    return find_spec("numpy") is not None
+
+
+class _State:
+    """``run/up.json``: which process is this home's farm, and whether it is ready."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.path = settings.run / "up.json"
+
+    def announce(self) -> None:
+        identity = ProcessIdentity.of(os.getpid())
+        temporary = self.path.with_suffix(".new")
+        temporary.write_text(json.dumps({"pid": identity.pid, "started": identity.started}))
+        temporary.replace(self.path)
+
+    def running(self) -> ProcessIdentity | None:
+        try:
+            document = json.loads(self.path.read_text())
+            identity = ProcessIdentity(int(document["pid"]), str(document["started"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return identity if identity.alive() else None
+
+    def ready(self, pid: int) -> bool:
+        identity = self.running()
+        return identity is not None and identity.pid == pid
+
+
+@contextmanager
+def _only_one(settings: Settings) -> Iterator[_State]:
+    """The lock of this home's farm, held as long as its process lives."""
+    state = _State(settings)
+    try:
+        settings.run.mkdir(mode=0o700, exist_ok=True)
+        lock = (settings.run / "up.lock").open("w")
+    except OSError as error:
+        raise RequestError(
+            "FARM_HOME", str(settings.home), f"a folder that can be written ({error.strerror})"
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RequestError("FARM_HOME", str(settings.home), _already(state.running())) from None
+        try:
+            yield state
+        finally:
+            state.path.unlink(missing_ok=True)
+
+
+def _already(identity: ProcessIdentity | None) -> str:
+    which = f" (process {identity.pid})" if identity is not None else ""
+    return f"a farm runs there already{which}: end it with `farm down`, or set another FARM_HOME"
+
+
+def _check_before(settings: Settings, plan: Plan, devices: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """Say in words, before anything is started, what would let a part of it fail."""
+    from farm.jobs import Jobs
+    from farm.store.engine import Store
+
+    with closing(Store.open(settings)) as store:
+        for gpu in {gpu for _, (_, gpu, *_) in devices}:
+            Jobs(store, settings).refuse_mixing(gpu, simulate=plan.simulate is not None)
+    if plan.web:
+        from farm.web.listen import HOST, PORT, listen
+
+        try:
+            listen().close()
+        except RequestError:
+            raise RequestError("--web", f"{HOST}:{PORT}", "a free port there: end what uses it") from None
+    if settings.broker() is not None:
+        from farm.broker.app import Broker
+
+        broker = Broker(settings)
+        broker.ping()
+        broker.close()
+
+
+def _check_meters(settings: Settings, plan: Plan, devices: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """A setting that no worker can follow is refused here, in words, not by workers that end and are started again."""
+    check = import_module("workers.meters").check_meter
+    for _, (_, gpu, *_) in devices:
+        check(settings.meter, gpu, simulate=plan.simulate is not None, asked_by="FARM_METER")
+
+
+def _services(settings: Settings, plan: Plan, devices: Sequence[tuple[str, Sequence[str]]]) -> list[Service]:
+    """In the order in which they start."""
+    environment = child_environment(settings)
+    services: list[Service] = []
+    if settings.broker() is None:
+        services.append(BrokerService(EmbeddedBroker(settings)))
+    commands = [("coordinator", ["coordinator"])]
+    commands += [(f"worker {name}", ["worker", *arguments]) for name, arguments in devices]
+    commands += [("web", ["serve"])] if plan.web else []
+    for name, arguments in commands:
+        log = settings.run / "logs" / f"{name.replace(' ', '-')}.log"
+        services.append(ProcessService(name, [*FARM, *arguments], env=environment, log=log))
+    return services
+
+
+def _simulated(plan: Plan) -> list[tuple[str, list[str]]]:
+    """Name and arguments of a worker for every simulated device."""
+    seen: Counter[str] = Counter()
+    found = []
+    for gpu in plan.simulate or ():
+        number = seen[gpu]
+        seen[gpu] += 1
+        arguments = ["--gpu", gpu, "--device", str(number), "--simulate"]
+        arguments += ["--speed", repr(plan.speed)] if plan.speed is not None else []
+        found.append((f"{gpu}-{number}", arguments))
+    return found
+
+
+def _found() -> list[tuple[str, list[str]]]:
+    """Name and arguments of a worker for every device of this host; the processor where there is none."""
+    host = import_module("workers.device.host")
+    try:
+        devices = host.visible(host.inspect()[1])
+    except OperationError as error:
+        logger.info("no GPU here: %s", error)
+        devices = ()
+    found = []
+    for number, device in enumerate(devices):
+        if isinstance(device, host.SilentDevice):
+            logger.warning("device %d does not answer: %s", number, device.error)
+            continue
+        if not device.types:
+            logger.warning("%s is not in the catalog: add a file under FARM_HOME/catalog/gpus", device.name)
+            continue
+        gpu = device.types[0]
+        found.append((f"{gpu}-{number}", ["--gpu", gpu, "--device", str(number)]))
+    return found or CPU

@@ -1,0 +1,269 @@
+"""The rows in SQL. The database is the truth: what is asked, who does it, what was found.
+
+Times are seconds since 1970 (UTC) by the clock of the database, as floats: portable, and comparable in SQL.
+Everything here exists in SQLite and in PostgreSQL; migrations/ holds how a database gets here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from sqlalchemy import JSON, BigInteger, Column, Index, LargeBinary, Table, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+OPEN = "state IN ('queued', 'running')"
+
+
+class Sweep(SQLModel, table=True):
+    """A grid that someone asked for."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(index=True)
+    spec: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))  # as read, defaults filled in
+    configurations: int
+    already_measured: int
+    infeasible: list[dict[str, Any]] = Field(sa_column=Column(JSON, nullable=False))
+    paused: bool = False
+    cancelled: bool = False
+    cancel_reason: str | None = None
+    deadline: float | None = None
+    budget_joules: float | None = None
+    created_at: float
+
+
+class Configuration(SQLModel, table=True):
+    """One point of a sweep; see farm.domain.Configuration."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    key: str = Field(unique=True, max_length=32)
+    model: str = Field(index=True)
+    gpu: str = Field(index=True)
+    width: int
+    height: int
+    steps: int
+    precision: str
+    cfg: bool
+    prompts: int
+    batch: int
+    weights: str
+    size: str
+    seed: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class Job(SQLModel, table=True):
+    """A configuration to be measured. Ids grow in the order in which jobs are to run."""
+
+    __table_args__ = (
+        # One open job a configuration and replicate, whatever sweeps ask for it.
+        Index(
+            "job_open",
+            "configuration_id",
+            "replicate",
+            unique=True,
+            sqlite_where=text(OPEN),
+            postgresql_where=text(OPEN),
+        ),
+        Index(
+            "job_due",
+            "queue",
+            "id",
+            sqlite_where=text("state = 'queued' AND sent_at IS NULL AND NOT held"),
+            postgresql_where=text("state = 'queued' AND sent_at IS NULL AND NOT held"),
+        ),
+        Index("job_queue_open", "queue", sqlite_where=text(OPEN), postgresql_where=text(OPEN)),
+        Index(
+            "job_lease",
+            "lease_until",
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    sweep_id: int | None = Field(default=None, foreign_key="sweep.id", index=True)  # the sweep that asked first
+    configuration_id: int = Field(foreign_key="configuration.id", index=True)
+    replicate: int = 0
+    queue: str
+    state: str = "queued"  # a farm.domain.JobState
+    held: bool = False  # every sweep that wants it is paused
+    attempt: int = 0  # number of the last claim: the fencing token, only ever grows
+    tries: int = 0  # claims that count against max_attempts
+    worker: str | None = None  # who holds the lease
+    lease_until: float | None = None
+    sent_at: float | None = None  # when its doorbell went to the broker; null: to be sent
+    not_before: float = 0.0  # back-off after a failure
+    reason: str | None = None  # why it failed or was cancelled
+    loads: int = 0  # pipeline loads that happened for it
+    prompts_sha256: str | None = None
+    code_version: str
+    catalog_version: str
+    created_at: float
+    finished_at: float | None = None
+
+
+class SweepJob(SQLModel, table=True):
+    """Which sweeps want which job; an open job is shared, not doubled."""
+
+    __tablename__ = "sweep_job"
+
+    sweep_id: int = Field(foreign_key="sweep.id", primary_key=True)
+    job_id: int = Field(foreign_key="job.id", primary_key=True, index=True)
+
+
+class Attempt(SQLModel, table=True):
+    """One try by one worker: who, when, and why it ended."""
+
+    __table_args__ = (UniqueConstraint("job_id", "number"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    job_id: int = Field(foreign_key="job.id")
+    number: int
+    worker: str
+    started_at: float
+    ended_at: float | None = None
+    end: str | None = None  # a farm.domain.AttemptEnd; null while it runs
+    message: str | None = None
+    detail: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+
+
+class Measurement(SQLModel, table=True):
+    """What the accepted attempt found: one a job, by primary key."""
+
+    job_id: int = Field(foreign_key="job.id", primary_key=True)
+    measurement_id: str = Field(unique=True)
+    configuration_id: int = Field(foreign_key="configuration.id", index=True)
+    attempt: int
+    worker: str
+    energy_joules: float | None = None  # null: not known
+    duration_seconds: float
+    spoiled: bool
+    origin: str  # measured, estimated or simulated
+    document: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))  # farm.domain.Measurement, whole
+    recorded_at: float
+
+
+class LateMeasurement(SQLModel, table=True):
+    """A finding that is not the job's, kept for audit: another attempt was accepted first, or it was not taken."""
+
+    __tablename__ = "late_measurement"
+
+    measurement_id: str = Field(primary_key=True)
+    job_id: int = Field(foreign_key="job.id", index=True)
+    attempt: int
+    worker: str
+    document: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    recorded_at: float
+
+
+class Samples(SQLModel, table=True):
+    """The power log behind a measurement, compressed by whoever wrote it."""
+
+    measurement_id: str = Field(primary_key=True)
+    data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class PromptList(SQLModel, table=True):
+    """Prompts by the SHA-256 of their text: workers need no file."""
+
+    __tablename__ = "prompt_list"
+
+    sha256: str = Field(primary_key=True, max_length=64)
+    prompts: list[str] = Field(sa_column=Column(JSON, nullable=False))
+    created_at: float
+
+
+class DatasetRow(SQLModel, table=True):
+    """An imported row; never counted as the farm's own measurement."""
+
+    __tablename__ = "dataset_row"
+    __table_args__ = (UniqueConstraint("dataset", "measurement_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    dataset: str
+    measurement_id: str
+    model: str
+    gpu: str
+    document: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))  # the columns of farm.domain.row
+    imported_at: float
+
+
+class Fit(SQLModel, table=True):
+    """A law with numbers, what it rests on and how good it is."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    law: str = Field(index=True)
+    law_version: str
+    code_version: str
+    dataset: str  # `farm` for the farm's own
+    scope: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    n: int
+    data_hash: str
+    params: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    params_std: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    metrics: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    document: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))  # whatever else the law states
+    created_at: float
+
+
+class Worker(SQLModel, table=True):
+    """A worker as it last said it is."""
+
+    name: str = Field(primary_key=True)
+    gpu: str
+    queue: str
+    device_name: str
+    device_uuid: str
+    host: str
+    pid: int
+    code_version: str
+    state: str
+    job_id: int | None = None
+    started_at: float
+    seen_at: float
+    spool_waiting: int = 0
+    drain_requested: bool = False
+
+
+class Coordinator(SQLModel, table=True):
+    """When a coordinator was last here; the reaper's gap rule rests on it."""
+
+    name: str = Field(primary_key=True)
+    seen_at: float
+
+
+class RefitState(SQLModel, table=True):
+    """One row: how many results the last refit covered, and who refits now."""
+
+    __tablename__ = "refit_state"
+
+    id: int = Field(primary_key=True)
+    covered: int = 0
+    lease_until: float = 0.0
+    token: int = 0
+
+
+class Lock(SQLModel, table=True):
+    """Rows to lock: one submission at a time (SQLite has one writer anyway)."""
+
+    name: str = Field(primary_key=True)
+
+
+def _table(model: type[SQLModel]) -> Table:
+    return cast(Table, model.__table__)  # type: ignore[attr-defined]
+
+
+sweep = _table(Sweep)
+configuration = _table(Configuration)
+job = _table(Job)
+sweep_job = _table(SweepJob)
+attempt = _table(Attempt)
+measurement = _table(Measurement)
+late_measurement = _table(LateMeasurement)
+samples = _table(Samples)
+prompt_list = _table(PromptList)
+dataset_row = _table(DatasetRow)
+fit = _table(Fit)
+worker = _table(Worker)
+coordinator = _table(Coordinator)
+refit_state = _table(RefitState)
+lock = _table(Lock)

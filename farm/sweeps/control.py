@@ -1,0 +1,89 @@
+"""What can be asked of a sweep that was submitted, and done to it: status, pause, resume, cancel, retry."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Final
+
+from farm.domain import JobState, RequestError
+from farm.store import hosts, sweeps
+from farm.store.engine import Store
+
+STATES: Final = tuple(state.value for state in JobState)
+
+
+def resolve(store: Store, name_or_id: str) -> dict[str, Any]:
+    """The sweep of that id, or the newest of that name. RequestError naming those there are."""
+    with store.read() as db:
+        found = sweeps.find(db, name_or_id)
+        if found is not None:
+            return found
+        known = sweeps.sweeps(db)
+    near = difflib.get_close_matches(name_or_id, [row["name"] for row in known], n=1)
+    shown = ", ".join(f"{row['id']} ({row['name']})" for row in known[:5])
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise RequestError("sweep", name_or_id, hint + (f"known: {shown}" if known else "nothing was submitted yet"))
+
+
+def listing(store: Store) -> list[dict[str, Any]]:
+    """All sweeps, the newest first."""
+    with store.read() as db:
+        return sweeps.sweeps(db)
+
+
+def status(store: Store, sweep_id: int | None) -> dict[str, Any]:
+    """Counts by state and GPU type, pipeline loads, seconds until the end (None where nothing tells)."""
+    with store.read() as db:
+        rows = sweeps.counts(db, sweep_id)
+        by_gpu: dict[str, dict[str, int]] = {}
+        for gpu, state, count, _ in rows:
+            by_gpu.setdefault(gpu, dict.fromkeys(STATES, 0))[state] = count
+        eta = {
+            gpu: _eta(counts, sweeps.speed(db, gpu, sweep_id) if _open(counts) else None)
+            for gpu, counts in by_gpu.items()
+        }
+        waiting = hosts.spool_waiting(db)
+    known = [seconds for seconds in eta.values() if seconds is not None]
+    return {
+        "sweep": sweep_id,
+        "jobs": {state: sum(counts[state] for counts in by_gpu.values()) for state in STATES},
+        "by_gpu": by_gpu,
+        "pipeline_loads": sum(loads for *_, loads in rows),
+        "eta_seconds": max(known, default=0.0) if len(known) == len(eta) else None,
+        "eta_seconds_by_gpu": eta,
+        "spool_waiting": waiting,
+    }
+
+
+def pause(store: Store, sweep_id: int) -> int:
+    """Hold what has not begun; how many jobs."""
+    with store.write() as db:
+        return sweeps.pause(db, sweep_id)
+
+
+def resume(store: Store, sweep_id: int) -> int:
+    """Let go what was held; how many jobs."""
+    with store.write() as db:
+        return sweeps.resume(db, sweep_id)
+
+
+def cancel(store: Store, sweep_id: int, reason: str = "cancelled by hand") -> int:
+    """End every open job that no other sweep wants; how many."""
+    with store.write() as db:
+        return sweeps.cancel(db, sweep_id, reason)
+
+
+def retry(store: Store, sweep_id: int) -> int:
+    """Queue what failed once more; how many jobs."""
+    with store.write() as db:
+        return sweeps.retry(db, sweep_id)
+
+
+def _open(counts: dict[str, int]) -> int:
+    return counts[JobState.QUEUED] + counts[JobState.RUNNING]
+
+
+def _eta(counts: dict[str, int], jobs_per_second: float | None) -> float | None:
+    if not _open(counts):
+        return 0.0
+    return _open(counts) / jobs_per_second if jobs_per_second else None

@@ -1,0 +1,114 @@
+"""A sweep file, key by key."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from farm.domain import RequestError
+from farm.domain.configuration import MAX_SEED
+from farm.domain.parsing import parse_whole
+from farm.files.yaml import read_yaml
+from farm.sweeps.axes import AXES, check_resolutions, complete_grid, is_number, parse_axis, parse_grid, refuse_key
+from farm.sweeps.spec import SweepSpec
+
+MAX_JOBS: Final = 10_000_000
+MAX_REPLICATES: Final = 1000
+
+SETTINGS: Final = ("name", "replicates", "seed", "prompts_file", "include", "exclude", "deadline", "budget_joules")
+
+
+def read_spec(path: str | Path) -> SweepSpec:
+    """Read and check a sweep file. RequestError, one line, for whatever is wrong with it."""
+    document = read_yaml(path)
+    if not isinstance(document, dict):
+        raise RequestError("sweep", str(path), "a mapping of keys such as models and gpus to values")
+    return parse_spec(document, folder=Path(path).parent, default_name=Path(path).stem)
+
+
+def parse_spec(document: Mapping[Any, Any], *, folder: Path, default_name: str = "sweep") -> SweepSpec:
+    """Check a sweep. Paths in it are relative to ``folder``."""
+    known = [key for key, _, _ in AXES] + list(SETTINGS)
+    for key in document:
+        if key not in known:
+            refuse_key("sweep", key, known)
+    axes = {row: parse_axis(key, document.get(key), row, default) for key, row, default in AXES}
+    spec = SweepSpec(
+        name=_name(document.get("name"), default_name),
+        axes=axes,
+        include=tuple(complete_grid(f"include[{i}]", row, axes) for i, row in enumerate(_rows(document, "include"))),
+        exclude=tuple(parse_grid(f"exclude[{i}]", row) for i, row in enumerate(_rows(document, "exclude"))),
+        replicates=_bounded("replicates", document.get("replicates", 1), 1, MAX_REPLICATES),
+        seed=_bounded("seed", document.get("seed", 0), 0, MAX_SEED),
+        prompts_file=_path(document.get("prompts_file"), folder),
+        deadline=_deadline(document.get("deadline")),
+        budget_joules=_budget(document.get("budget_joules")),
+    )
+    grids = (spec.axes, *spec.include)
+    size = sum(math.prod(len(values) for values in grid.values()) for grid in grids) * spec.replicates
+    if size > MAX_JOBS:
+        raise RequestError("sweep", f"{size:,} jobs", f"at most {MAX_JOBS:,} in one sweep")
+    for grid in grids:
+        check_resolutions(grid)
+    return spec
+
+
+def _rows(document: Mapping[Any, Any], key: str) -> list[Any]:
+    value = document.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise RequestError(key, value, "a list of rows such as {model: sd2, gpu: a100}")
+    return value
+
+
+def _name(value: Any, default: str) -> str:
+    name = str(default if value is None else value).strip()
+    if not name or len(name) > 200 or not name.isprintable() or isinstance(value, (list, dict)):
+        raise RequestError("name", value, "a text of up to 200 characters in one line")
+    return name
+
+
+def _bounded(key: str, value: Any, low: int, high: int) -> int:
+    number = parse_whole(key, value)
+    if not low <= number <= high:
+        raise RequestError(key, value, f"a whole number from {low} to {high}")
+    return number
+
+
+def _path(value: Any, folder: Path) -> Path | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise RequestError("prompts_file", value, "the path of a file")
+    return folder / Path(value).expanduser()
+
+
+def _deadline(value: Any) -> datetime | None:
+    """Hours from now, or a point in time; one without a zone is UTC."""
+    remedy = "hours from now (above 0), or a time to come such as 2030-01-31T18:00Z"
+    if value is None:
+        return None
+    start = datetime.now(UTC)
+    try:
+        if is_number(value):
+            when = start + timedelta(hours=value)
+        else:
+            when = datetime.fromisoformat(str(value))
+            when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise RequestError("deadline", value, remedy) from None
+    if when <= start:
+        raise RequestError("deadline", value, remedy)
+    return when.astimezone(UTC)
+
+
+def _budget(value: Any) -> float | None:
+    if value is None:
+        return None
+    if not is_number(value) or not math.isfinite(value) or value <= 0:
+        raise RequestError("budget_joules", value, "a number of joules above 0")
+    return float(value)

@@ -1,0 +1,133 @@
+"""Submits a sweep: what is neither measured nor queued nor infeasible becomes jobs, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any, Final
+
+from farm import catalog
+from farm.catalog import memory
+from farm.domain import Configuration, RequestError
+from farm.store import prompts, submission
+from farm.store.engine import Store
+from farm.store.submission import Tally, Wanted
+from farm.sweeps.prompts import read_prompts
+from farm.sweeps.spec import SweepSpec
+from farm.version import __version__
+
+BATCH: Final = 2000  # jobs that are looked up and written at once; what a submission holds in memory
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """What became of a sweep. Counts are of configurations, less ``jobs``, which counts replicates too."""
+
+    sweep: int | None  # None: a dry run
+    name: str
+    configurations: int
+    new: int
+    already_measured: int
+    already_queued: int
+    failed_before: int
+    infeasible: tuple[dict[str, Any], ...]
+    jobs: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "infeasible": list(self.infeasible)}
+
+
+def submit(store: Store, spec: SweepSpec, *, dry_run: bool = False) -> Submission:
+    """Queue what is neither measured nor queued nor infeasible, in one transaction. Done when SQL has it.
+
+    Where nothing is left to be done and the same was asked before, the answer is about that sweep; none is added.
+    Raises RequestError where the sweep is empty or its prompts cannot be read; nothing is written then.
+    """
+    listed = read_prompts(spec.prompts_file, max(max(grid["prompts"]) for grid in (spec.axes, *spec.include)))
+    screen = _Screen()
+    tally = Tally()
+    wants = False  # any job at all
+    with store.read() if dry_run else store.write() as db:
+        sweep_id = None
+        shared_columns: dict[str, Any] = {}
+        if not dry_run:
+            created_at = submission.begin(db)
+            prompts.put(db, listed.sha256, listed.prompts)
+            sweep_id = submission.add_sweep(db, _sweep_row(spec, created_at))
+            shared_columns = {
+                "sweep_id": sweep_id,
+                "prompts_sha256": listed.sha256,
+                "code_version": __version__,
+                "catalog_version": catalog.version(),
+                "created_at": created_at,
+            }
+        for batch in _batches(screen.feasible(spec.jobs())):
+            new, shared = submission.look(db, batch, tally)
+            wants |= bool(new or shared)
+            if sweep_id is not None:
+                submission.add_jobs(db, new, shared_columns)
+                submission.share(db, sweep_id, shared)
+        if not screen.configurations:
+            raise RequestError("exclude", f"{len(spec.exclude)} rows", "rows that leave at least one configuration")
+        if sweep_id is not None:
+            submission.link_new(db, sweep_id)
+            counts = {"configurations": screen.configurations, "already_measured": tally.already_measured}
+            submission.finish(db, sweep_id, {**counts, "infeasible": screen.infeasible()})
+            if not wants:
+                sweep_id = submission.fold(db, sweep_id)
+    return Submission(
+        sweep=sweep_id,
+        name=spec.name,
+        configurations=screen.configurations,
+        infeasible=tuple(screen.infeasible()),
+        **asdict(tally),
+    )
+
+
+class _Screen:
+    """Counts configurations as they pass, and groups those that cannot be run."""
+
+    def __init__(self) -> None:
+        self.configurations = 0
+        self._groups: dict[tuple[str, str, str, str], list[float]] = {}  # -> bytes needed, one a configuration
+
+    def feasible(self, jobs: Iterable[tuple[Configuration, int]]) -> Iterator[Wanted]:
+        queues = {name: gpu.queue for name, gpu in catalog.gpus().items()}
+        for configuration, replicate in jobs:
+            self.configurations += replicate == 0
+            why = memory.objection(configuration)
+            if why is None:
+                yield Wanted(configuration, replicate, queues[configuration.gpu])
+            elif replicate == 0:
+                group = (configuration.model, configuration.gpu, configuration.precision, why)
+                self._groups.setdefault(group, []).append(memory.estimate_bytes(configuration))
+
+    def infeasible(self) -> list[dict[str, Any]]:
+        rows = []
+        for (model, gpu, precision, why), needs in sorted(self._groups.items()):
+            if why == memory.MEMORY:
+                low, high = min(needs) / 1e9, max(needs) / 1e9
+                amount = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
+                has = catalog.gpu(gpu).memory_bytes / 1e9
+                why = f"needs an estimated {amount} GB with every part on the device, {gpu} has {has:.1f} GB"
+            rows.append({"model": model, "gpu": gpu, "precision": precision, "count": len(needs), "why": why})
+        return rows
+
+
+def _sweep_row(spec: SweepSpec, created_at: float) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "spec": spec.to_dict(),
+        "configurations": 0,
+        "already_measured": 0,
+        "infeasible": [],
+        "deadline": spec.deadline.timestamp() if spec.deadline else None,
+        "budget_joules": spec.budget_joules,
+        "created_at": created_at,
+    }
+
+
+def _batches(wanted: Iterator[Wanted]) -> Iterator[list[Wanted]]:
+    while batch := list(islice(wanted, BATCH)):
+        yield batch

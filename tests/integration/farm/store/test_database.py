@@ -1,0 +1,161 @@
+"""The database itself: made, upgraded, refused."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, inspect, text
+from sqlmodel import SQLModel
+
+import farm.store.tables  # noqa: F401 - fills the metadata
+from farm.domain import OperationError, RequestError
+from farm.settings import load
+from farm.store import migrations
+from farm.store.engine import Store
+from tests.quick import sweep_text
+
+
+def test_migrations_make_the_tables_that_the_code_has(store):
+    with store.read() as db:
+        assert compare_metadata(MigrationContext.configure(db), SQLModel.metadata) == []
+        assert db.execute(text("SELECT version_num FROM alembic_version")).scalar() == migrations.HEAD
+
+
+def test_head_is_the_newest_migration():
+    folder = Path(migrations.__file__).parent / "versions"
+    assert sorted(path.name.split("_")[0] for path in folder.glob("[0-9]*.py")) == list(migrations.REVISIONS)
+
+
+def test_a_newer_database_is_refused(store, settings):
+    with store.write() as db:
+        db.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(RequestError, match=r"newer joulefarm.*9999"):
+        Store.open(settings)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["CREATE TABLE customers (id integer)"],
+        ["CREATE TABLE sweep (id integer)"],
+        ["CREATE TABLE alembic_version (version_num text)", "INSERT INTO alembic_version VALUES ('0001')"],
+        ["CREATE TABLE alembic_version (version_num text)", "CREATE TABLE shop (id integer)"],
+    ],
+)
+def test_a_database_of_something_else_is_refused_and_not_touched(request, farm, tmp_path, kind, statements):
+    path = tmp_path / "other.db"
+    url = f"sqlite:///{path}" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    engine = create_engine(url)
+    with engine.begin() as db:
+        for statement in statements:
+            db.execute(text(statement))
+        before = sorted(inspect(db).get_table_names())
+    content = path.read_bytes() if kind == "sqlite" else b""
+    (tmp_path / "sweep.yaml").write_text(sweep_text([1]))
+    for command in (["db", "upgrade"], ["sweep", "submit", tmp_path / "sweep.yaml"], ["jobs", "list"]):
+        outcome = farm(*command, "--db", url)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert "not a joulefarm database" in outcome.err
+        assert str(engine.url.database) in outcome.err
+        assert engine.url.password is None or engine.url.password not in outcome.err
+    with engine.connect() as db:
+        assert sorted(inspect(db).get_table_names()) == before
+    engine.dispose()
+    if kind == "sqlite":
+        assert path.read_bytes() == content
+        assert not path.with_name("other.db-wal").exists()
+
+
+def test_an_empty_file_becomes_a_database_that_logs_ahead(home, tmp_path):
+    path = tmp_path / "empty.db"
+    path.touch()
+    Store.open(load(), f"sqlite:///{path}").close()
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    db.close()
+
+
+def test_many_at_once_make_it_once(home, postgres_url):
+    for url in (f"sqlite:///{home / 'new.db'}", postgres_url):
+        settings = load(database_url=url)
+        with ThreadPoolExecutor(4) as pool:
+            for opened in pool.map(lambda _, s=settings: Store.open(s), range(4)):
+                with opened.read() as db:
+                    assert db.execute(text("SELECT count(*) FROM refit_state")).scalar() == 1
+                opened.close()
+
+
+def test_reading_makes_no_file(home):
+    opened = Store.open(load(), create=False)
+    with opened.read() as db:
+        assert db.execute(text("SELECT count(*) FROM job")).scalar() == 0
+    opened.close()
+    assert not home.exists()
+
+
+def test_reading_does_not_upgrade(home):
+    home.mkdir()
+    sqlite3.connect(home / "farm.db").close()
+    with pytest.raises(RequestError, match="farm db upgrade"):
+        Store.open(load(), create=False)
+    Store.open(load()).close()
+    Store.open(load(), create=False).close()
+
+
+def test_home_is_the_owners_alone(home):
+    Store.open(load()).close()
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("url", ["mysql://u:secret@h/x", "nonsense", "", "sqlite+aiosqlite:///x"])
+def test_other_urls_are_refused_without_their_password(url):
+    with pytest.raises(RequestError) as raised:
+        Store.open(load(), url or "::")
+    assert "sqlite:///PATH or postgresql://" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_file_that_is_no_database_is_refused(home, tmp_path):
+    path = tmp_path / "farm.db"
+    path.write_bytes(b"this is not a database" * 100)
+    with pytest.raises(RequestError, match="a SQLite file of joulefarm"):
+        Store.open(load(), f"sqlite:///{path}")
+    with pytest.raises(RequestError, match="folder that exists"):
+        Store.open(load(), f"sqlite:///{tmp_path}/none/farm.db")
+    with pytest.raises((RequestError, OperationError), match="unable to open"):
+        Store.open(load(), f"sqlite:///{tmp_path}")
+
+
+def test_a_database_that_is_down_is_said_without_its_password():
+    with pytest.raises(OperationError) as raised:
+        Store.open(load(), "postgresql://user:secret@127.0.0.1:1/farm")
+    assert "127.0.0.1:1" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_database_that_cannot_be_written_is_said(home):
+    Store.open(load()).close()
+    (home / "farm.db").chmod(0o400)
+    home.chmod(0o500)
+    opened = Store.open(load())
+    with pytest.raises(RequestError, match="can be written"), opened.write() as db:
+        db.execute(text("DELETE FROM lock"))
+    home.chmod(0o700)
+
+
+def test_numbers_that_are_not_finite_become_null(store):
+    from farm.store import tables as t
+
+    values = {"name": "s", "spec": {"a": [float("nan"), float("inf"), 1.5]}, "created_at": 0.0}
+    with store.write() as db:
+        counts = {"configurations": 0, "already_measured": 0, "infeasible": [], "paused": False, "cancelled": False}
+        db.execute(t.sweep.insert().values(**values, **counts))
+        assert db.execute(t.sweep.select()).mappings().one()["spec"] == {"a": [None, None, 1.5]}

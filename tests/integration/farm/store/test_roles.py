@@ -1,0 +1,132 @@
+"""A worker under its own PostgreSQL role: it can do its work, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import ProgrammingError
+
+from farm.domain import Failure
+from farm.jobs import Jobs, WorkerInfo
+from farm.settings import load
+from farm.store.engine import Store
+from farm.store.refits import result_count
+
+ROLE = 'farm "worker": 7'  # a rude name
+
+
+@pytest.fixture
+def settings(empty_postgres, home):
+    return load(database_url=empty_postgres, lease_seconds=60.0, max_attempts=1)
+
+
+@pytest.fixture
+def role_url(empty_postgres, farm):
+    engine = create_engine(empty_postgres)
+    quoted = engine.dialect.identifier_preparer.quote_identifier(ROLE)
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE ROLE {quoted} LOGIN".replace(":", r"\:")))
+    done = farm("db", "grant-worker", ROLE, "--db", empty_postgres)
+    assert (done.code, done.err) == (0, "")
+    assert farm("db", "grant-worker", ROLE, "--db", empty_postgres).out == done.out  # safe to repeat
+    yield make_url(empty_postgres).set(username=ROLE).render_as_string(hide_password=False)
+    with engine.begin() as connection:
+        for statement in (f"DROP OWNED BY {quoted}", f"DROP ROLE {quoted}"):
+            connection.execute(text(statement.replace(":", r"\:")))
+    engine.dispose()
+
+
+@pytest.fixture
+def worker(role_url):
+    store = Store.open(load(database_url=role_url, lease_seconds=60.0, max_attempts=1))
+    yield Jobs(store, load(database_url=role_url, lease_seconds=60.0, max_attempts=1))
+    store.close()
+
+
+def test_a_worker_does_all_of_its_work_under_the_role(sweep, jobs, worker, measure):
+    sweep(steps=[1, 2, 3, 4])
+    info = WorkerInfo(
+        name="w", gpu="a100", queue="a100", device_name="d", device_uuid="u", host="h", pid=1, code_version="0"
+    )
+    worker.register(info)
+    worker.register(info)
+    assert worker.take_back("w") == 0
+    first, second, third, fourth, *_ = jobs.due("a100", 8)
+    job = worker.claim(first, worker="w", queue="a100")
+    assert len(worker.prompts_of(job)) == 1
+    worker.count_load(job.id)
+    assert worker.heartbeat(job.id, job.attempt)
+    assert worker.seen("w", state="busy", job_id=job.id, spool_waiting=0)
+    assert not worker.drain_requested("w")
+    assert worker.record(job.id, job.attempt, "w", measure(job), samples=b"log")
+    assert not worker.record(job.id, job.attempt, "w", measure(job, "late"))
+    failing = worker.claim(second, worker="w", queue="a100")
+    worker.fail(failing.id, failing.attempt, "w", Failure(reason="error", message="no", retry=False))
+    released = worker.claim(third, worker="w", queue="a100")
+    worker.release(released.id, released.attempt, "w")
+    worker.claim(fourth, worker="w", queue="a100")
+    assert worker.claim(fourth, worker="w", queue="a100") is None  # its child died once too often: closed
+    worker.leave("w")
+    with jobs.store.read() as db:
+        assert result_count(db) == 1
+
+
+FORBIDDEN = [
+    "UPDATE measurement SET energy_joules = 1",
+    "UPDATE measurement SET spoiled = true",
+    "DELETE FROM measurement",
+    "UPDATE late_measurement SET job_id = 1",
+    "UPDATE samples SET data = ''",
+    "SELECT * FROM samples",
+    "SELECT * FROM sweep",
+    "SELECT * FROM fit",
+    "SELECT * FROM dataset_row",
+    "INSERT INTO fit (law) VALUES ('mine')",
+    "UPDATE fit SET n = 1",
+    "UPDATE refit_state SET covered = 0",
+    "UPDATE configuration SET steps = 1",
+    "INSERT INTO configuration (key) VALUES ('x')",
+    "INSERT INTO job (queue) VALUES ('a100')",
+    "UPDATE job SET configuration_id = 1",
+    "UPDATE job SET queue = 'a4000'",
+    "UPDATE job SET prompts_sha256 = ''",
+    "UPDATE job SET code_version = ''",
+    "UPDATE job SET held = false",
+    "DELETE FROM job",
+    "DELETE FROM attempt",
+    "UPDATE attempt SET worker = 'somebody else'",
+    "UPDATE prompt_list SET prompts = '[]'",
+    "INSERT INTO prompt_list VALUES ('x', '[]', 0)",
+    "UPDATE alembic_version SET version_num = 'x'",
+    "TRUNCATE job",
+    "DROP TABLE measurement",
+    "ALTER TABLE job ADD COLUMN x int",
+    "CREATE TABLE mine (id int)",
+    "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "CREATE ROLE mine",
+    "COPY measurement TO PROGRAM 'true'",
+    "SELECT pg_read_file('/etc/passwd')",
+]
+
+
+def test_and_nothing_else(role_url):
+    engine = create_engine(role_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in FORBIDDEN:
+            with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"):
+                connection.execute(text(statement))
+    engine.dispose()
+
+
+@pytest.mark.parametrize(("role", "says"), [("nobody at all", "CREATE ROLE"), ("postgres", "superuser"), ("", "ROLE")])
+def test_a_role_that_grants_would_not_bind_is_refused(farm, empty_postgres, role, says):
+    refused = farm("db", "grant-worker", role, "--db", empty_postgres)
+    assert refused.code == 2
+    assert refused.err.count("\n") == 1
+    assert says in refused.err
+
+
+def test_a_file_has_no_roles(farm):
+    refused = farm("db", "grant-worker", "w")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "PostgreSQL" in refused.err

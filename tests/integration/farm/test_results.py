@@ -1,0 +1,132 @@
+"""Rows in and out: import, export, list, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from farm.domain import RequestError
+from farm.domain.row import parse_rows
+from farm.files.table import read_table, write_table
+from farm.results import Results, newest
+
+HEADER = [
+    "model",
+    "gpu",
+    "resolution",
+    "steps",
+    "precision",
+    "cfg",
+    "prompts",
+    "energy_joules",
+    "measurement_id",
+    "room",
+]
+
+
+def row(measurement_id: str = "", energy: str = "5", room: str = "") -> list[str]:
+    return ["flux", "a100", "512", "20", "fp16", "1", "10", energy, measurement_id, room]
+
+
+def read(*values: list[str]):
+    return parse_rows(HEADER, values, source="t.csv")
+
+
+@pytest.fixture
+def results(store) -> Results:
+    return Results(store)
+
+
+def test_rows_come_back_as_they_went_in(results):
+    rows = read(row("a", room="B12"), row("b", energy="6"))
+    done = results.add(rows, dataset="lab")
+    assert (done.rows, done.imported, done.duplicates, done.datasets) == (2, 2, 0, ("lab",))
+    assert [r.measurement_id for r in results.rows("lab")] == ["a", "b"]
+    assert next(results.rows("lab")).extra == {"room": "B12"}
+    assert results.datasets() == {"lab": 2}
+
+
+def test_same_id_is_imported_once_a_data_set(results):
+    rows = read(row("a"), row("a"), row("b"))
+    assert results.add(rows, dataset="x").duplicates == 1
+    assert results.add(rows, dataset="x").imported == 0
+    assert results.add(rows, dataset="y").imported == 2
+
+
+def test_rows_without_id_are_imported_once_a_file_and_twice_when_there_twice(results):
+    rows = read(row(), row(), row(energy="7"))
+    assert results.add(rows, dataset="x").imported == 3
+    assert results.add(rows, dataset="x").imported == 0
+
+
+def test_the_farms_own_measurement_is_no_new_row(results, jobs, sweep, measure):
+    sweep()
+    job = jobs.claim(1, worker="w", queue="a100")
+    jobs.record(1, 1, "w", measure(job))
+    assert results.add(read(row("m-1"), row("other")), dataset="x").imported == 1
+
+
+def test_own_and_imported_stay_apart(results, jobs, sweep, measure):
+    results.add(read(row("a")), dataset="x")
+    assert sweep(models=["flux"], resolutions=[512], steps=[20], cfg=[True], prompts=[10]).already_measured == 0
+    job = jobs.claim(1, worker="w", queue="a100")
+    jobs.record(1, 1, "w", measure(job))
+    assert [r.dataset for r in results.rows()] == ["farm", "x"]
+    assert [r.measurement_id for r in results.rows("farm")] == ["m-1"]
+    assert [r.measurement_id for r in results.rows("x")] == ["a"]
+    assert list(results.rows(model="sd2")) == list(results.rows(gpu="h100")) == []
+    assert [m["measurement_id"] for m in newest(results.store, 5)] == ["m-1"]
+    with pytest.raises(RequestError, match="the farm's own"):
+        results.add(read(row("b")), dataset="farm")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_export_and_import_are_inverse(results, jobs, sweep, measure, tmp_path: Path, suffix):
+    sweep()
+    for job_id, values in ((1, {"flags": ("simulated",)}), (2, {"energy_joules": None, "flags": ("gpu_lost",)})):
+        job = jobs.claim(job_id, worker="w", queue="a100")
+        jobs.record(job_id, 1, "w", measure(job, **values))
+    results.add(read(row("a", room="B12")), dataset="x")
+    path = tmp_path / f"out{suffix}"
+    assert write_table(path, results.rows()) == 3
+    back = read_table(path)
+    for before, after in zip(results.rows(), back, strict=True):
+        assert after.configuration == before.configuration
+        assert after.to_dict().items() >= {k: v for k, v in before.to_dict().items() if k not in before.extra}.items()
+    assert back[1].energy_joules is None
+    assert back[2].extra["room"] == "B12"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_an_empty_farm_exports_a_header(results, tmp_path: Path, suffix):
+    path = tmp_path / f"out{suffix}"
+    assert write_table(path, results.rows()) == 0
+    assert read_table(path) == []
+
+
+def test_export_says_what_it_cannot_write(results, tmp_path: Path):
+    with pytest.raises(RequestError, match=r"\.csv or \.parquet"):
+        write_table(tmp_path / "out.xlsx", results.rows())
+    with pytest.raises(RequestError, match="No such file"):
+        write_table(tmp_path / "none" / "out.csv", results.rows())
+
+
+def test_parquet_that_is_none(tmp_path: Path):
+    path = tmp_path / "t.parquet"
+    with pytest.raises(RequestError, match="No such file"):
+        read_table(path)
+    path.write_bytes(b"PAR1 not really")
+    with pytest.raises(RequestError, match="Parquet"):
+        read_table(path)
+
+
+def test_parquet_rows_are_checked_too(tmp_path: Path):
+    import pyarrow
+    from pyarrow import parquet
+
+    values = dict(zip(HEADER, row("a"), strict=True)) | {"energy_joules": float("nan"), "steps": 20, "cfg": True}
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist([values]), path)
+    with pytest.raises(RequestError, match="row 1, energy_joules: nan"):
+        read_table(path)

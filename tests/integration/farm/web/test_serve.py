@@ -1,0 +1,57 @@
+"""``farm serve`` as a process of its own, asked over HTTP."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PAPER = Path(__file__).resolve().parents[4] / "analysis" / "data" / "paper_a100_energy.csv"
+
+
+@pytest.fixture
+def page(home: Path, farm) -> Iterator[str]:
+    """Address of a served farm that holds one queued sweep and the paper's rows."""
+    spec = home.parent / "spec.yaml"
+    spec.write_text("models: [sd2]\ngpus: [a100]\nresolutions: [256]\nsteps: [10]\nprompts: [25]\n")
+    assert farm("sweep", "submit", spec).code == 0
+    assert farm("results", "import", PAPER, "--dataset", "<paper>").code == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "farm", "serve", "--port", "0"], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        yield process.stderr.readline().strip()
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+        process.stderr.close()
+
+
+def get(address: str) -> str:
+    with urllib.request.urlopen(address, timeout=20) as answer:
+        return answer.read().decode()
+
+
+def test_what_is_known_is_on_the_page_as_json_and_as_metrics(page):
+    html = get(page)
+    assert re.search(r"<td>a100</td>\s*<td class=\"n\">4</td>", html)
+    assert "none is here" in html  # no worker
+    document = json.loads(get(page + "api/status"))
+    assert document["status"]["by_gpu"]["a100"]["queued"] == 4
+    assert 'joulefarm_jobs{gpu="a100",state="queued"} 4.0' in get(page + "metrics")
+    assert json.loads(get(page + "healthz")) == {"ok": True, "open_jobs": 4}
+
+
+def test_a_taken_port_is_one_line(page, farm):
+    port = page.rstrip("/").rpartition(":")[2]
+    outcome = farm("serve", "--port", port)
+    assert outcome.code == 2
+    assert "taken" in outcome.err
+    assert len(outcome.err.splitlines()) == 1

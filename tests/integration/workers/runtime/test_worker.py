@@ -1,0 +1,236 @@
+"""Workers as real processes on simulated devices: one job's life, and every way it can be cut short."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import socket
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.farm_fixture import kill, wait_until
+from tests.processes import children_of, is_gone, processes_of
+
+SLOW = 3.0  # simulated seconds a second: a job takes more than a second
+CRAWLING = 0.3  # ten seconds or more: it never ends before the test does
+
+
+@pytest.fixture
+def farm(running_farm):
+    return running_farm
+
+
+def ends(farm, job_id):
+    return farm.column('SELECT "end" FROM attempt WHERE job_id = :i ORDER BY number', i=job_id)
+
+
+def test_jobs_are_measured_once_each_on_their_own_queue(farm):
+    farm.worker("a100")
+    farm.worker("a4000")
+    jobs = farm.submit(gpus=["a100", "a4000"], count=8)
+    farm.wait_done(jobs)
+    rows = farm.rows(
+        "SELECT m.job_id, m.worker, c.gpu, m.origin FROM measurement m "
+        "JOIN configuration c ON c.id = m.configuration_id"
+    )
+    assert sorted(r.job_id for r in rows) == sorted(jobs)
+    assert all(r.worker.startswith(f"sim-{r.gpu}-0@") and r.origin == "simulated" for r in rows)
+    # A line a job, one load for one pipeline, nothing left on the spool.
+    lines = [line for line in farm.log("a100-0").read_text().splitlines() if ", accepted, " in line]
+    assert len(lines) == 8
+    assert sum(farm.column("SELECT loads FROM job WHERE id >= :i", i=min(jobs))) == 2
+    assert list(farm.settings.spool.glob("*.result")) == []
+
+
+def test_a_stopping_worker_hands_its_job_back_at_once(farm):
+    worker = farm.worker("a100", speed=CRAWLING)
+    (job,) = farm.submit(gpus=["a100"], count=1)
+    farm.wait_running([job])
+    worker.terminate()
+    assert worker.wait(10) == 0
+    assert ends(farm, job) == ["released"]
+    assert farm.column("SELECT tries FROM job WHERE id = :i", i=job) == [0]
+    farm.worker("a100")
+    farm.wait_done([job])
+    assert ends(farm, job) == ["released", "accepted"]
+
+
+def test_a_stopping_worker_finishes_its_job_where_that_is_wished(farm):
+    worker = farm.worker("a100", speed=SLOW, FARM_ON_SIGTERM="drain")
+    (job,) = farm.submit(gpus=["a100"], count=1)
+    farm.wait_running([job])
+    worker.terminate()
+    assert worker.wait(15) == 0
+    assert ends(farm, job) == ["accepted"]
+
+
+def test_a_drained_worker_finishes_and_leaves(farm):
+    worker = farm.worker("a100", speed=SLOW)
+    jobs = farm.submit(gpus=["a100"], count=3)
+    running = farm.wait_running(jobs)
+    (name,) = [w.name for w in farm.jobs.workers() if w.pid == worker.pid]
+    assert farm.jobs.request_drain(name) == 1
+    assert worker.wait(15) == 0
+    assert ends(farm, running) == ["accepted"]
+    assert name not in {w.name for w in farm.jobs.workers()}
+    assert farm.measured(jobs) < 3
+
+
+def test_a_cancelled_job_is_given_up_while_it_runs(farm):
+    from farm.cli import run
+
+    farm.worker("a100", speed=CRAWLING)
+    (job,) = farm.submit(gpus=["a100"], count=1)
+    farm.wait_running([job])
+    (sweep,) = farm.column("SELECT sweep_id FROM job WHERE id = :i", i=job)
+    assert run(["sweep", "cancel", str(sweep)]) == 0
+    wait_until(lambda: "given up" in farm.log("a100-0").read_text(), what="the worker to notice")
+    assert farm.measured([job]) == 0
+
+
+def test_a_killed_child_is_replaced_and_its_job_done_again(farm):
+    worker = farm.worker("a100", speed=SLOW)
+    (job,) = farm.submit(gpus=["a100"], count=1)
+    farm.wait_running([job])
+    (child,) = children_of(worker.pid)
+    kill(child)
+    farm.wait_done([job])
+    assert len(ends(farm, job)) == 2
+    assert worker.poll() is None
+
+
+def test_a_killed_worker_leaves_no_child_and_its_job_returns_within_a_lease(farm):
+    worker = farm.worker("a100", speed=CRAWLING)
+    (job,) = farm.submit(gpus=["a100"], count=1)
+    farm.wait_running([job])
+    (child,) = children_of(worker.pid)
+    kill(worker.pid)
+    killed = time.time()
+    worker.wait()
+    wait_until(lambda: is_gone(child), 5, "the child's end")
+    farm.worker("a100", device=1)  # not the same again, which would take its own job back at once
+    farm.wait_done([job])
+    assert ends(farm, job) == ["lease_expired", "accepted"]
+    (again,) = farm.column("SELECT started_at FROM attempt WHERE job_id = :i AND number = 2", i=job)
+    assert farm.settings.lease_seconds - farm.settings.heartbeat_seconds - 1 < again - killed
+    assert again - killed < farm.settings.lease_seconds + 30
+
+
+def test_a_broker_that_is_gone_when_a_job_ends_is_found_again(farm):
+    """Kombu alone would wait for ever: its one message is never acknowledged, so it never asks for another."""
+    farm.worker("a100", speed=SLOW)
+    jobs = farm.submit(gpus=["a100"], count=3)
+    farm.wait_running(jobs)
+    farm.broker.kill()
+    wait_until(lambda: farm.measured(jobs), what="the running job")
+    wait_until(lambda: "could not be told" in farm.log("a100-0").read_text(), what="the lost acknowledgement")
+    farm.broker.start()
+    farm.wait_done(jobs)
+    assert [ends(farm, job) for job in jobs] == [["accepted"]] * 3
+
+
+@pytest.mark.parametrize("url", ["redis://worker:secret@127.0.0.1:{port}/0", "amqp://worker:secret@127.0.0.1:{port}//"])
+def test_a_broker_that_is_dead_at_the_start_ends_the_worker_in_one_line(farm_process, url):
+    with socket.socket() as probe:  # bound, and never listening: nobody else answers there
+        probe.bind(("127.0.0.1", 0))
+        broker = url.format(port=probe.getsockname()[1])
+        outcome = farm_process("worker", "--gpu", "a100", "--device", "0", "--simulate", "--broker", broker, timeout=30)
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+    assert "does not answer" in outcome.err
+    assert "secret" not in outcome.err
+
+
+def test_a_frozen_worker_is_fenced_and_its_finding_does_no_harm(farm):
+    frozen = farm.worker("a100", speed=SLOW)
+    (job,) = farm.submit(gpus=["a100"], count=1)
+    farm.wait_running([job])
+    (child,) = children_of(frozen.pid)
+    kill(child, signal.SIGSTOP)
+    farm.worker("a100", device=1)
+    farm.wait_done([job])
+    kill(child, signal.SIGCONT)
+    wait_until(lambda: "given up" in farm.log("a100-0").read_text() or "late" in farm.log("a100-0").read_text())
+    assert ends(farm, job)[0] in ("lease_expired", "late")
+    assert farm.measured([job]) == 1
+
+
+def test_a_second_worker_on_a_device_is_refused(farm, farm_process):
+    farm.worker("a100")
+    refused = farm_process("worker", "--gpu", "a100", "--device", "0", "--simulate")
+    assert refused.code == 1
+    assert refused.err.count("\n") == 1
+    assert "is taken" in refused.err
+
+
+def test_a_job_of_another_version_is_refused_and_not_counted(farm):
+    from sqlalchemy import text
+
+    (job,) = farm.submit(gpus=["a100"], count=1)
+    with farm.store.write() as db:
+        db.execute(text(f"UPDATE job SET code_version = '9.9' WHERE id = {job}"))
+    farm.worker("a100")
+    wait_until(lambda: ends(farm, job) == ["released"], what="the refusal")
+    (message,) = farm.column("SELECT message FROM attempt WHERE job_id = :i", i=job)
+    assert "9.9" in message
+    assert farm.rows("SELECT state, tries FROM job WHERE id = :i", i=job) == [("queued", 0)]
+
+
+def test_messages_that_are_no_job_id_change_nothing(farm):
+    from farm.broker.app import MEASURE, make_app
+
+    worker = farm.worker("a100")
+    app = make_app(farm.broker.url, farm.settings)
+    for args in (
+        ["1; DROP TABLE job"],
+        [-1],
+        [True],
+        [2**70],
+        [1.5],
+        [[[]]],
+        [None],
+        [{"id": 1}],
+        [],
+        [1, 2],
+        ["x" * 10**6],
+    ):
+        app.send_task(MEASURE, args=args, queue="a100")
+    app.send_task("os.system", args=["true"], queue="a100")
+    jobs = farm.submit(gpus=["a100"], count=2)
+    for job in jobs * 3:  # replays
+        app.send_task(MEASURE, args=[job], queue="a100")
+    app.close()
+    farm.wait_done(jobs)
+    assert worker.poll() is None
+    assert [ends(farm, job) for job in jobs] == [["accepted"]] * 2
+
+
+def test_a_full_disk_stops_nothing_and_loses_nothing(farm):
+    """No file of the worker can grow: neither spool nor, being SQLite, the database take the result."""
+    worker = farm.worker("a100", speed=SLOW)
+    (job,) = farm.submit(gpus=["a100"], count=1)
+    farm.wait_running([job])
+    (child,) = children_of(worker.pid)
+    limits = resource.prlimit(child, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    wait_until(
+        lambda: farm.column("SELECT lease_until < unixepoch() + 2 FROM job WHERE id = :i", i=job)[0],
+        what="the heartbeat to fail",
+    )
+    assert farm.measured([job]) == 0
+    resource.prlimit(child, resource.RLIMIT_FSIZE, limits)
+    farm.wait_done([job])
+    assert worker.poll() is None
+
+
+def test_no_secret_shows(farm):
+    farm.worker("a100")
+    farm.wait_done(farm.submit(gpus=["a100"], count=1))
+    password = farm.broker.url.split(":")[2].split("@")[0]
+    for process in processes_of(farm.home):
+        assert password not in Path(f"/proc/{process}/cmdline").read_text()
+    for log in (farm.home / "run" / "logs").iterdir():
+        assert password not in log.read_text(), log
+    assert stat.S_IMODE(farm.home.stat().st_mode) == 0o700
+    assert stat.S_IMODE((farm.home / "run" / "broker.json").stat().st_mode) == 0o600

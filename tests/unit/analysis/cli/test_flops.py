@@ -1,0 +1,263 @@
+"""farm flops: the agreed document, speed without torch, folders, and requests that cannot be met."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from analysis.work import paper
+from farm.cli import run
+from tests.unit.analysis.work import exact
+from tests.unit.analysis.work.pipelines import folder
+
+PARTS = {"text", "denoise_step", "decode"}
+
+
+def document(capsys, *arguments):
+    assert run(["flops", *map(str, arguments), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_model_of_the_paper(capsys):
+    found = document(capsys, "flux", "--resolution", 1024)
+    assert {"model": "flux", "width": 1024, "height": 1024, "cfg": 0}.items() <= found.items()
+    assert all(set(found[key]) == PARTS for key in ("paper", "exact", "moved", "kernels"))
+    assert found["paper"]["denoise_step"] == pytest.approx(paper.denoise_flops("flux", 1024, 1024) / 1e9)
+    assert found["exact"]["denoise_step"] == pytest.approx(exact.denoise_flops("flux", 1024, 1024) / 1e9)
+    assert found["moved"]["denoise_step"] == pytest.approx(262.79, rel=1e-3)
+    assert found["kernels"]["denoise_step"] == 3795
+
+
+@pytest.mark.parametrize(("model", "passes"), [("sd2", 2), ("qwen", 2)])
+def test_cfg_counts_both_passes_and_leaves_the_paper_at_one(capsys, model, passes):
+    off, on = (document(capsys, model, "--resolution", "512x768", *flag) for flag in ((), ("--cfg",)))
+    assert on["exact"]["denoise_step"] == pytest.approx(passes * off["exact"]["denoise_step"])
+    assert on["exact"]["text"] == pytest.approx(passes * off["exact"]["text"])
+    assert on["exact"]["decode"] == off["exact"]["decode"]
+    assert on["paper"] == off["paper"]
+    assert (off["width"], off["height"], off["cfg"], on["cfg"]) == (512, 768, 0, 1)
+
+
+def test_a_model_that_the_paper_does_not_have(capsys):
+    found = document(capsys, "sdxl", "--resolution", 1024)
+    assert found["paper"] is None
+    assert found["exact"]["denoise_step"] == pytest.approx(6761.2, rel=1e-3)
+
+
+def test_a_catalog_name_needs_no_torch():
+    code = (
+        "import sys; from farm.cli import run; code = run(['flops', 'qwen', '--resolution', '512', '--json']);"
+        "assert 'torch' not in sys.modules and 'diffusers' not in sys.modules; sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_counts_as_the_catalog_entry_that_it_was_written_from(capsys, tmp_path):
+    path = folder(tmp_path / "pipeline", "sd2", size="full")
+    found = document(capsys, path, "--resolution", "520x264", "--cfg")
+    known = document(capsys, "sd2", "--resolution", "520x264", "--cfg")
+    assert found["paper"] is None
+    assert found["exact"] == pytest.approx(known["exact"])
+    assert found["moved"] == pytest.approx(known["moved"], rel=1e-2)
+    assert found["kernels"] == known["kernels"]
+
+
+def test_a_folder_is_traced_once_and_again_when_a_configuration_changes(capsys, tmp_path, monkeypatch):
+    path = folder(tmp_path / "pipeline")
+    first = document(capsys, path, "--resolution", 128)
+    cache = tmp_path / "home" / "cache" / "work"
+    (kept,) = cache.iterdir()
+    kept.write_text("{ torn")
+    assert document(capsys, path, "--resolution", 128) == first  # made again
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "analysis.work.trace.phases", None)  # importing it would fail
+        assert document(capsys, path, "--resolution", 128) == first
+    config = json.loads((path / "unet" / "config.json").read_text())
+    (path / "unet" / "config.json").write_text(json.dumps({**config, "layers_per_block": 2}))
+    assert document(capsys, path, "--resolution", 128)["exact"]["denoise_step"] > first["exact"]["denoise_step"]
+    assert len(list(cache.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("flix", "--resolution", "512"), ("flix", "did you mean flux")),
+        (("/no/such/folder", "--resolution", "512"), ("/no/such/folder", "folder in diffusers layout")),
+        (("flux", "--resolution", "520"), ("width", "520", "multiples of 16")),
+        (("flux", "--resolution", "512x700"), ("height", "700")),
+        (("sd35", "--resolution", "4096"), ("4096", "at most 3072")),
+        (("flux", "--resolution", "0"), ("resolution",)),
+        (("flux", "--resolution", "-512"), ("resolution",)),
+        (("flux", "--resolution", "1e99"), ("resolution", "1e99")),
+        (("flux", "--resolution", "99999999999"), ("resolution",)),
+        (("flux", "--resolution", "512x512x512"), ("resolution",)),
+        (("flux", "--resolution", "5_12"), ("resolution", "5_12")),
+        (("flux", "--resolution", "５１２"), ("resolution", "512, or WIDTHxHEIGHT")),
+        (("flux", "--resolution", "512x"), ("resolution", "512x")),
+        (("", "--resolution", "512"), ("model: ''", "catalog name or a folder")),
+        (("flux", "--resolution", "half"), ("resolution", "half")),
+        (("flux",), ("--resolution",)),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_exit_2(capsys, arguments, words):
+    assert run(["flops", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert len(shown.err.strip().splitlines()) == 1
+    assert all(word in shown.err for word in words), shown.err
+
+
+def test_a_width_of_text_for_each_block_counts_as_one_for_all(capsys, tmp_path):
+    """diffusers takes a list where it takes a number."""
+    path = folder(tmp_path / "pipeline")
+    first = document(capsys, path, "--resolution", 128)
+    file = path / "unet" / "config.json"
+    config = json.loads(file.read_text())
+    config["cross_attention_dim"] = [config["cross_attention_dim"]] * len(config["block_out_channels"])
+    file.write_text(json.dumps(config))
+    assert document(capsys, path, "--resolution", 128)["exact"] == first["exact"]
+
+
+def test_a_mark_of_the_encoding_before_the_configuration_is_no_part_of_it(capsys, tmp_path):
+    path = folder(tmp_path / "pipeline")
+    first = document(capsys, path, "--resolution", 128)
+    for file in path.rglob("*.json"):
+        file.write_text(file.read_text(), encoding="utf-8-sig")
+    assert document(capsys, path, "--resolution", 128) == first
+
+
+@pytest.mark.parametrize(
+    ("part", "entry"),
+    [
+        ("unet", ["os", "system"]),
+        ("unet", ["diffusers", "StableDiffusionPipeline"]),
+        ("vae", ["diffusers", "NoVae"]),
+        ("text_encoder", ["transformers", "NoModel"]),
+    ],
+)
+def test_names_are_checked_before_torch_is_imported(tmp_path, part, entry):
+    path = folder(tmp_path / "pipeline")
+    _index(path, lambda index: index.update({part: entry}))
+    code = (
+        f"import sys; from farm.cli import run; code = run(['flops', {str(path)!r}, '--resolution', '128']);"
+        "assert 'torch' not in sys.modules; sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert entry[1] in done.stderr or entry[0] in done.stderr
+
+
+def test_a_library_that_warns_is_not_heard(tmp_path):
+    """transformers speaks of keys and options that it does not know."""
+    path = folder(tmp_path / "pipeline")
+    _change(path, "text_encoder", bos_token_id=-5, torch_dtype="float8", pad_token_id=10**6)
+    _change(path, "unet", no_such_key=1)
+    done = subprocess.run(
+        [sys.executable, "-m", "farm", "flops", str(path), "--resolution", "128"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode in (0, 2)
+    assert len(done.stderr.splitlines()) == (1 if done.returncode else 0), done.stderr
+
+
+@pytest.mark.parametrize("value", ["wide", [8], -8, 1.5])
+def test_a_position_table_that_is_no_number_is_one_line_and_exit_2(capsys, tmp_path, value):
+    path = folder(tmp_path / "pipeline", "sd35")
+    _change(path, "transformer", pos_embed_max_size=value)
+    assert run(["flops", str(path), "--resolution", "128"]) == 2
+    assert "transformer config pos_embed_max_size" in capsys.readouterr().err
+
+
+def _index(path, change):
+    file = path / "model_index.json"
+    index = json.loads(file.read_text())
+    change(index)
+    file.write_text(json.dumps(index))
+
+
+def _config(path, part, text):
+    (path / part / "config.json").write_text(text)
+
+
+def _change(path, part, **values):
+    config = json.loads((path / part / "config.json").read_text())
+    _config(path, part, json.dumps(config | values))
+
+
+SPOILED = {
+    "no index": (lambda p: (p / "model_index.json").unlink(), "model_index.json"),
+    "index torn": (lambda p: (p / "model_index.json").write_text('{"_class_name": '), "readable JSON"),
+    "index a list": (lambda p: (p / "model_index.json").write_text("[]"), "JSON object"),
+    "index in another encoding": (lambda p: (p / "model_index.json").write_bytes(b"\xff\xfe\x00"), "readable JSON"),
+    "index nested deeply": (lambda p: (p / "model_index.json").write_text("[" * 100_000), "readable JSON"),
+    "no class": (lambda p: _index(p, lambda i: i.pop("_class_name")), "_class_name"),
+    "unknown pipeline": (lambda p: _index(p, lambda i: i.update(_class_name="AudioPipeline")), "AudioPipeline"),
+    "no denoiser": (lambda p: _index(p, lambda i: i.pop("unet")), "denoiser"),
+    "component is a number": (lambda p: _index(p, lambda i: i.update(unet=7)), "[library, class]"),
+    "foreign library": (lambda p: _index(p, lambda i: i.update(unet=["os", "system"])), "diffusers or transformers"),
+    "unknown class": (lambda p: _index(p, lambda i: i.update(unet=["diffusers", "NoUNet"])), "NoUNet"),
+    "a scheduler": (lambda p: _index(p, lambda i: i.update(unet=["diffusers", "DDIMScheduler"])), "DDIMScheduler"),
+    "no config": (lambda p: (p / "vae" / "config.json").unlink(), "vae/config.json"),
+    "config torn": (lambda p: _config(p, "unet", "{"), "readable JSON"),
+    "config of numbers": (lambda p: _config(p, "unet", '{"block_out_channels": [0, -3]}'), "unet"),
+    "config absurd": (lambda p: _config(p, "unet", '{"layers_per_block": 1000000000}'), "layers_per_block"),
+    "widths of text that differ": (lambda p: _change(p, "unet", cross_attention_dim=[32, 64]), "unet"),
+    "no width of text": (lambda p: _change(p, "unet", cross_attention_dim=[]), "unet"),
+    "channels in words": (lambda p: _change(p, "unet", in_channels="four"), "unet"),
+    "channels a list": (lambda p: _change(p, "vae", latent_channels=[4]), "vae"),
+    "pooled text in words": (
+        lambda p: _change(
+            p,
+            "unet",
+            addition_embed_type="text_time",
+            projection_class_embeddings_input_dim=80,
+            addition_time_embed_dim="x",
+        ),
+        "unet",
+    ),
+    "more layers than any model": (
+        lambda p: _change(p, "text_encoder", num_hidden_layers=999),
+        "num_hidden_layers: 999",
+    ),
+    "more channels than any model": (
+        lambda p: _change(p, "unet", block_out_channels=[64, 10**6]),
+        "block_out_channels",
+    ),
+    "more blocks than any model": (
+        lambda p: _change(p, "unet", layers_per_block=32, transformer_layers_per_block=32),
+        "more than 10000 tensors",
+    ),
+    "another pipeline's denoiser": (
+        lambda p: _index(p, lambda i: i.update(_class_name="CogView4Pipeline")),
+        "CogView4Transformer2DModel",
+    ),
+    "a text encoder that is none": (
+        lambda p: _index(p, lambda i: i.update(text_encoder=["diffusers", "StableDiffusionPipeline"])),
+        "text_encoder",
+    ),
+    "an unknown text encoder": (
+        lambda p: _index(p, lambda i: i.update(text_encoder=["transformers", "NoModel"])),
+        "transformers NoModel",
+    ),
+    "a pipeline for a denoiser": (
+        lambda p: _index(p, lambda i: i.update(unet=["diffusers", "StableDiffusionPipeline"])),
+        "StableDiffusionPipeline",
+    ),
+    "config huge": (lambda p: _config(p, "unet", '{"cross_attention_dim": 1e30}'), "unet"),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED)
+def test_a_folder_that_is_no_pipeline_is_one_line_and_exit_2(capsys, tmp_path, spoil):
+    path = folder(tmp_path / "pipeline")
+    damage, word = SPOILED[spoil]
+    damage(path)
+    assert run(["flops", str(path), "--resolution", "128"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert len(shown.err.strip().splitlines()) == 1
+    assert word.lower() in shown.err.lower()
+    assert not (tmp_path / "home" / "cache").exists()

@@ -1,0 +1,125 @@
+"""analysis.refit: fits of every data set and cell, stored once, and nothing when nothing is new."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from analysis import laws
+from analysis.prediction import paper_rows
+from analysis.refit import refit, refit_if_new, scopes
+from farm.files.table import read_table
+from farm.jobs import Jobs
+from farm.results import Results
+from farm.settings import Settings, load
+from farm.store import refits
+from farm.store.engine import Store
+
+PAPER = "analysis/data/paper_a100_energy.csv"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load(home=tmp_path / "farm")
+
+
+def imported(settings: Settings, *, start: int = 0, stop: int = 200, dataset: str = "paper") -> None:
+    store = Store.open(settings)
+    rows = [replace(row, measurement_id=f"{dataset}-{place}") for place, row in enumerate(read_table(PAPER))]
+    Results(store).add(rows[start:stop], dataset=dataset)
+    store.close()
+
+
+def stored(settings: Settings) -> list[dict[str, object]]:
+    store = Store.open(settings)
+    with store.read() as db:
+        fits = refits.fits(db)
+    store.close()
+    return fits
+
+
+def test_every_law_is_fitted_to_every_scope_and_validated(settings: Settings) -> None:
+    imported(settings)
+    assert refit_if_new(settings)
+    fits = stored(settings)
+    cells = {("all",), ("flux on a100",), ("qwen on a100",), ("sd35 on a100",)}
+    found = {
+        (fit["law"], tuple(fit["scope"]["cells"]) if len(fit["scope"]["cells"]) == 1 else ("all",)) for fit in fits
+    }
+    assert found == {(law, cell) for law in laws.names() for cell in cells}
+    (pooled,) = [fit for fit in fits if fit["law"] == "paper" and fit["n"] == 200]
+    held_out = pooled["metrics"]["validation"]["flux held out"]
+    assert round(held_out["metrics"]["mape_percent"], 1) == 13.0
+    assert pooled["dataset"] == "paper"
+    assert max(fits, key=lambda fit: fit["id"])["n"] == 200  # the widest is what `farm law show` shows
+
+
+def test_nothing_is_done_when_nothing_is_new(settings: Settings) -> None:
+    assert not refit_if_new(settings)
+    imported(settings, stop=120)
+    assert refit_if_new(settings)
+    before = stored(settings)
+    assert not refit_if_new(settings)
+    assert stored(settings) == before
+
+
+def test_new_rows_are_taken_by_the_fits_that_they_concern(settings: Settings) -> None:
+    imported(settings, stop=160)  # flux and sd35
+    assert refit_if_new(settings)
+    before = {fit["id"] for fit in stored(settings)}
+    imported(settings, start=160)  # qwen
+    assert refit_if_new(settings)
+    fresh = [fit for fit in stored(settings) if fit["id"] not in before and fit["law"] == "paper"]
+    assert sorted(fit["n"] for fit in fresh) == [40, 200]
+    (pooled,) = [fit for fit in fresh if fit["n"] == 200]
+    whole = laws.get("paper")().fit(paper_rows())
+    assert {k: v for k, v in pooled["params"].items() if k != "beta_gpu"} == pytest.approx(whole.params_, rel=1e-9)
+
+
+def test_rows_that_cannot_be_fitted_are_no_failure(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    imported(settings, stop=3)
+    assert refit_if_new(settings)
+    assert "law paper is not fitted" in caplog.text
+
+
+def test_another_refit_at_work_is_left_alone(settings: Settings) -> None:
+    imported(settings)
+    store = Store.open(settings)
+    assert Jobs(store, settings).take_refit_lease(lease_seconds=60) is not None
+    store.close()
+    assert not refit_if_new(settings)
+    assert stored(settings) == []
+
+
+def test_a_refit_that_fails_is_given_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    imported(settings)
+
+    def broken(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("analysis.refit.refit", broken)
+    with pytest.raises(OSError, match="disk full"):
+        refit_if_new(settings)
+    monkeypatch.undo()
+    assert refit_if_new(settings)
+
+
+def test_several_data_sets_are_fitted_apart_and_together(settings: Settings) -> None:
+    imported(settings, stop=120, dataset="one")
+    imported(settings, start=120, dataset="two")
+    store = Store.open(settings)
+    from analysis.table import Table
+
+    names = [scope.dataset for scope in scopes(Table.from_rows(Results(store).rows())) if scope.pooled]
+    store.close()
+    assert names == ["one", "two", "all"]
+
+
+def test_a_fit_that_is_stored_is_not_made_again(settings: Settings) -> None:
+    table = paper_rows()
+    fits = refit(table, [])
+    assert fits
+    assert refit(table, fits) == []

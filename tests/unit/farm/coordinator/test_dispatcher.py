@@ -1,0 +1,184 @@
+"""The coordinator's decisions: how full the queues are kept, when silence counts, when a refit starts."""
+
+import sys
+
+import pytest
+
+from farm.coordinator.dispatcher import Dispatcher, Window
+from farm.coordinator.refit import RefitTicker
+from farm.domain import OperationError
+from farm.jobs import Jobs
+from farm.settings import load
+from farm.store.engine import Store
+from tests.quick import sweep_text
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+class Bell:
+    """A broker that counts: what it would do with the numbers is the business of the integration tests."""
+
+    def __init__(self):
+        self.queues = {}
+
+    def ring(self, queue, job_ids):
+        self.queues.setdefault(queue, []).extend(job_ids)
+
+    def waiting(self, queue):
+        return len(self.queues.get(queue, []))
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def settings(home):
+    return load(lease_seconds=10.0, doorbell_grace_seconds=0.000001)
+
+
+@pytest.fixture
+def jobs(settings):
+    store = Store.open(settings)
+    yield Jobs(store, settings)
+    store.close()
+
+
+@pytest.fixture
+def submit(farm, tmp_path):
+    def call(count):
+        spec = tmp_path / "spec.yaml"
+        spec.write_text(sweep_text(range(1, count + 1)))
+        assert farm("sweep", "submit", spec).code == 0
+
+    return call
+
+
+def test_a_window_follows_how_fast_its_queue_is_emptied():
+    window = Window(smallest=4, largest=16, size=4)
+    assert [window.room(0) for _ in range(4)] == [8, 16, 16, 16]
+    assert window.room(16) == 0
+    assert window.room(9) == 0
+    assert window.size == 4
+
+
+def test_only_a_window_of_doorbells_is_out(jobs, settings, submit):
+    bell, clock = Bell(), Clock()
+    submit(40)
+    dispatcher = Dispatcher(jobs, bell, settings, name="c", clock=clock)
+    dispatcher.tick()
+    assert dispatcher.top_up() == 8
+    assert dispatcher.top_up() == 0
+    assert bell.queues["a100"] == sorted(bell.queues["a100"])
+
+
+def test_two_coordinators_together_ring_each_once(jobs, settings, submit):
+    bell = Bell()
+    submit(6)
+    first, second = (Dispatcher(jobs, bell, settings, name=n, clock=Clock()) for n in "ab")
+    for dispatcher in (first, second, first, second):
+        dispatcher.tick()
+        dispatcher.top_up()
+    assert sorted(bell.queues["a100"]) == sorted(set(bell.queues["a100"]))
+    assert len(bell.queues["a100"]) == 6
+
+
+def test_lost_doorbells_ring_again(jobs, settings, submit):
+    bell = Bell()
+    submit(3)
+    dispatcher = Dispatcher(jobs, bell, settings, name="c", clock=Clock())
+    dispatcher.tick()
+    assert dispatcher.top_up() == 3
+    bell.queues.clear()  # FLUSHALL
+    dispatcher.tick()
+    assert dispatcher.top_up() == 3
+
+
+@pytest.fixture
+def silent(jobs, settings, submit):
+    """A job whose worker fell silent long ago."""
+    from sqlalchemy import text
+
+    submit(1)
+    (job_id,) = jobs.due("a100", 1)
+    assert jobs.claim(job_id, worker="w", queue="a100") is not None
+    with jobs.store.write() as db:
+        db.execute(text("UPDATE job SET lease_until = 1"))
+    return job_id
+
+
+def test_a_silent_worker_loses_its_job(jobs, settings, silent):
+    jobs.touch_coordinator("another")  # somebody coordinated a moment ago
+    Dispatcher(jobs, Bell(), settings, name="c", clock=Clock()).tick()
+    assert jobs.due("a100", 5) == [silent]
+
+
+def test_nobody_is_punished_for_the_coordinators_absence(jobs, settings, silent):
+    clock = Clock()
+    dispatcher = Dispatcher(jobs, Bell(), settings, name="c", clock=clock)
+    dispatcher.tick()  # the first ever: nobody knows how long there was none
+    assert jobs.due("a100", 5) == []
+    clock.now += settings.lease_seconds / 2
+    dispatcher.tick()
+    assert jobs.due("a100", 5) == []
+    clock.now += settings.lease_seconds / 2
+    dispatcher.tick()
+    assert jobs.due("a100", 5) == [silent]
+
+
+def test_an_outage_of_the_database_is_an_absence_too(jobs, settings, silent, monkeypatch):
+    clock = Clock()
+    jobs.touch_coordinator("another")
+    dispatcher = Dispatcher(jobs, Bell(), settings, name="c", clock=clock)
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "reap", lambda: 0)
+        dispatcher.tick()
+    clock.now += settings.lease_seconds / 2 + 1  # no tick came through
+    jobs.touch_coordinator("another")  # which was back a moment earlier
+    dispatcher.tick()
+    assert jobs.due("a100", 5) == []
+
+
+def test_the_loop_outlives_a_broker_that_is_away(jobs, settings, submit, caplog):
+    import threading
+
+    stop = threading.Event()
+    bell = Bell()
+    calls = []
+
+    def away(queue):
+        calls.append(queue)
+        if len(calls) < 3:
+            raise OperationError("broker away")
+        stop.set()
+        return 0
+
+    bell.waiting = away
+    submit(1)
+    Dispatcher(jobs, bell, settings, name="c").run(stop)
+    assert len(calls) >= 3
+    assert caplog.text.count("broker away") == 1
+
+
+def test_a_refit_starts_only_for_new_results_and_not_too_often(settings, home):
+    clock = Clock()
+    ticker = RefitTicker(settings, command=[sys.executable, "-c", "pass"], clock=clock)
+
+    def tick(results):
+        started = ticker.tick(results)
+        if started:
+            ticker._process.wait()
+        return started
+
+    assert not tick(0)
+    assert tick(5)
+    assert not tick(6)  # too soon
+    clock.now += settings.refit_seconds
+    assert not tick(5)  # nothing new
+    assert tick(6)
+    ticker.close()

@@ -1,0 +1,64 @@
+"""The supervisor: what dies comes back, what ended by itself does not, and nothing is left behind."""
+
+import os
+import sys
+import threading
+
+import pytest
+
+from farm.domain import OperationError
+from farm.local.supervisor import ProcessService, Supervisor
+from farm.processes import ProcessIdentity
+
+
+def service(tmp_path, name, code):
+    return ProcessService(name, [sys.executable, "-c", code], env=dict(os.environ), log=tmp_path / f"{name}.log")
+
+
+def run_for(supervisor, seconds):
+    stop = threading.Event()
+    threading.Timer(seconds, stop.set).start()
+    supervisor.run(stop)
+
+
+def test_what_dies_is_started_again_and_what_ended_is_not(tmp_path):
+    dies = service(tmp_path, "dies", f"open({str(tmp_path / 'dies')!r}, 'a').write('x'); raise SystemExit(3)")
+    ends = service(tmp_path, "ends", f"open({str(tmp_path / 'ends')!r}, 'a').write('x')")
+    supervisor = Supervisor([dies, ends])
+    supervisor.start()
+    run_for(supervisor, 1.5)
+    supervisor.stop(1.0, threading.Event())
+    assert len((tmp_path / "dies").read_text()) >= 2
+    assert len((tmp_path / "ends").read_text()) == 1
+
+
+def test_what_will_not_end_is_killed(tmp_path):
+    ready = tmp_path / "ready"
+    stubborn = service(
+        tmp_path,
+        "stubborn",
+        f"import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);open({str(ready)!r}, 'w'); time.sleep(60)",
+    )
+    supervisor = Supervisor([stubborn])
+    supervisor.start()
+    identity = ProcessIdentity.of(stubborn._process.pid)
+    while not ready.exists():
+        assert identity.alive()
+    supervisor.stop(0.3, threading.Event())
+    assert not identity.alive()
+
+
+def test_a_start_that_fails_leaves_nothing(tmp_path):
+    class Broken:
+        name = "broken"
+
+        def start(self):
+            raise OperationError("cannot")
+
+        def kill(self):
+            pass
+
+    good = service(tmp_path, "good", "import time; time.sleep(60)")
+    with pytest.raises(OperationError, match="cannot"):
+        Supervisor([good, Broken()]).start()
+    assert good.ended() is not None

@@ -1,0 +1,60 @@
+"""What `farm doctor` finds on a coordinator: secrets that others can read, results that were set aside."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from farm import doctor
+from farm.doctor import Level
+from farm.settings import load
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody can enter (those of pytest are closed)."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.mark.parametrize(("mode", "level"), [(0o600, Level.OK), (0o644, Level.WARNING), (0o640, Level.WARNING)])
+def test_a_secret_that_others_can_read(open_folder, mode, level):
+    secret = open_folder / "url"
+    secret.write_text("redis://:password@host/0")
+    secret.chmod(mode)
+    for name in ("database_url_file", "broker_url_file"):
+        found = doctor.passwords(load(**{name: secret}))
+        assert found.level is level
+        assert (str(secret) in found.remedy) == (level is Level.WARNING)
+        assert "password@" not in found.found + found.remedy
+
+
+def test_a_closed_folder_hides_what_is_in_it(open_folder):
+    secret = open_folder / "farm.toml"
+    secret.write_text("")
+    secret.chmod(0o644)
+    assert doctor.passwords(load(home=open_folder)).level is Level.WARNING
+    open_folder.chmod(0o700)
+    assert doctor.passwords(load(home=open_folder)).level is Level.OK
+    assert doctor.passwords(load(home=open_folder / "none", broker_url_file=open_folder / "none")).level is Level.OK
+
+
+def test_results_that_were_set_aside(home):
+    from workers.runtime.spool import Spool
+
+    settings = load()
+    assert list(doctor.set_aside(settings)) == []
+    settings.spool.mkdir(parents=True)
+    (settings.spool / "0000000001-1-abc.result").write_text("nonsense")
+    os.utime(settings.spool / "0000000001-1-abc.result", (1.0, 1.0))  # of long ago, so it is not left to its owner
+    Spool(settings.spool, "w").drain("db", lambda _entry: None)
+    (found,) = doctor.set_aside(settings)
+    assert found.level is Level.WARNING
+    assert found.found.startswith("1 result(s)")
+    assert "corrupt" in found.found
+    assert found in list(doctor.coordinator(settings))

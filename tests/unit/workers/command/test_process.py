@@ -1,0 +1,62 @@
+"""The command under measurement and its keeper, in whatever surroundings a farm is started."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+
+RUN = """
+import signal, sys
+from workers.command.process import Command
+from workers.command.foreground import Interrupted, Interruptions
+interruptions = Interruptions()
+with Command(["sh", "-c", sys.argv[1]]) as command:
+    try:
+        with interruptions.allowed():
+            command.start()
+            command.until_ended()
+        print("ended", command.wait(), flush=True)
+    except Interrupted as stop:
+        print("ended", command.end(stop.number), flush=True)
+"""
+
+
+def test_a_blocked_sigchld_is_no_hang() -> None:
+    def block() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
+
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, "exit 3"], preexec_fn=block, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.stdout == "ended 3\n"
+
+
+def test_a_terminals_ctrl_c_comes_once() -> None:
+    """The terminal has told the command already: what it does in answer is not cut short by a second signal."""
+    answer = "trap 'echo again; exit 9' INT; sleep 0.7; echo cleaned; exit 7"
+    command = f'trap "{answer}" INT; echo ready; sleep 60 & wait'
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-c", RUN, command])
+    said = b""
+    while b"ready" not in said:
+        said += os.read(terminal, 1024)
+    time.sleep(0.2)
+    os.write(terminal, b"\x03")
+    while True:
+        try:
+            found = os.read(terminal, 1024)
+        except OSError:  # the terminal's other end is closed
+            break
+        if not found:
+            break
+        said += found
+    os.waitpid(child, 0)
+    os.close(terminal)
+    assert b"cleaned" in said
+    assert b"again" not in said
+    assert b"ended 7" in said

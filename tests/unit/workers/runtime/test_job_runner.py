@@ -1,0 +1,203 @@
+"""One job's life in a worker's process: the database is real, the device is where the world ends."""
+
+import os
+
+import pytest
+
+from farm.domain import DeviceLost, Infeasible, Measurement, OperationError, OutOfMemory, RequestError
+from farm.jobs import Jobs
+from farm.settings import load
+from farm.store.engine import Store
+from tests.quick import sweep_text
+from workers.device.identity import WorkerIdentity
+from workers.runtime.job_runner import Session
+
+
+class Device:
+    """Stands for device, meter and pipeline; ends each measurement as it was told to."""
+
+    def __init__(self):
+        self.error = None
+        self.absent = None
+        self.loads = 0
+        self.closed = 0
+        self.prompts = None
+
+    def open(self):
+        if self.absent:
+            raise self.absent
+
+    def prepare(self, configuration):
+        first, self.loads = self.loads == 0, max(self.loads, 1)
+        return first
+
+    def measure(self, job, prompts):
+        self.prompts = prompts
+        if self.error:
+            raise self.error
+        measurement = Measurement(
+            measurement_id=f"{job.id}-{job.attempt}-{os.urandom(4).hex()}",
+            configuration=job.configuration,
+            energy_joules=1.0,
+            energy_std_joules=0.1,
+            idle_watts=None,
+            duration_seconds=1.0,
+            meter="simulated",
+            flags=("simulated",),
+            measured_at="2026-01-01T00:00:00+00:00",
+        )
+        return measurement, b"log"
+
+    def unload(self):
+        self.loads = 0
+
+    def close(self):
+        self.closed += 1
+
+
+@pytest.fixture
+def settings(home):
+    return load(retry_seconds=0.0, max_attempts=2)
+
+
+@pytest.fixture
+def jobs(settings):
+    store = Store.open(settings)
+    yield Jobs(store, settings)
+    store.close()
+
+
+@pytest.fixture
+def device():
+    return Device()
+
+
+@pytest.fixture
+def session(settings, jobs, device, farm, tmp_path):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(sweep_text([1, 2, 3]))
+    assert farm("sweep", "submit", spec).code == 0
+    identity = WorkerIdentity.plain("a100", 0, settings.home, simulate=True)
+    made = Session(identity, settings, workbench=device)
+    yield made
+    made._store.close()
+
+
+def history(jobs, job_id):
+    """(state of the job, ends of its attempts)"""
+    from sqlalchemy import text
+
+    with jobs.store.read() as db:
+        state = db.execute(text(f"SELECT state FROM job WHERE id = {job_id}")).scalar()
+        ends = db.execute(text(f'SELECT "end" FROM attempt WHERE job_id = {job_id} ORDER BY number')).scalars()
+        return state, list(ends)
+
+
+def test_a_doorbell_becomes_a_measurement(session, jobs, device, settings):
+    first, second, _ = jobs.due("a100", 3)
+    session.answer(first)
+    session.answer(second)
+    session.answer(first)
+    assert history(jobs, first) == history(jobs, second) == ("done", ["accepted"])
+    assert len(device.prompts) == 1
+    assert list(settings.spool.glob("*.result")) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "after_one", "after_two"),
+    [
+        (OutOfMemory("full", peak_bytes=10), ("failed", ["out_of_memory"]), ("failed", ["out_of_memory"])),
+        (Infeasible("no weights"), ("failed", ["infeasible"]), ("failed", ["infeasible"])),
+        (RequestError("steps", 0, "more"), ("failed", ["infeasible"]), ("failed", ["infeasible"])),
+        (DeviceLost("bus"), ("queued", ["device_lost"]), ("failed", ["device_lost"] * 2)),
+        (ValueError("odd"), ("queued", ["error"]), ("failed", ["error"] * 2)),
+        (OperationError("odd"), ("queued", ["error"]), ("failed", ["error"] * 2)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_how_an_attempt_fails(session, jobs, device, error, after_one, after_two):
+    job = jobs.due("a100", 1)[0]
+    device.error = error
+    session.answer(job)
+    assert history(jobs, job) == after_one
+    session.answer(job)
+    assert history(jobs, job) == after_two
+    # and the worker is fit for the next
+    device.error = None
+    other = jobs.due("a100", 3)[-1]
+    session.answer(other)
+    assert history(jobs, other) == ("done", ["accepted"])
+
+
+def test_a_job_without_prompts_fails_and_holds_nobody_up(session, jobs):
+    from sqlalchemy import text
+
+    job = jobs.due("a100", 1)[0]
+    with jobs.store.write() as db:
+        db.execute(text(f"UPDATE job SET prompts_sha256 = NULL WHERE id = {job}"))
+    session.answer(job)
+    assert history(jobs, job) == ("failed", ["infeasible"])
+
+
+def test_a_device_that_is_gone_takes_no_job(session, jobs, device, monkeypatch):
+    monkeypatch.setattr("workers.runtime.job_runner.DEVICE_WAIT_SECONDS", 0.0)
+    job = jobs.due("a100", 1)[0]
+    device.absent = DeviceLost("fell off the bus")
+    session.answer(job)
+    assert history(jobs, job) == ("queued", [])
+
+
+def test_a_result_waits_on_the_spool_while_the_database_is_away(session, jobs, device, settings, monkeypatch):
+    job = jobs.due("a100", 1)[0]
+
+    def away(*_, **__):
+        raise OperationError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session._jobs, "record", away)
+        session.answer(job)
+    assert history(jobs, job) == ("running", [None])
+    assert len(list(settings.spool.glob("*.result"))) == 1
+    session.answer(job)  # any doorbell drains first
+    assert history(jobs, job) == ("done", ["accepted"])
+    assert list(settings.spool.glob("*.result")) == []
+
+
+def test_a_result_that_no_database_will_ever_take_holds_nobody_up(session, jobs, settings):
+    """The database was deleted and made anew, the spool was not."""
+    from sqlalchemy import text
+
+    first, second, _ = jobs.due("a100", 3)
+    session.answer(first)
+    entry = session._spool.put(session_entry(session, jobs, first, job_id=999))
+    session.answer(second)
+    assert history(jobs, second) == ("done", ["accepted"])
+    assert not entry.exists()
+    assert session._spool.set_aside == 1
+    with jobs.store.read() as db:
+        assert db.execute(text("SELECT count(*) FROM measurement")).scalar() == 2
+
+
+def session_entry(session, jobs, job, *, job_id):
+    from dataclasses import replace
+
+    from workers.runtime.spool import Entry
+
+    measurement, _ = Device().measure(replace(jobs.get(job), id=job_id), ())
+    return Entry(
+        job_id=job_id, attempt=1, worker="w", database=session._database, measurement=measurement, samples=None
+    )
+
+
+def test_a_result_goes_straight_to_the_database_where_the_disk_is_full(session, jobs, settings):
+    settings.spool.parent.mkdir(exist_ok=True)
+    settings.spool.write_text("no folder")
+    job = jobs.due("a100", 1)[0]
+    session.answer(job)
+    assert history(jobs, job) == ("done", ["accepted"])
+
+
+@pytest.mark.parametrize("message", [True, -1, 0, 2**63, 1.0, "1", None, [1], {"a": 1}])
+def test_what_is_no_job_id_is_ignored(session, jobs, message):
+    session.answer(message)
+    assert history(jobs, 1) == ("queued", [])

@@ -1,0 +1,115 @@
+"""The spool: nothing is lost, nothing is given to the wrong database, a bad file stops nobody."""
+
+import os
+
+import pytest
+
+from farm.domain import Configuration, Measurement, OperationError, RequestError
+from workers.runtime.spool import Entry, Spool, database_fingerprint
+
+HERE = database_fingerprint("sqlite:////somewhere/farm.db")
+
+
+def entry(job_id=1, database=HERE, samples=b"\x00raw"):
+    configuration = Configuration(
+        model="flux", gpu="a100", width=512, height=512, steps=4, precision="fp16", cfg=False, prompts=2
+    )
+    measurement = Measurement(
+        measurement_id=f"m{job_id}",
+        configuration=configuration,
+        energy_joules=1.5,
+        energy_std_joules=None,
+        idle_watts=None,
+        duration_seconds=2.0,
+        meter="simulated",
+        flags=("simulated",),
+        measured_at="2026-01-01T00:00:00+00:00",
+    )
+    return Entry(job_id=job_id, attempt=3, worker="w", database=database, measurement=measurement, samples=samples)
+
+
+@pytest.fixture
+def spool(tmp_path):
+    return Spool(tmp_path / "spool", "w")
+
+
+def test_what_was_put_comes_out_once(spool):
+    for number in (2, 1):
+        spool.put(entry(number))
+    assert spool.waiting == 2
+    taken = []
+    assert spool.drain(HERE, taken.append) == 2
+    assert taken == [entry(1), entry(2)]
+    assert spool.waiting == 0
+    assert spool.drain(HERE, taken.append) == 0
+
+
+def test_a_database_that_fails_leaves_everything(spool):
+    spool.put(entry())
+
+    def away(_):
+        raise OperationError("away")
+
+    with pytest.raises(OperationError):
+        spool.drain(HERE, away)
+    assert spool.waiting == 1
+
+
+def test_another_database_never_gets_it(spool):
+    spool.put(entry(database=database_fingerprint("postgresql://host/other")))
+    assert spool.drain(HERE, lambda _: pytest.fail("given away")) == 0
+    assert spool.waiting == 1
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda b: b[:-7], lambda b: b"", lambda b: b.replace(b"1.5", b"9.5"), lambda b: b[::-1]]
+)
+def test_a_corrupt_file_is_set_aside_and_the_rest_goes_on(spool, spoil):
+    bad = spool.put(entry(1))
+    bad.write_bytes(spoil(bad.read_bytes()))
+    spool.put(entry(2))
+    taken = []
+    assert spool.drain(HERE, taken.append) == 1
+    assert [e.job_id for e in taken] == [2]
+    assert (spool.waiting, spool.set_aside) == (0, 1)
+
+
+def test_what_the_database_refuses_is_set_aside(spool):
+    spool.put(entry())
+
+    def refuse(_):
+        raise RequestError("job", 1, "a job of this database")
+
+    assert spool.drain(HERE, refuse) == 0
+    assert (spool.waiting, spool.set_aside) == (0, 1)
+
+
+def test_others_results_are_left_to_them_until_they_are_old(spool):
+    path = Spool(spool.folder, "another").put(entry())
+    assert spool.drain(HERE, lambda _: None) == 0
+    os.utime(path, (0, 0))
+    assert spool.drain(HERE, lambda _: None) == 1
+
+
+def test_a_folder_that_takes_nothing_is_said_in_one_line_and_leaves_nothing(spool):
+    spool.folder.write_text("a file where the folder should be")
+    with pytest.raises(OperationError, match="spool"):
+        spool.put(entry())
+    assert spool.waiting == 0
+
+
+def test_a_full_disk_leaves_no_half_file(spool, monkeypatch):
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    spool.put(entry(1))
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OperationError, match="No space left"):
+        spool.put(entry(2))
+    assert [p.name[:10] for p in spool.folder.iterdir()] == ["0000000001"]
+
+
+def test_the_fingerprint_knows_the_place_and_not_the_secret():
+    first = database_fingerprint("postgresql+psycopg://a:b@host:5432/farm?sslmode=require")
+    assert first == database_fingerprint("postgresql://c@host:5432/farm")
+    assert first != database_fingerprint("postgresql://c@host:5432/other")

@@ -1,0 +1,232 @@
+"""``farm measure``: one configuration, here, without a queue. ``farm weights``: pretrained weights beforehand."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from farm import catalog, settings
+from farm.catalog import memory
+from farm.cli.options import FiniteRange, emit_json, json_option
+from farm.domain import Configuration, Measurement, OperationError, RequestError
+from farm.files.atomic import draft
+from workers.meters import check_meter
+
+if TYPE_CHECKING:
+    from workers.procedure.measure import Measured
+    from workers.workload import Workload
+
+
+@click.command()
+@click.option("--model", required=True, metavar="M", help="A model of the catalog.")
+@click.option("--gpu", required=True, metavar="TYPE", help="GPU type of the catalog; `cpu` estimates, by CodeCarbon.")
+@click.option("--resolution", required=True, metavar="R", help="Pixels of a side, or WIDTHxHEIGHT.")
+@click.option("--steps", required=True, metavar="T", help="Denoising steps.")
+@click.option("--precision", required=True, metavar="P", help="fp16, bf16 or fp32.")
+@click.option("--cfg", is_flag=True, help="Classifier-free guidance.")
+@click.option("--prompts", required=True, metavar="N", help="Images in total.")
+@click.option("--batch", default="1", metavar="B", help="Images at once.", show_default=True)
+@click.option("--weights", default="random", metavar="W", help="random or pretrained.", show_default=True)
+@click.option("--size", default="full", metavar="S", help="full or nano.", show_default=True)
+@click.option(
+    "--seed", default="0", metavar="N", help="Of the first image; each further one adds 1.", show_default=True
+)
+@click.option("--prompts-file", type=click.Path(path_type=Path), help="COCO captions or text (default: those shipped).")
+@click.option("--device", default=0, type=click.IntRange(0, 1023), metavar="N", help="Index of the device.")
+@click.option(
+    "--meter",
+    "kind",
+    type=click.Choice(settings.METER_KINDS),
+    default="auto",
+    show_default=True,
+    help="`codecarbon`: as the paper did; `both`: its number beside NVML's.",
+)
+@click.option(
+    "--idle-seconds",
+    type=FiniteRange(0.1, 3600.0),
+    help="Idle baseline on each side (default: FARM_IDLE_SECONDS; 1 on a CPU).",
+)
+@click.option(
+    "--settle-seconds",
+    type=FiniteRange(0.0, 3600.0),
+    help="At most so long until power and temperature are steady (default: FARM_SETTLE_SECONDS).",
+)
+@click.option(
+    "--repeat-seconds",
+    type=FiniteRange(0.0, 86400.0),
+    help="No further pass is begun after so long (default: FARM_REPEAT_SECONDS).",
+)
+@click.option("--samples", type=click.Path(path_type=Path), help="Keep the meter's raw log in this file.")
+@click.option("--simulate", is_flag=True, help="A simulated device of that type; the row is flagged.")
+@json_option
+def measure(
+    resolution: str,
+    prompts_file: Path | None,
+    device: int,
+    kind: str,
+    idle_seconds: float | None,
+    settle_seconds: float | None,
+    repeat_seconds: float | None,
+    samples: Path | None,
+    simulate: bool,
+    as_json: bool,
+    **row: Any,
+) -> None:
+    """Measure one configuration, here, without a queue."""
+    configuration = _configuration(resolution, row)
+    check_meter(kind, configuration.gpu, simulate=simulate)
+    setting = settings.load(idle_seconds=idle_seconds, settle_seconds=settle_seconds, repeat_seconds=repeat_seconds)
+    with redirect_stdout(sys.stderr):  # libraries that look for devices print; stdout is for the result
+        measured = _measure(configuration, prompts_file, device, kind, setting, idle_seconds, simulate)
+    if samples is not None:
+        with draft(samples, "--samples") as temporary:
+            temporary.write_bytes(measured.samples())
+    measurement = measured.measurement
+    if as_json:
+        emit_json(measurement.to_dict())
+    else:
+        _show(measurement)
+
+
+@click.group()
+def weights() -> None:
+    """Fetch pretrained weights beforehand."""
+
+
+@weights.command()
+@click.argument("model")
+@json_option
+def fetch(model: str, as_json: bool) -> None:
+    """Bring a model's pretrained weights into the hub's cache, at the revision that the catalog pins.
+
+    Files that are there already are not fetched again. Gated models need their licence accepted on their page and
+    HF_TOKEN. HF_HOME says where the cache is.
+    """
+    entry = catalog.model(model)
+    from workers.pipelines import pretrained
+
+    folder = pretrained.fetch(entry)
+    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if as_json:
+        emit_json(
+            {
+                "model": model,
+                "repository": entry.repository,
+                "revision": folder.name,
+                "folder": str(folder),
+                "bytes": total,
+            }
+        )
+    else:
+        click.echo(f"{model}: {entry.repository} at {folder.name}, {total / 1e9:.2f} GB in {folder}")
+
+
+def _configuration(resolution: str, row: dict[str, Any]) -> Configuration:
+    """What the options say, checked against the catalog."""
+    width, pair, height = resolution.lower().partition("x")
+    configuration = Configuration.from_mapping({**row, "width": width, "height": height if pair else width})
+    gpu = catalog.gpu(configuration.gpu)
+    catalog.model(configuration.model).check_resolution(configuration.width, configuration.height)
+    if why := memory.objection(configuration):
+        raise RequestError("configuration", configuration.label(), f"on {gpu.name}: {why}")
+    return configuration
+
+
+def _measure(
+    configuration: Configuration,
+    prompts_file: Path | None,
+    device: int,
+    kind: str,
+    setting: settings.Settings,
+    idle_seconds: float | None,
+    simulate: bool,
+) -> Measured:
+    from farm.sweeps.prompts import read_prompts
+
+    prompts = read_prompts(prompts_file, configuration.prompts)
+    on_cpu = catalog.gpu(configuration.gpu).is_processor
+    with ExitStack() as stack:
+        board: int | str | None = None if on_cpu else device
+        environment: dict[str, Any] = {}
+        if not on_cpu and not simulate:
+            board, environment = stack.enter_context(device_for_measuring(configuration.gpu, device, setting))
+
+        # Imported only now: torch must not see the devices before one is chosen.
+        from workers.meters import open_meter, simulated_workload
+        from workers.procedure.measure import Options, cold_idle_watts, measure
+
+        meter = stack.enter_context(closing(open_meter(configuration.gpu, board, kind=kind, simulate=simulate)))
+        options = (
+            Options.quick(idle_seconds or 1.0)
+            if on_cpu
+            else Options(
+                idle_seconds=setting.idle_seconds,
+                settle_seconds=setting.settle_seconds,
+                max_seconds=setting.repeat_seconds,
+            )
+        )
+        cold = cold_idle_watts(meter, options.idle_seconds)
+        workload: Workload
+        if simulate:
+            workload = simulated_workload(configuration, meter)
+        else:
+            from workers import pipelines
+
+            workload = stack.enter_context(closing(pipelines.load(configuration, "cpu" if on_cpu else "cuda")))
+        return measure(
+            configuration,
+            workload,
+            meter,
+            prompts=prompts.prompts,
+            options=options,
+            cold_idle_watts=cold,
+            environment={"prompts_sha256": prompts.sha256, **environment},
+        )
+
+
+@contextmanager
+def device_for_measuring(
+    gpu: str, device: int, setting: settings.Settings
+) -> Iterator[tuple[int | str, dict[str, Any]]]:
+    """The device verified and ours alone, and this process shown no other; its UUID, and what is known of it.
+
+    By its UUID it goes on: what is number 0 among the devices visible here need not be so for NVML.
+    """
+    from workers.device import host
+    from workers.device.lock import DeviceLock
+
+    try:
+        host.inspect()
+    except OperationError as error:
+        raise RequestError("gpu", gpu, f"no such device here ({error}): --gpu cpu, or --simulate") from None
+    found = host.verify(gpu, device, foreign=setting.foreign_processes)
+    with DeviceLock(found.uuid):
+        os.environ.update(found.pinned())
+        yield found.uuid, host.environment(found)
+
+
+def _show(measurement: Measurement) -> None:
+    def joules(value: float | None, std: float | None) -> str:
+        if value is None:
+            return "unknown"
+        return f"{value:.4g} J" + (f" ± {std:.2g}" if std is not None else "")
+
+    idle = "unknown" if measurement.idle_watts is None else f"{measurement.idle_watts:.3g} W"
+    total = joules(measurement.energy_joules, measurement.energy_std_joules)
+    click.echo(f"{measurement.configuration.gpu} {measurement.configuration.label()}")
+    click.echo(f"energy   {total}, idle of {idle} subtracted")
+    for name, phase in measurement.phases.items():
+        click.echo(f"{name:8} {joules(phase.joules, phase.std_joules)}, {phase.seconds:.4g} s")
+    if twin := measurement.environment.get("twin"):
+        failed = f", failed: {twin['error']}" if twin["error"] else ""
+        above, gross = joules(twin["dynamic_joules"], twin["dynamic_joules_std"]), joules(twin["gross_joules"], None)
+        click.echo(f"twin     {above} by {twin['meter']}, {gross} with idle{failed}")
+    click.echo(f"duration {measurement.duration_seconds:.4g} s a pass, {measurement.repeats} passes")
+    click.echo(f"forwards {measurement.forwards} of {measurement.forward_batch}")
+    click.echo(f"meter    {measurement.meter}, flags: {' '.join(measurement.flags) or 'none'}")

@@ -1,0 +1,237 @@
+"""``farm meter``: the GPU energy of any command, as `perf stat` is for cycles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from farm.cli.options import emit_json, json_option
+from farm.domain import RequestError
+from farm.settings import METER_KINDS
+from workers.meters.energy.statistics import Z_975
+
+if TYPE_CHECKING:
+    from workers.command.foreground import Interruptions
+    from workers.command.process import Command
+    from workers.device.host import Host
+    from workers.meters.base import Energy, Meter, Span
+
+COMMAND: Final = "command"  # the label of its window
+REST_STEP_SECONDS: Final = 0.5  # a meter that reads when asked is asked so often, to see the scatter of idle
+LONGEST_TAIL_SECONDS: Final = 1.0  # after the command a device needs a moment until it draws its idle power
+
+
+def _idle_seconds(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
+    if not math.isfinite(value) or not 0.2 <= value <= 3600:
+        raise RequestError("--idle-seconds", value, "seconds of idle on each side of the command, from 0.2 to 3600")
+    return value
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--device", default="0", metavar="N", show_default=True, help="Number among visible devices, or a UUID.")
+@click.option(
+    "--idle-seconds",
+    type=float,
+    default=5.0,
+    metavar="S",
+    show_default=True,
+    callback=_idle_seconds,
+    help="Idle measured before and after the command; longer idle, smaller uncertainty.",
+)
+@click.option(
+    "--meter",
+    "kind",
+    type=click.Choice(METER_KINDS),
+    default="auto",
+    show_default=True,
+    help="`codecarbon`: as the paper did; `both`: its number beside NVML's.",
+)
+@json_option
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- CMD ...")
+def meter(device: str, idle_seconds: float, kind: str, as_json: bool, command: tuple[str, ...]) -> None:
+    """The GPU energy of a command: what it drew above idle, with a 95 % interval.
+
+    Idle is measured before and after. The command's exit code is returned (128 and the signal's number where a signal
+    ended it); 1 where the meter failed. Without --json the report goes to stderr, as the command's own output may be
+    piped; with --json the command's stdout goes there.
+    """
+    from workers.command.foreground import Interrupted, Interruptions
+    from workers.command.process import Command, check
+    from workers.device.host import identify
+    from workers.device.lock import DeviceLock
+    from workers.meters import open_meter
+
+    check(command)
+    interruptions = Interruptions()
+    try:
+        with ExitStack() as taken:
+            prepared = taken.enter_context(Command(command, stdout=2 if as_json else 1))
+            with interruptions.allowed():
+                host = identify(device)
+                taken.enter_context(DeviceLock(host.uuid))
+                reading = taken.enter_context(closing(open_meter(_type(host), host.uuid, kind=kind)))
+            report, status = _measure(prepared, reading, host, idle_seconds, interruptions)
+    except Interrupted:
+        click.echo("farm: interrupted before the command ran: nothing was measured", err=True)
+        status = interruptions.exit_code or 1
+    else:
+        if as_json:
+            emit_json(report)
+        else:
+            click.echo(_text(report, command), err=True)
+    interruptions.over()
+    raise click.exceptions.Exit(interruptions.exit_code or status)
+
+
+def _type(host: Host) -> str | None:
+    """Which type of the catalog the device is; None for a board that it lacks."""
+    return next(iter(host.device.types), None)
+
+
+def _measure(
+    command: Command, meter: Meter, host: Host, idle_seconds: float, interruptions: Interruptions
+) -> tuple[dict[str, Any], int]:
+    """Idle, the command, idle: the report, and the code to exit with.
+
+    Interrupted where it is raised in the first idle: the command has not run. From its start on there is always a
+    report: of what there is by then.
+    """
+    from workers.command.foreground import Interrupted
+    from workers.meters.base import IDLE, PAD
+
+    idle_seconds = max(idle_seconds, meter.shortest_idle_seconds)
+    tail = min(LONGEST_TAIL_SECONDS, idle_seconds / 4)
+    spans: list[Span] = []
+    with interruptions.allowed():
+        meter.start()
+        spans.append(_rest(meter, IDLE, idle_seconds))
+    start = meter.edge()
+    stopped = False
+    try:
+        with interruptions.allowed():
+            command.start()
+            command.until_ended()
+        code = command.wait()
+    except Interrupted as stop:
+        stopped, code = True, command.end(stop.number, impatient=lambda: interruptions.impatient)
+    end = meter.edge()
+    spans.append(_span(COMMAND, start, end))
+    try:
+        with interruptions.allowed():
+            spans.append(_rest(meter, PAD, tail))  # in any case: without it the end of the window cannot be resolved
+            after = _rest(meter, IDLE, meter.shortest_idle_seconds if stopped else idle_seconds, interruptions)
+        spans += [] if interruptions.impatient else [after]
+    except Interrupted:
+        stopped = True
+        meter.edge()
+    meter.stop()
+    energy = meter.energy(spans)
+    complete = energy.complete and not stopped
+    report = _report(meter, host, energy, code=code, seconds=end - start, complete=complete)
+    failed = "" if stopped else _failure(energy)
+    if failed:
+        click.echo(f"farm: {failed}", err=True)
+    return report, 1 if failed else code
+
+
+def _failure(energy: Energy) -> str:
+    """What the meter failed at; empty where it did not. That a window is too short to be resolved is an answer."""
+    if not energy.complete:
+        return "the device was lost on the way: the energy is that until then"
+    if energy.total_joules is None and "window_too_short" not in energy.flags:
+        return "neither the energy counter nor the power could be read: the energy is not known"
+    return ""
+
+
+def _rest(meter: Meter, label: str, seconds: float, interruptions: Interruptions | None = None) -> Span:
+    """So long a rest; cut short when somebody is impatient."""
+    start = now = meter.edge()
+    step = min(REST_STEP_SECONDS, seconds / 4)
+    while (left := start + seconds - now) > 0.01 and not (interruptions and interruptions.impatient):
+        meter.clock.sleep(min(left, step))
+        now = meter.edge()
+    return _span(label, start, now)
+
+
+def _span(label: str, start: float, end: float) -> Span:
+    from workers.meters.base import Span
+
+    return Span(label=label, start=start, end=end)
+
+
+def _report(meter: Meter, host: Host, energy: Energy, *, code: int, seconds: float, complete: bool) -> dict[str, Any]:
+    """The document of `farm meter --json`. What is not known is null."""
+    joules, std = energy.total_joules, energy.total_std_joules
+    interval = None
+    if joules is not None and std is not None:
+        interval = [joules - Z_975 * std, joules + Z_975 * std]
+    return {
+        "meter": meter.name,
+        "device": {"index": host.number, "name": host.name, "uuid": host.device.uuid},
+        "exit_code": code,
+        "seconds": seconds,
+        "energy_joules": energy.gross_joules,
+        "idle_watts": energy.idle_watts,
+        "idle_watts_std": energy.idle_watts_std,
+        "dynamic_joules": joules,
+        "dynamic_joules_std": std,
+        "interval_joules": interval,
+        "power_joules": energy.power_joules,
+        "systematic_percent": energy.systematic_percent,
+        "flags": sorted(energy.flags),
+        "complete": complete,
+        "shortest_seconds": energy.notes.get("shortest_seconds", meter.shortest_seconds),
+        "twin": energy.notes.get("twin"),
+    }
+
+
+def _text(report: Mapping[str, Any], command: Sequence[str]) -> str:
+    """The same for people."""
+    device = report["device"]
+    lines = [
+        "",
+        f" {' '.join(command)}",
+        f" on {device['name']} (device {device['index']}), by {report['meter']}, exit code {report['exit_code']}",
+        "",
+        f"   {_joules(report['dynamic_joules'], report['interval_joules'])}   above idle",
+        f"   {_joules(report['energy_joules'])}   in all",
+        f"   {_number(report['idle_watts'])} W   idle",
+        f"   {report['seconds']:.3f} s",
+        *_twin_text(report["twin"]),
+    ]
+    if report["flags"]:
+        lines.append(f"   flags: {', '.join(report['flags'])}")
+    if "window_too_short" in report["flags"]:
+        lines.append(f"   the device resolves windows from {report['shortest_seconds']:.2g} s on: let it run longer")
+    if not report["complete"]:
+        lines.append("   not complete: this is a part")
+    return "\n".join([*lines, ""])
+
+
+def _twin_text(twin: Mapping[str, Any] | None) -> list[str]:
+    """What the other meter says, where one was asked for."""
+    if twin is None:
+        return []
+    if twin["error"] is not None:
+        return [f"   {twin['meter']} failed: {twin['error']}"]
+    joules, std = twin["dynamic_joules"], twin["dynamic_joules_std"]
+    interval = None if joules is None or std is None else [joules - Z_975 * std, joules + Z_975 * std]
+    flags = f", flags: {', '.join(twin['flags'])}" if twin["flags"] else ""
+    return [
+        f"   {_joules(joules, interval)}   above idle, by {twin['meter']}{flags}",
+        f"   {_joules(twin['gross_joules'])}   in all, by {twin['meter']}, in {_number(twin['gross_seconds'])} s",
+        *(["   the counter loses energy by being read: that may be too little"] * twin["poll_sensitive"]),
+    ]
+
+
+def _joules(value: float | None, interval: Sequence[float] | None = None) -> str:
+    text = f"{_number(value)} J"
+    return text if interval is None else f"{text} (95 %: {_number(interval[0])} to {_number(interval[1])})"
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4g}"

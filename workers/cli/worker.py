@@ -1,0 +1,69 @@
+"""``farm worker``: one long-running worker, pinned to one device."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+
+import click
+
+from farm import catalog
+from farm.cli.options import SPEED, broker_option, db_option
+from farm.domain import RequestError
+from farm.settings import load
+from workers.meters import check_host, check_meter
+
+
+@click.command()
+@click.option("--gpu", required=True, metavar="TYPE", help="GPU type, a name of the catalog; `cpu` needs no device.")
+@click.option("--device", type=click.IntRange(0, 1023), metavar="N", help="Index of the device, as nvidia-smi counts.")
+@click.option("--simulate", is_flag=True, help="A simulated device of that type; its rows are flagged.")
+@click.option("--speed", type=SPEED, help="Simulated seconds a second (default: unlimited).")
+@db_option
+@broker_option
+def worker(
+    gpu: str, device: int | None, simulate: bool, speed: float | None, db: str | None, broker: str | None
+) -> None:
+    """Measure the jobs of one GPU type on one device until SIGTERM."""
+    queue = catalog.gpu(gpu).queue
+    if speed is not None and not simulate:
+        raise RequestError("--speed", speed, "goes with --simulate")
+    if gpu == "cpu" and device is not None and not simulate:
+        raise RequestError("--device", device, "--gpu cpu has no device number")
+    if device is None and gpu != "cpu":
+        raise RequestError("--device", None, f"the index of the {gpu} to measure on, as nvidia-smi counts")
+    settings = load(database_url=db, broker_url=broker)
+    check_meter(settings.meter, gpu, simulate=simulate, asked_by="FARM_METER")
+    settings.prepare_home()
+    from farm import logs
+    from farm.broker import acl
+    from farm.broker.app import check_queue, resolve_url
+    from farm.jobs import Jobs
+    from farm.store.engine import Store
+    from workers.device.identity import WorkerIdentity
+    from workers.device.lock import DeviceLock
+
+    logs.configure(settings)
+    on_gpu = not simulate and gpu != "cpu"
+    if on_gpu:  # the board first: that it is the wrong one is wrong whatever else is missing
+        from workers.device import host
+
+        check_host(settings.meter)
+        host.of_type(gpu, device or 0)
+    url = resolve_url(settings, user=acl.worker(queue))
+    with closing(Store.open(settings)) as store:  # what cannot be is refused here, in words, before anything runs
+        Jobs(store, settings).refuse_mixing(gpu, simulate=simulate)
+    if not on_gpu:
+        identity = WorkerIdentity.plain(gpu, device, settings.home, simulate=simulate, speed=speed)
+        lock = DeviceLock(identity.device_uuid, settings.run / "locks")
+    else:
+        found = host.verify(gpu, device or 0, foreign=settings.foreign_processes)
+        identity = WorkerIdentity.verified(gpu, found, host.environment(found))
+        lock = DeviceLock(identity.device_uuid)
+        os.environ.update(found.pinned())  # inherited by the child, which imports torch after the fork
+    check_queue(url, settings, queue)
+    with lock:
+        from workers.runtime.listener import Listener
+
+        status = Listener(url, settings, identity).run()
+    raise click.exceptions.Exit(status)

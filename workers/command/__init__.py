@@ -1,0 +1,1 @@
+"""What only ``farm meter -- COMMAND`` needs: the command, what ends it, and who hears Ctrl-C."""

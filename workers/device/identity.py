@@ -1,0 +1,74 @@
+"""Who a worker is: the GPU type it serves, the device it is pinned to, the name it claims jobs under."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from farm import catalog
+from farm.jobs import SIMULATED
+
+if TYPE_CHECKING:
+    from workers.device.host import Host
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerIdentity:
+    """One worker, for as long as its device is locked: the same again after a restart, unlike any other."""
+
+    name: str  # a100-0@host; claims are made under it
+    gpu: str  # catalog name
+    queue: str  # the one Celery queue it listens to
+    device: int | None  # NVML index; None for cpu
+    device_name: str
+    device_uuid: str
+    host: str
+    simulate: bool = False
+    speed: float | None = None  # simulated seconds in a real one; None: as fast as it goes
+    environment: Mapping[str, Any] = field(default_factory=dict)  # of the host, for every measurement's record
+
+    @property
+    def meter_device(self) -> int | str | None:
+        """What the meter is opened on: a UUID, which means the same device whatever this process may see."""
+        return self.device if self.simulate or self.device is None else self.device_uuid
+
+    @classmethod
+    def verified(cls, gpu: str, host: Host, environment: Mapping[str, Any]) -> Self:
+        """The identity of a worker on a device that NVML knows."""
+        name = socket.gethostname()
+        return cls(
+            name=f"{gpu}-{host.device.index}@{name}",
+            gpu=gpu,
+            queue=catalog.gpu(gpu).queue,
+            device=host.device.index,
+            device_name=host.name,
+            device_uuid=host.uuid,
+            host=name,
+            environment=environment,
+        )
+
+    @classmethod
+    def plain(cls, gpu: str, device: int | None, home: Path, *, simulate: bool, speed: float | None = None) -> Self:
+        """The identity of a worker without a GPU of its own: the processor, or a simulated device.
+
+        Its name carries a mark of the home, since two farms on one host may simulate the same devices.
+        """
+        host = socket.gethostname()
+        mark = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:6]
+        kind = f"{SIMULATED}{gpu}" if simulate else gpu
+        number = "" if device is None else f"-{device}"
+        return cls(
+            name=f"{kind}{number}@{host}-{mark}",
+            gpu=gpu,
+            queue=catalog.gpu(gpu).queue,
+            device=device,
+            device_name=f"simulated {gpu}" if simulate else catalog.gpu(gpu).title,
+            device_uuid=f"{kind}{number}-{mark}",
+            host=host,
+            simulate=simulate,
+            speed=speed,
+        )

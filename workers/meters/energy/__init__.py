@@ -1,0 +1,1 @@
+"""From samples to joules: idle, ticks, attribution, uncertainty. Pure functions on numpy arrays."""

@@ -1,0 +1,238 @@
+"""From cumulative energy and labelled spans to joules above idle, with their uncertainty. Pure numpy functions.
+
+1. Idle: the mean power of every idle span; between spans the baseline is interpolated, so a linear drift costs nothing.
+2. Each interval between two readings holds a known energy. What is above idle belongs to the work in that interval. An
+   interval with work of one span gives it all to that span, however little of the interval it fills, as idle has no
+   dynamic energy: a burst shorter than a tick loses nothing at its edges.
+   Where the device goes on drawing after the work, what it drew from the end of the work to the next reading is
+   taken off, by the exponential through the two intervals that follow.
+3. An interval with work of several labels is shared in proportion to their mean powers, found by least squares over all
+   intervals. So the spans sum to the whole.
+
+The standard uncertainty adds, in squares: the idle baseline times the seconds of the intervals that were looked at,
+idle noise that goes on in them, the time of a reading at each end of the whole, the split of shared intervals, and what
+a part-time sensor may miss where the power changes, at the edges of spans or inside them. An edge at a random place of
+a sensor's cycle is seen up to ``unseen`` seconds early or late; for a burst the standard deviation of both edges
+together is between 0 and ``unseen`` / 2, by its length, and the worst case is stated: unseen / sqrt(8) for each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from workers.meters.base import IDLE, OTHER, PAD, Span
+from workers.meters.energy.cumulative import Baseline, Levels, idle_levels, tail_joules, without_doubt
+from workers.meters.energy.idle import Floats, IdleLevel
+
+# How far power inside an interval may be from constant: standard uncertainty of a split, as part of its smaller side.
+SPLIT_UNCERTAINTY = 0.3
+# A label's power enters the split with at least this part of the highest one, so that noise never makes it negative.
+SMALLEST_SHARE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Energies above idle. Arrays are by span, in the order given; idle and pad spans have 0."""
+
+    joules: Floats
+    own: Floats  # standard uncertainty of each span by itself: adds up in squares
+    common: Floats  # and what is alike in all of them, as the baseline is: adds up straight
+    total: float
+    total_std: float
+    idle: tuple[IdleLevel, ...]
+    idle_watts: float  # under the work
+    idle_std: float
+    gross: float
+    change_watts: float  # root of the summed squares of all changes of power: how much depends on the edges
+    budget: dict[str, float]  # standard uncertainty of the total by cause, joules
+
+
+def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
+    """Energy of every span above idle; None where the log does not reach around the work or holds no idle."""
+    work = [s for s in spans if s.works]
+    idle = idle_levels(levels, spans)
+    if not any(s.end > s.start for s in work) or not idle:
+        return None
+    first, last = min(s.start for s in work), max(s.end for s in work)
+    levels = without_doubt(levels, spans)
+    low = int(np.searchsorted(levels.times, first, side="right")) - 1
+    high = int(np.searchsorted(levels.times, last, side="left"))
+    if low < 0 or high >= len(levels.times) or high <= low:
+        return None
+    baseline = Baseline(idle)
+    times, joules = levels.times[low : high + 1], levels.joules[low : high + 1]
+    dynamic = np.diff(joules) - baseline.energy(times[:-1], times[1:])
+    tail = tail_joules(levels, baseline, high, last, float(dynamic[-1]))
+    dynamic[-1] -= tail
+
+    pieces = _cut(times, spans, first, last)
+    powers = _powers(pieces, dynamic, times)
+    weight = powers[pieces.label] * pieces.seconds * pieces.works
+    interval_weight = _sums(pieces.interval, weight, len(dynamic))
+    share = np.divide(weight, interval_weight[pieces.interval], out=np.zeros_like(weight), where=weight > 0)
+    energy = share * dynamic[pieces.interval]
+
+    n = len(spans)
+    owned = pieces.span >= 0
+    span_joules = _sums(pieces.span[owned], energy[owned], n)
+    # Seconds that idle was subtracted over: of the intervals that the energy was found in.
+    reach = _sums(pieces.span[owned], (share * np.diff(times)[pieces.interval])[owned], n)
+    seconds = np.array([s.end - s.start for s in spans])
+    working = np.array([s.works for s in spans])
+    counted = np.array([s.counts for s in spans])
+    span_joules[~working] = 0.0
+    total = float(span_joules[counted].sum())
+    duration = float(seconds[counted].sum())
+    middle = float((seconds * np.array([(s.start + s.end) / 2 for s in spans]))[counted].sum()) / max(duration, 1e-12)
+
+    idle_watts, idle_std = baseline.at(middle)
+    jumps = _jumps(pieces, powers)
+    change, missed, inside = _unseen(levels, pieces, powers, dynamic, jumps, duration)
+    split = SPLIT_UNCERTAINTY * np.minimum(np.abs(energy), np.abs(dynamic[pieces.interval] - energy))
+    step = levels.quantum / math.sqrt(12)
+    edges = [math.hypot(baseline.at(time)[0] * levels.time_std[at], step) for time, at in ((first, low), (last, high))]
+    variance = _sums(pieces.span[owned], split[owned] ** 2, n) + (missed**2) * _by_span(pieces, jumps, n)
+    variance += baseline.noise * reach
+    edges[1] = math.hypot(edges[1], SPLIT_UNCERTAINTY * tail)
+    for span, joule_std in zip(_edge_spans(pieces), edges, strict=True):
+        variance[span] += joule_std**2
+    variance += inside**2 * seconds * counted / max(duration, 1e-12)
+    outside = _beside_other(pieces, split)
+    budget = {
+        "idle": idle_std * float(reach[counted].sum()),
+        "idle_noise": math.sqrt(baseline.noise * float(reach[counted].sum())),
+        "tick": math.hypot(*edges),
+        "sensor_duty": math.hypot(missed * change, inside),
+        "split": math.sqrt(outside),
+    }
+    return Attribution(
+        joules=span_joules,
+        own=np.sqrt(variance) * working,
+        common=idle_std * reach,
+        total=total,
+        total_std=math.sqrt(sum(v * v for v in budget.values())),
+        idle=idle,
+        idle_watts=idle_watts,
+        idle_std=idle_std,
+        gross=total + idle_watts * duration,
+        change_watts=change,
+        budget=budget,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """The time between the readings around the work, cut at every reading and every edge of a span."""
+
+    start: Floats
+    seconds: Floats
+    interval: np.ndarray  # index of the interval between readings
+    span: np.ndarray  # index of the span, -1 for a gap
+    label: np.ndarray  # index of the label
+    works: np.ndarray  # False where idle or pad: no dynamic energy
+    labels: tuple[str, ...]
+
+
+def _cut(times: Floats, spans: Sequence[Span], first: float, last: float) -> _Pieces:
+    edges = np.array([e for s in spans for e in (s.start, s.end)])
+    cuts = np.unique(np.concatenate([times, edges[(edges > times[0]) & (edges < times[-1])]]))
+    middle = (cuts[:-1] + cuts[1:]) / 2
+    order = np.argsort([s.start for s in spans], kind="stable")
+    starts = np.array([spans[i].start for i in order])
+    ends = np.array([spans[i].end for i in order])
+    at = np.searchsorted(starts, middle, side="right") - 1
+    inside = (at >= 0) & (middle < ends[np.maximum(at, 0)])
+    span = np.where(inside, order[np.maximum(at, 0)], -1)
+    labels = tuple(dict.fromkeys([OTHER, *(s.label for s in spans)]))
+    number = np.array([labels.index(s.label) for s in spans])
+    label = np.where(span >= 0, number[np.maximum(span, 0)], 0)
+    rests = np.array([name in (IDLE, PAD) for name in labels])
+    return _Pieces(
+        start=cuts[:-1],
+        seconds=np.diff(cuts),
+        interval=np.clip(np.searchsorted(times, middle, side="right") - 1, 0, len(times) - 2),
+        span=span,
+        label=label,
+        works=~rests[label] & (middle > first) & (middle < last),
+        labels=labels,
+    )
+
+
+def _powers(pieces: _Pieces, dynamic: Floats, times: Floats) -> Floats:
+    """Mean power above idle of each label, by least squares over the intervals; positive, since it is for sharing."""
+    overlap = np.zeros((len(dynamic), len(pieces.labels)))
+    np.add.at(overlap, (pieces.interval, pieces.label), pieces.seconds * pieces.works)
+    seen = overlap.sum(axis=0) > 0
+    powers = np.ones(len(pieces.labels))
+    if seen.any():
+        # Intervals differ in length; an interval's error grows with the root of it.
+        scale = 1 / np.sqrt(np.maximum(np.diff(times), 1e-9))
+        powers[seen] = np.linalg.lstsq(overlap[:, seen] * scale[:, None], dynamic * scale, rcond=None)[0]
+        highest = float(np.max(np.abs(powers[seen])))
+        powers = np.maximum(powers, max(SMALLEST_SHARE * highest, 1e-9))
+    return powers
+
+
+def _unseen(
+    levels: Levels, pieces: _Pieces, powers: Floats, dynamic: Floats, jumps: Floats, duration: float
+) -> tuple[float, float, float]:
+    """How much power changes at edges, in watts; for how long that may go unseen, in seconds; and joules for changes
+    inside the spans, which the difference from one interval to the next tells.
+    """
+    missed = levels.unseen / math.sqrt(8)
+    change = math.sqrt(float(jumps @ jumps))
+    left = _misfits(pieces, powers, dynamic)
+    # All of it in one look of the sensor, however long the interval is.
+    watts = left / np.minimum(_sums(pieces.interval, pieces.seconds, len(dynamic)), levels.cycle or math.inf)
+    inside = missed * math.sqrt(float(np.square(np.diff(watts)).sum()))
+    if duration < levels.short_seconds:
+        return max(change, math.sqrt(2) * levels.likely_watts), missed, inside
+    # A part-time sensor that saw what a constant power would give has, this time, missed nothing.
+    return change, min(missed, _misfit(pieces, left) / max(change, 1e-12)), inside
+
+
+def _misfits(pieces: _Pieces, powers: Floats, dynamic: Floats) -> Floats:
+    """Joules by which each interval misses the constant powers; 0 where there is no work."""
+    expected = _sums(pieces.interval, powers[pieces.label] * pieces.seconds * pieces.works, len(dynamic))
+    return np.where(expected > 0, dynamic - expected, 0.0)
+
+
+def _misfit(pieces: _Pieces, left: Floats) -> float:
+    """Joules by which the intervals with work miss the constant powers, in squares; infinite where too few tell."""
+    working = np.unique(pieces.interval[pieces.works])
+    free = len(working) - len(np.unique(pieces.label[pieces.works]))
+    return math.sqrt(float(left @ left) * len(working) / free) if free >= 2 else math.inf
+
+
+def _jumps(pieces: _Pieces, powers: Floats) -> Floats:
+    """Change of power at the start of each piece, and at the end of the last one."""
+    level = np.concatenate([[0.0], powers[pieces.label] * pieces.works, [0.0]])
+    return np.diff(level)
+
+
+def _by_span(pieces: _Pieces, jumps: Floats, n: int) -> Floats:
+    """Sum of squared power changes at the edges of each span."""
+    both = jumps[:-1] ** 2 + jumps[1:] ** 2
+    owned = pieces.span >= 0
+    return _sums(pieces.span[owned], both[owned], n)
+
+
+def _sums(groups: np.ndarray, values: Floats, n: int) -> Floats:
+    return np.bincount(groups, values, n).astype(np.float64)
+
+
+def _edge_spans(pieces: _Pieces) -> tuple[int, int]:
+    """The spans of the first and last work."""
+    owners = pieces.span[(pieces.span >= 0) & pieces.works]
+    return int(owners[0]), int(owners[-1])
+
+
+def _beside_other(pieces: _Pieces, split: Floats) -> float:
+    """Variance of the total from intervals shared with work that does not belong to it."""
+    other = pieces.label == 0
+    shared = np.isin(pieces.interval, pieces.interval[other & pieces.works])
+    return float((split[shared & other] ** 2).sum())

@@ -1,0 +1,98 @@
+"""From an attribution by span to the energies by label that a meter reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workers.meters.base import Energy, Span
+from workers.meters.energy.attribution import Attribution, attribute
+from workers.meters.energy.cumulative import Levels, idle_levels
+
+
+def energy_from(
+    levels: Levels, spans: Sequence[Span], *, flags: Sequence[str] = (), shortest_seconds: float = 0.0
+) -> Energy:
+    """From levels that are believed as they are; work shorter than ``shortest_seconds`` is refused."""
+    found = attribute(levels, spans)
+    too_short = 0 < work_seconds(spans) < shortest_seconds
+    if found is not None and not too_short:
+        return energy_of(found, spans, flags=flags)
+    idle = idle_levels(levels, spans)
+    watts, std = (idle[0].watts, idle[0].std) if idle else (None, None)
+    if found is not None:
+        watts, std = found.idle_watts, found.idle_std
+    return unknown(
+        spans,
+        flags=(*flags, "window_too_short") if too_short else flags,
+        notes={"shortest_seconds": shortest_seconds} if too_short else None,
+        idle_watts=watts,
+        idle_watts_std=std,
+    )
+
+
+def work_seconds(spans: Sequence[Span]) -> float:
+    """How long all that is attributed energy lasted."""
+    return sum(s.end - s.start for s in spans if s.counts)
+
+
+def energy_of(
+    found: Attribution,
+    spans: Sequence[Span],
+    *,
+    flags: Sequence[str] = (),
+    systematic_percent: float | None = None,
+    power_joules: float | None = None,
+    complete: bool = True,
+    notes: Mapping[str, Any] | None = None,
+) -> Energy:
+    """Sums by label."""
+    labels = dict.fromkeys(s.label for s in spans if s.counts)
+    joules: dict[str, float | None] = {}
+    std: dict[str, float | None] = {}
+    for label in labels:
+        mine = [i for i, s in enumerate(spans) if s.label == label]
+        joules[label] = float(found.joules[mine].sum())
+        std[label] = math.hypot(float(found.common[mine].sum()), *found.own[mine])
+    return Energy(
+        dynamic_joules=joules,
+        std_joules=std,
+        span_joules=tuple(float(j) for j in found.joules),
+        total_joules=found.total,
+        total_std_joules=found.total_std,
+        gross_joules=found.gross,
+        idle_watts=found.idle_watts,
+        idle_watts_std=found.idle_std,
+        power_joules=power_joules,
+        systematic_percent=systematic_percent,
+        flags=tuple(flags),
+        complete=complete,
+        notes={**(notes or {}), "budget_joules": found.budget},
+    )
+
+
+def unknown(
+    spans: Sequence[Span],
+    *,
+    flags: Sequence[str] = (),
+    complete: bool = True,
+    notes: Mapping[str, Any] | None = None,
+    idle_watts: float | None = None,
+    idle_watts_std: float | None = None,
+) -> Energy:
+    """Nothing is known of the work: null, never zero."""
+    labels = dict.fromkeys(s.label for s in spans if s.counts)
+    return Energy(
+        dynamic_joules=dict.fromkeys(labels),
+        std_joules=dict.fromkeys(labels),
+        span_joules=(None,) * len(spans),
+        total_joules=None,
+        total_std_joules=None,
+        gross_joules=None,
+        idle_watts=idle_watts,
+        idle_watts_std=idle_watts_std,
+        flags=tuple(flags),
+        complete=complete,
+        notes=notes or {},
+    )

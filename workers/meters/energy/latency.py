@@ -1,0 +1,88 @@
+"""How late a counter shows what it counts, found from the log itself.
+
+If every level belongs to a time L before it was seen, shifting the log by L makes the energy of each interval agree
+best with constant powers in the spans. L is the shift of the least squared residual; 0 unless it explains much more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from workers.meters.base import Span
+from workers.meters.energy.cumulative import Baseline, Levels, idle_levels
+from workers.meters.energy.idle import Floats
+
+LONGEST_SECONDS: Final = 0.5
+AROUND_SECONDS: Final = 1.0  # of the work's beginning and end: intervals that are looked at
+MOST_INTERVALS: Final = 2000
+BETTER: Final = 0.5  # residual that a latency must leave at most, relative to none
+SIGNIFICANT: Final = 16.0  # chi-square by which it must be better
+
+
+def without_latency(levels: Levels, spans: Sequence[Span]) -> tuple[Levels, float]:
+    """The levels at the times that they belong to, and the latency in seconds."""
+    latency = _find(levels, spans) if levels.tick else 0.0
+    return replace(levels, times=levels.times - latency), latency
+
+
+def _find(levels: Levels, spans: Sequence[Span]) -> float:
+    work = [s for s in spans if s.works]
+    idle = idle_levels(levels, spans)
+    if not work or not idle:
+        return 0.0
+    first, last = min(s.start for s in work), max(s.end for s in work)
+    rest = max(s.end for s in spans) - last
+    longest = min(LONGEST_SECONDS, rest - 2 * levels.tick)
+    times = levels.times
+    near = (times[1:] > first - AROUND_SECONDS) & (times[:-1] < last + AROUND_SECONDS)
+    chosen = np.flatnonzero(near)
+    if longest <= 0 or len(chosen) < 4:
+        return 0.0
+    if len(chosen) > MOST_INTERVALS:
+        chosen = np.concatenate([chosen[: MOST_INTERVALS // 2], chosen[-MOST_INTERVALS // 2 :]])
+    begins, ends = times[chosen], times[chosen + 1]
+    dynamic = levels.joules[chosen + 1] - levels.joules[chosen] - Baseline(idle).energy(begins, ends)
+    noise = sum(i.noise for i in idle) / len(idle) * float(np.median(np.diff(times)))
+    cumulative = seconds_by_label(spans, first, last)
+
+    def left(latency: float) -> Floats:
+        lines = [np.interp(ends - latency, x, y) - np.interp(begins - latency, x, y) for x, y in cumulative]
+        overlap = np.stack(lines, axis=1)
+        return np.asarray(dynamic - overlap @ np.linalg.lstsq(overlap, dynamic, rcond=None)[0])
+
+    def residual(latency: float) -> float:
+        return float(np.square(left(latency)).sum())
+
+    step = levels.tick / 8
+    candidates = np.arange(0.0, longest, step)
+    best = float(candidates[int(np.argmin([residual(c) for c in candidates]))])
+    fine = np.linspace(max(0.0, best - step), best + step, 17)
+    best = float(fine[int(np.argmin([residual(c) for c in fine]))])
+    none, least = residual(0.0), residual(best)
+    scale = max(least / max(1, len(chosen) - len(cumulative) - 1), noise, 1e-12)
+    if least >= BETTER * none or none - least <= SIGNIFICANT * scale:
+        return 0.0
+    # A late counter is late at both ends of the work; a device that draws on after it looks late at its end only.
+    early = begins < first + best + levels.tick
+    earlier, later = (float(np.square(left(c)[early]).sum()) for c in (0.0, best))
+    return best if later < earlier else 0.0
+
+
+def seconds_by_label(spans: Sequence[Span], first: float, last: float) -> list[tuple[Floats, Floats]]:
+    """By label (other for gaps): seconds of it up to a time, as the corners of a broken line."""
+    lines = []
+    labels = dict.fromkeys(s.label for s in spans if s.counts)
+    for label in labels:
+        mine = sorted((s.start, s.end) for s in spans if s.label == label)
+        corners = np.array(mine).ravel()
+        seconds = np.zeros_like(corners)
+        seconds[1::2] = [end - start for start, end in mine]
+        lines.append((corners, np.cumsum(seconds)))
+    corners = np.unique(np.concatenate([x for x, _ in lines] + [np.array([first, last])]))
+    named = sum((np.interp(corners, x, y) for x, y in lines), np.zeros_like(corners))
+    gaps = corners - first - named
+    return [*lines, (corners, gaps)] if gaps[-1] > 1e-6 else lines

@@ -1,0 +1,146 @@
+"""The NVML meter: the energy counter with its ticks found and used, and the power log as cross-check and fallback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from farm import catalog
+from farm.domain import DeviceLost
+from workers.device.nvml import NvmlDevice
+from workers.meters.base import Device, Energy, Recording, Span
+from workers.meters.clock import Clock, SystemClock
+from workers.meters.nvml.evaluate import AVERAGE_SECONDS, judge, shortest_window
+from workers.meters.nvml.probe import Probe, probe_counter
+from workers.meters.nvml.processes import Visitors
+from workers.meters.nvml.sampler import COUNTER_SECONDS, SLOW_COUNTER_SECONDS, Sampler
+
+STEADY_CELSIUS: Final = 1.0  # over the last seconds of the log
+STEADY_WATTS_PART: Final = 0.03
+STEADY_SECONDS: Final = 5.0
+IDLE_READINGS: Final = 6  # in the shortest baseline
+# Part of the time that the power sensor sees, by compute capability: GA100 and GH100, arXiv 2312.02741. For boards that
+# the catalog lacks.
+PART_TIME: Final = {(8, 0): 0.25, (9, 0): 0.25}
+
+
+class NvmlMeter:
+    """Reads one NVIDIA device. Takes some seconds to open: the counter is probed."""
+
+    name = "nvml"
+    flags: tuple[str, ...] = ()
+
+    def __init__(self, device: int | str = 0, *, gpu: catalog.Gpu | None = None, clock: Clock | None = None) -> None:
+        self.clock = clock or SystemClock()
+        self._nvml = NvmlDevice(device)
+        try:
+            self.device: Device = self._nvml.identity
+            self._gpu = gpu or _catalog_entry(self.device.name)
+            self._power = _power_source(self._nvml, self._gpu)
+            self._limit_watts = self._nvml.power_limit_watts()
+            self._probe: Probe = probe_counter(self._nvml, self.clock)
+        except BaseException:
+            self._nvml.close()
+            raise
+        self._duty = self._gpu.sensor_duty if self._gpu else PART_TIME.get(self._nvml.capability() or (0, 0), 1.0)
+        self.shortest_seconds = shortest_window(self._probe.tick, self._duty)
+        self.shortest_idle_seconds = IDLE_READINGS * self._reading_seconds()
+        self._visitors = Visitors(os.getpid(), self._nvml.processes() or frozenset())
+        self._sampler = Sampler(self._nvml, self.clock, self._probe, self._power.read, self._visitors)
+
+    def _reading_seconds(self) -> float:
+        """From one reading that helps to know the idle power to the next."""
+        if self._probe.poll_sensitive and self._power.read is None:
+            return SLOW_COUNTER_SECONDS
+        if not self._probe.has_counter and self._power.kind == "average_1s":
+            return 2 * AVERAGE_SECONDS / IDLE_READINGS  # what came before the log must have left the average
+        return max(COUNTER_SECONDS, self._probe.tick or 0.0)
+
+    def start(self) -> None:
+        self._sampler.start()
+
+    def stop(self) -> None:
+        self._sampler.stop()
+
+    def edge(self) -> float:
+        return self.clock.now()
+
+    def steady(self) -> bool:
+        recording = self.recording()
+        now = self.clock.now()
+        celsius = [t["celsius"] for t in recording.telemetry if t["celsius"] is not None and t["time"] > now - 10]
+        watts = [w for t, w in recording.power if t > now - STEADY_SECONDS]
+        if self._sampler.lost or len(recording.telemetry) < STEADY_SECONDS:
+            return self._sampler.lost
+        even = not watts or max(watts) - min(watts) <= max(STEADY_WATTS_PART * max(watts), 2.0)
+        return even and (not celsius or max(celsius) - min(celsius) <= STEADY_CELSIUS)
+
+    def recording(self) -> Recording:
+        return self._sampler.recording(
+            {
+                **asdict(self._probe),
+                "counter": "ticks" if self._probe.tick else "exact" if self._probe.has_counter else None,
+                "power": self._power.kind,
+                "power_source": self._power.name,
+                "sensor_duty": self._duty,
+                "limit_watts": self._limit_watts,
+            }
+        )
+
+    def energy(self, spans: Sequence[Span]) -> Energy:
+        return judge(self.recording(), spans)
+
+    def environment(self) -> Mapping[str, Any]:
+        nvml = self._nvml
+        found: dict[str, Any] = {
+            "device_name": self.device.name,
+            "device_uuid": self.device.uuid,
+            "pci_bus_id": self.device.pci_bus_id,
+            "probe": {**asdict(self._probe), "power": self._power.kind, "power_source": self._power.name},
+            "nvml_missing": dict(nvml.missing),
+        }
+        with contextlib.suppress(DeviceLost):  # then what is known without it has to do
+            found |= {
+                "driver": nvml.driver(),
+                "power_limit_watts": nvml.power_limit_watts(),
+                "temperature_celsius": nvml.temperature_celsius(),
+                "sm_clock_mhz": nvml.sm_clock_mhz(),
+                "memory_clock_mhz": nvml.memory_clock_mhz(),
+                "performance_state": nvml.performance_state(),
+                "throttle_reasons": nvml.throttle_reasons(),
+                "persistence": nvml.persistence(),
+                "mig": nvml.mig(),
+                "foreign_processes": sorted(self._visitors.foreign(nvml.processes() or frozenset())),
+            }
+        return found
+
+    def close(self) -> None:
+        self._sampler.stop()
+        self._nvml.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _PowerSource:
+    """The best reading of power that a device has."""
+
+    name: str | None
+    kind: str | None  # instant or average_1s
+    read: Callable[[], float | None] | None
+
+
+def _power_source(nvml: NvmlDevice, gpu: catalog.Gpu | None) -> _PowerSource:
+    if nvml.instant_watts() is not None:
+        return _PowerSource("instant", "instant", nvml.instant_watts)
+    if nvml.usage_watts() is not None:
+        # Since Ampere an average on all but the A100; the log itself may tell otherwise (power_log.averages).
+        return _PowerSource("usage", gpu.power_reading if gpu else "average_1s", nvml.usage_watts)
+    if nvml.average_watts() is not None:
+        return _PowerSource("average", "average_1s", nvml.average_watts)
+    return _PowerSource(None, None, None)
+
+
+def _catalog_entry(name: str) -> catalog.Gpu | None:
+    return next((gpu for gpu in catalog.gpus().values() if gpu.matches(name)), None)

@@ -1,0 +1,1 @@
+"""The meter of a device that is not there, and the stated truth that it draws from."""

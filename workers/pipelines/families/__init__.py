@@ -1,0 +1,1 @@
+"""The pipeline families, one module each, which defines ``FAMILY``."""

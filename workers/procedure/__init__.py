@@ -1,0 +1,1 @@
+"""How one configuration is measured: settle, baseline, warm-up, windows, repeats."""

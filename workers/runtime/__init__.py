@@ -1,0 +1,1 @@
+"""A worker at work: it hears of jobs, runs them, and delivers what they gave."""

@@ -1,0 +1,157 @@
+"""What a worker's process keeps between jobs: the open meter, and the pipeline that is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from farm.domain import Configuration, Job, Measurement
+from farm.settings import Settings
+from workers.device.identity import WorkerIdentity
+from workers.meters.base import Meter
+from workers.workload import Workload
+
+if TYPE_CHECKING:
+    from workers.pipelines.base import Pipeline
+
+
+class Workloads(Protocol):
+    """Where workloads come from: loaded once, bound to job after job while ``Configuration.pipeline`` stays."""
+
+    def load(self, configuration: Configuration) -> None:
+        """Load what the configuration needs, in place of what was loaded before. Raises AttemptError."""
+
+    def bind(self, job: Job) -> Workload:
+        """What was loaded, for this job."""
+
+    def unload(self) -> None:
+        """Give the memory back. May be called twice."""
+
+
+class Pipelines:
+    """Diffusion pipelines on the device this process is pinned to."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._loaded: Pipeline | None = None
+
+    def load(self, configuration: Configuration) -> None:
+        from workers.pipelines import load
+
+        self.unload()  # before the next: a device may not hold two
+        self._loaded = load(configuration, self._device)
+
+    def bind(self, job: Job) -> Workload:
+        assert self._loaded is not None
+        return self._loaded.bind(job.configuration)
+
+    def unload(self) -> None:
+        pipeline, self._loaded = self._loaded, None
+        if pipeline is not None:
+            pipeline.close()
+
+
+class SimulatedLoads:
+    """A simulated device has nothing to load; its workloads draw from the meter they are given."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    def load(self, configuration: Configuration) -> None:
+        """Nothing to do."""
+
+    def bind(self, job: Job) -> Workload:
+        from workers.meters import simulated_workload
+
+        return simulated_workload(job.configuration, self._meter, replicate=job.replicate, attempt=job.attempt)
+
+    def unload(self) -> None:
+        """Nothing to do."""
+
+
+class Workbench:
+    """One device with its meter and at most one loaded pipeline.
+
+    Nothing is imported or opened before it is needed: a worker's parent process must never touch the device, and a
+    simulated one needs no torch.
+    """
+
+    def __init__(self, identity: WorkerIdentity, settings: Settings) -> None:
+        self._identity = identity
+        self._settings = settings
+        self._meter: Meter | None = None
+        self._workloads: Workloads | None = None
+        self._cold_idle_watts: float | None = None
+        self._loaded: tuple[str, str, str, str] | None = None
+
+    def open(self) -> None:
+        """Open the meter, unless it is open. DeviceLost or OperationError where the device is not there."""
+        if self._meter is None:
+            self._meter, self._workloads = self._open()
+            from workers.procedure.measure import cold_idle_watts
+
+            self._cold_idle_watts = cold_idle_watts(self._meter, self._settings.idle_seconds)
+
+    def prepare(self, configuration: Configuration) -> bool:
+        """Have what a configuration needs loaded; True where that took a load. Raises AttemptError."""
+        self.open()
+        assert self._workloads is not None
+        if self._loaded == configuration.pipeline:
+            return False
+        self._loaded = None
+        self._workloads.load(configuration)
+        self._loaded = configuration.pipeline
+        return True
+
+    def measure(self, job: Job, prompts: Sequence[str]) -> tuple[Measurement, bytes]:
+        """Measure a job that ``prepare`` was called for; returns the meter's raw log too (``workers.meters.samples``).
+
+        Raises AttemptError.
+        """
+        from workers.procedure.measure import Options, measure
+
+        assert self._meter is not None
+        assert self._workloads is not None
+        found = measure(
+            job.configuration,
+            self._workloads.bind(job),
+            self._meter,
+            prompts=prompts,
+            options=Options.suited(
+                self._meter,
+                self._settings.idle_seconds,
+                settle_seconds=self._settings.settle_seconds,
+                max_seconds=self._settings.repeat_seconds,
+            ),
+            cold_idle_watts=self._cold_idle_watts,
+            environment=self._identity.environment,
+        )
+        return found.measurement, found.samples()
+
+    def unload(self) -> None:
+        """Let go of the pipeline and its memory."""
+        self._loaded = None
+        if self._workloads is not None:
+            self._workloads.unload()
+
+    def close(self) -> None:
+        """Let go of everything; ``open`` starts anew."""
+        meter, self._meter = self._meter, None
+        try:
+            self.unload()
+        finally:
+            self._workloads = None
+            if meter is not None:
+                meter.close()
+
+    def _open(self) -> tuple[Meter, Workloads]:
+        from workers.meters import open_meter
+
+        here = self._identity
+        meter = open_meter(
+            here.gpu, here.meter_device, simulate=here.simulate, speed=here.speed, kind=self._settings.meter
+        )
+        if here.simulate:
+            return meter, SimulatedLoads(meter)
+        # A worker sees one CUDA device, the one that it is pinned to.
+        return meter, Pipelines("cpu" if here.device is None else "cuda")

@@ -1,0 +1,79 @@
+"""The Celery side of a worker: a parent that listens to one queue and one child that measures.
+
+The parent never touches the device, the database or torch; all of that is opened in the child, after the fork.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from typing import Any
+
+from celery import Celery, signals
+
+from farm.broker.app import make_app, register_measure
+from farm.settings import Settings
+from workers.device.identity import WorkerIdentity
+from workers.runtime.interrupt import STOP_SIGNAL
+from workers.runtime.job_runner import Session
+from workers.runtime.message_filter import GatedConsumer
+
+
+class Listener:
+    """One worker: connects Celery's signals to the session of its child."""
+
+    def __init__(self, url: str, settings: Settings, identity: WorkerIdentity) -> None:
+        self._settings = settings
+        self._identity = identity
+        self._session: Session | None = None  # in the child only
+        self._worker: Any = None
+        self.app: Celery = make_app(url, settings)
+        register_measure(self.app, self._answer)
+        signals.setup_logging.connect(_keep_our_logging)
+        signals.worker_process_init.connect(self._open_session)
+        signals.worker_process_shutdown.connect(self._close_session)
+        signals.worker_shutting_down.connect(self._tell_child)
+
+    def run(self) -> int:
+        """Listen until SIGTERM or SIGINT; returns the exit status."""
+        # Celery warns root of pickles; this farm takes JSON only, and containers run as root.
+        warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
+        # Whenever the broker was away Celery praises a setting that would end a good measurement (farm.broker).
+        warnings.filterwarnings("ignore", message="\nIn Celery 5.1 we introduced")
+        self._worker = self.app.Worker(
+            hostname=self._identity.name,
+            pool_cls="prefork",
+            consumer_cls=GatedConsumer,
+            concurrency=1,
+            queues=[self._identity.queue],
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            quiet=True,
+        )
+        self._worker.start()
+        return int(self._worker.exitcode or 0)
+
+    def _answer(self, message: object) -> None:
+        assert self._session is not None
+        self._session.answer(message)
+
+    def _open_session(self, **_: object) -> None:
+        self._session = Session(self._identity, self._settings)
+        self._session.open()
+
+    def _close_session(self, **_: object) -> None:
+        if self._session is not None:
+            self._session.close()
+
+    def _tell_child(self, **_: object) -> None:
+        """In the parent, on SIGTERM: Celery waits for the running task; unless that is wanted, ask it to give up."""
+        if self._settings.on_sigterm == "requeue":
+            for pid in self._worker.pool.info["processes"]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, STOP_SIGNAL)
+
+
+def _keep_our_logging(**_: object) -> None:
+    """Celery asks whether somebody else sets up logging: we did."""
