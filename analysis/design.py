@@ -113,13 +113,12 @@ def _barred(free: NDArray[np.bool_]) -> Floats:
 
 
 def grid(model: str, gpu: str) -> list[Configuration]:
-    """The paper's grid for one model and GPU, less what does not fit its memory."""
-    guidance = (False,) if catalog.model(model).cfg == "none" else (False, True)
+    """The paper's grid for one model and GPU, less what the model cannot take or the memory not hold."""
     rows = [
         Configuration(
             model=model, gpu=gpu, width=side, height=side, steps=steps, precision=precision, cfg=cfg, prompts=prompts
         )
-        for side, steps, precision, cfg, prompts in product(RESOLUTIONS, STEPS, PRECISIONS, guidance, PROMPTS)
+        for side, steps, precision, cfg, prompts in product(RESOLUTIONS, STEPS, PRECISIONS, (False, True), PROMPTS)
     ]
     return [row for row in rows if memory.objection(row) is None]
 

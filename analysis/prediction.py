@@ -10,7 +10,7 @@ from analysis import laws
 from analysis.laws.base import Law
 from analysis.table import Floats, Table
 from farm import catalog
-from farm.domain import PHASES, Configuration, RequestError
+from farm.domain import PHASES, Configuration
 
 SHIPPED: Final = Path(__file__).resolve().parent / "data" / "paper_a100_energy.csv"
 SHIPPED_WORDS: Final = "the 200 A100 rows of arXiv 2511.17031v2 that ship with joulefarm"
@@ -89,7 +89,7 @@ def predict_with(
     fitted: Law, configuration: Configuration, *, level: float = LEVEL, source: str = "", fit_id: int | None = None
 ) -> Prediction:
     """The prediction of a fitted law; ``source`` says in words where its rows came from."""
-    check(configuration)
+    catalog.check(configuration)
     table = Table.of(configuration)
     energy, low, high = fitted.predict(table, level=level)
     seconds = fitted.predict_seconds(table)
@@ -107,15 +107,6 @@ def predict_with(
         law=fitted.name,
         fit_id=fit_id,
     )
-
-
-def check(configuration: Configuration) -> None:
-    """Refuse what the catalog does not know or the model cannot take. RequestError naming the field."""
-    model = catalog.model(configuration.model)
-    catalog.gpu(configuration.gpu)
-    model.check_resolution(configuration.width, configuration.height)
-    if configuration.cfg and model.cfg == "none":
-        raise RequestError("cfg", True, f"false: {model.name} has no classifier-free guidance")
 
 
 def law(name: str = laws.DEFAULT, **settings: Any) -> Law:

@@ -73,8 +73,8 @@ def _of_catalog(model: str, width: int, height: int, cfg: bool) -> dict[str, dic
     from analysis.work import load
     from analysis.work.format import PHASES
 
+    catalog.model(model).rules().check_image(width, height, cfg)
     work = load.load(model)
-    work.check_resolution(width, height)
     totals = {phase: work.totals(phase, width, height, cfg=cfg) for phase in PHASES}
     return {
         phase: {"flops": t.flops, "moved_bytes": t.moved_bytes, "kernels": t.kernels} for phase, t in totals.items()
@@ -93,7 +93,7 @@ def _of_folder(model: str, width: int, height: int, cfg: bool) -> dict[str, dict
             raise RequestError("model", model, "a catalog name or a folder in diffusers layout")
         catalog.model(model)  # says which names are near
     pipeline = from_folder(path)
-    pipeline.check_resolution(width, height)
+    pipeline.rules.check_image(width, height, cfg)
     return ondemand.sums(pipeline, width, height, cfg)
 
 

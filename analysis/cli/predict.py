@@ -44,14 +44,15 @@ def predict(
     """
     width, height = parse_resolution(resolution)
     from analysis.cli.fits import fitted_law
-    from analysis.prediction import check, predict_with
+    from analysis.prediction import predict_with
+    from farm import catalog
     from farm.domain import Configuration
 
     configuration = Configuration(
         model=model, gpu=gpu, width=width, height=height, steps=steps, precision=precision, cfg=cfg, prompts=prompts,
         batch=batch,
     )  # fmt: skip
-    check(configuration)
+    catalog.check(configuration)
     fitted = fitted_law(law_name, data, where, db)
     answer = predict_with(fitted.law, configuration, level=level, source=fitted.source, fit_id=fitted.fit_id)
     if as_json:

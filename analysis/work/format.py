@@ -19,6 +19,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from farm.catalog import rules
+from farm.catalog.rules import Forwards
 from farm.domain.errors import RequestError
 
 Floats = NDArray[np.float64]
@@ -72,12 +74,10 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class ModelWork:
-    """The work of one model. ``cfg``: batch, two_pass or none, as in farm.catalog.Model."""
+    """The work of one model."""
 
     name: str
-    cfg: str
-    multiple: int  # width and height are multiples of it
-    largest: int | None  # pixels of a side
+    guidance: str  # as in farm.catalog.Model
     digest: str  # of the configurations that were traced
     phases: Mapping[tuple[str, str, bool], Groups]  # (phase, precision, batch of one) -> groups
 
@@ -88,45 +88,36 @@ class ModelWork:
         except KeyError:
             raise RequestError("precision", f"{phase} {precision}", "a phase and one of fp16, bf16, fp32") from None
 
-    def forward(self, phase: str, cfg: bool, batch: int = 1) -> tuple[int, int]:
-        """(passes, samples of each) that the phase runs for ``batch`` images, one denoising step.
-
-        RequestError where the model has no CFG and ``cfg`` asks for it.
-        """
-        return forward(self.cfg, phase, cfg, batch)
+    def forwards(self, phase: str, cfg: bool, batch: int = 1) -> Forwards:
+        """The forward passes of a phase for ``batch`` images, as the function of that name says."""
+        return forwards(self.name, self.guidance, phase, cfg, batch)
 
     def totals(
         self, phase: str, width: int, height: int, *, cfg: bool = False, batch: int = 1, precision: str = "fp16"
     ) -> Totals:
         """Sums of a phase for ``batch`` images: one denoising step with both passes, all text encoders, one decode."""
-        passes, samples = self.forward(phase, cfg, batch)
-        groups = self.groups(phase, precision, samples == 1)
-        q = groups.evaluate(width, height, samples)
+        passes = self.forwards(phase, cfg, batch)
+        groups = self.groups(phase, precision, passes.samples == 1)
+        q = groups.evaluate(width, height, passes.samples)
         views = np.array([kind == "view" for kind in groups.kind])
         return Totals(
-            flops=passes * float(q["flops"].sum()),
-            moved_bytes=passes * float((q["read_bytes"] + q["write_bytes"] + q["weight_bytes"]).sum()),
-            kernels=passes * float(groups.count[~views].sum()),
-            dispatches=passes * float(groups.count.sum()),
+            flops=passes.calls * float(q["flops"].sum()),
+            moved_bytes=passes.calls * float((q["read_bytes"] + q["write_bytes"] + q["weight_bytes"]).sum()),
+            kernels=passes.calls * float(groups.count[~views].sum()),
+            dispatches=passes.calls * float(groups.count.sum()),
         )
 
-    def check_resolution(self, width: int, height: int) -> None:
-        check_side(self.name, self.multiple, self.largest, width, height)
 
+def forwards(model: str, guidance: str, phase: str, cfg: bool, batch: int) -> Forwards:
+    """The forward passes of a phase for ``batch`` images, one denoising step; ``guidance`` as in farm.catalog.Model.
 
-def forward(kind: str, phase: str, cfg: bool, batch: int) -> tuple[int, int]:
-    """(passes, samples of each) of a phase; ``kind`` as in farm.catalog.Model.cfg.
-
-    Text encoders run once more for the negative prompt; the denoiser runs with twice the batch (batch) or twice
-    (two_pass).
+    With guidance the text encoders run once more, for the negative prompt; the decoder makes no difference.
+    RequestError where ``model`` lacks the guidance that ``cfg`` asks for.
     """
-    if cfg and kind == "none":
-        raise RequestError("cfg", True, "false: this model has no classifier-free guidance")
-    if not cfg or phase == "decode":
-        return 1, batch
-    if phase == "denoise" and kind == "batch":
-        return 1, 2 * batch
-    return 2, batch
+    denoiser = rules.forwards(model, guidance, cfg, batch)
+    if phase == "denoise":
+        return denoiser
+    return Forwards(calls=2 if cfg and phase == "text" else 1, samples=batch)
 
 
 def parse(data: Mapping[str, Any]) -> ModelWork:
@@ -139,7 +130,7 @@ def parse(data: Mapping[str, Any]) -> ModelWork:
             rows = by_precision[entry] if isinstance(entry, str) else entry
             for regime in ("one", "many"):
                 phases[phase, precision, regime == "one"] = _groups(rows[regime], precision)
-    return ModelWork(data["model"], data["cfg"], data["multiple"], data["largest"], data["digest"], phases)
+    return ModelWork(data["model"], data["cfg"], data["digest"], phases)
 
 
 def _groups(rows: list[dict[str, Any]], precision: str) -> Groups:
@@ -178,12 +169,3 @@ def polynomial(coefficients: Floats, cells: Floats, samples: Floats) -> Floats:
             per_sample = per_sample + v1 * cells
         result = result + samples * per_sample
     return result
-
-
-def check_side(name: str, multiple: int, largest: int | None, width: int, height: int) -> None:
-    """RequestError for a size that the model cannot take."""
-    for axis, value in (("width", width), ("height", height)):
-        if value <= 0 or value % multiple:
-            raise RequestError(axis, value, f"{name} takes multiples of {multiple}")
-        if largest and value > largest:
-            raise RequestError(axis, value, f"{name} takes at most {largest} pixels")

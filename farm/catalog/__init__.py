@@ -17,7 +17,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from farm.catalog import rules
 from farm.catalog.entry import Entry
+from farm.catalog.rules import Forwards, Rules
+from farm.domain.configuration import Configuration
 from farm.domain.errors import RequestError
 from farm.domain.measurement import PHASES
 
@@ -82,7 +85,7 @@ class Model:
     revision: str  # commit that pretrained weights are pinned to; empty where none is stated
     gated: bool
     license: str
-    cfg: str  # "batch": one forward of twice the batch; "two_pass": two forwards; "none": the model has no CFG
+    guidance: str  # what CFG makes the denoiser do: as in farm.catalog.rules.Rules
     multiple: int  # width and height are multiples of it
     parameters: Mapping[str, float]  # published counts: denoiser, text, decoder
     components: Mapping[str, Component]
@@ -91,17 +94,53 @@ class Model:
     sources: Mapping[str, str]
     digest: str
 
+    @property
+    def takes_guidance(self) -> bool:
+        """Whether there is classifier-free guidance to be switched on."""
+        return self.guidance != "none"
+
     def at_nano(self) -> Model:
         """The same architecture at nano size, as a model of its own; RequestError where no such size is stated."""
-        if not any(c.nano for c in self.components.values()):
-            raise RequestError("size", "nano", f"full: {self.name} has no nano size")
+        self._require_nano()
         components = {name: replace(c, config=c.nano) for name, c in self.components.items()}
         return replace(self, name=self.name + NANO, components=components)
 
-    def check_resolution(self, width: int, height: int) -> None:
-        for axis, value in (("width", width), ("height", height)):
-            if value % self.multiple:
-                raise RequestError(axis, value, f"{self.name} takes multiples of {self.multiple}")
+    def check(self, configuration: Configuration) -> None:
+        """Raise RequestError, naming the field, where the model cannot make the images of a configuration.
+
+        Bounds that hold for every model are the configuration's own.
+        """
+        if configuration.size == "nano":
+            self._require_nano()
+        limits = self.rules(configuration.size)
+        limits.check_image(configuration.width, configuration.height, configuration.cfg)
+        limits.check_steps(configuration.steps)
+
+    def forwards(self, cfg: bool, batch: int) -> Forwards:
+        """What one denoising step of ``batch`` images asks of the denoiser; RequestError for guidance it lacks."""
+        return rules.forwards(self.name, self.guidance, cfg, batch)
+
+    def rules(self, size: str = "full") -> Rules:
+        """What the model takes at that size, full or nano."""
+        denoiser, decoder = self._part("denoise"), self._part("decode")
+        configs = (denoiser.nano, decoder.nano) if size == "nano" else (denoiser.config, decoder.config)
+        return Rules(
+            model=self.name,
+            guidance=self.guidance,
+            multiple=self.multiple,
+            largest_side=rules.largest_side(denoiser.name, denoiser.cls, *configs),
+            least_steps=rules.least_steps(self.scheduler.get("config", {})),
+        )
+
+    def _part(self, phase: str) -> Component:
+        for part in self.components.values():
+            if part.phase == phase:
+                return part
+        raise RequestError(f"{self.name} components", ", ".join(self.components), f"one of the phase {phase}")
+
+    def _require_nano(self) -> None:
+        if not any(c.nano for c in self.components.values()):
+            raise RequestError("size", "nano", f"full: {self.name} has no nano size")
 
 
 def gpus() -> dict[str, Gpu]:
@@ -120,6 +159,12 @@ def gpu(name: str) -> Gpu:
 def model(name: str) -> Model:
     """The model of that name; RequestError with the nearest names otherwise."""
     return _named("model", name, _models(home()))
+
+
+def check(configuration: Configuration) -> None:
+    """Raise RequestError where the catalog lacks the model or the GPU type, or the model cannot take the rest."""
+    model(configuration.model).check(configuration)
+    gpu(configuration.gpu)
 
 
 def build(name: str) -> Model:
@@ -211,7 +256,7 @@ def _models(home: Path) -> dict[str, Model]:
             revision=entry.text("revision", default=""),
             gated=entry.switch("gated", default=False),
             license=entry.text("license"),
-            cfg=entry.text("cfg", one_of=("batch", "two_pass", "none")),
+            guidance=entry.text("cfg", one_of=rules.GUIDANCE),
             multiple=entry.whole("multiple"),
             parameters=entry.table("parameters").numbers("denoiser", "text", "decoder"),
             components={part: _component(part, table) for part, table in entry.table("components").tables()},

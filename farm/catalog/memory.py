@@ -15,7 +15,7 @@ from typing import Final
 
 from farm import catalog
 from farm.catalog import Model
-from farm.domain import Configuration
+from farm.domain import Configuration, RequestError
 
 BYTES: Final = {"fp16": 2, "bf16": 2, "fp32": 4}
 CONTEXT_BYTES: Final = 0.6e9  # CUDA context, cuBLAS and cuDNN workspaces
@@ -35,12 +35,12 @@ def estimate_bytes(configuration: Configuration) -> float:
 def objection(configuration: Configuration) -> str | None:
     """Why the configuration cannot be run, None where it can. Gives no number of this one configuration, so that
     many can be reported as one group."""
-    model = catalog.model(configuration.model)
-    if configuration.cfg and model.cfg == "none":
-        return f"{model.name} has no classifier-free guidance"
-    if configuration.batch > configuration.prompts:
-        return "a batch of more images than prompts"
-    if estimate_bytes(configuration) > catalog.gpu(configuration.gpu).memory_bytes:
+    model, gpu = catalog.model(configuration.model), catalog.gpu(configuration.gpu)
+    try:
+        model.check(configuration)
+    except RequestError as error:
+        return error.remedy
+    if estimate_bytes(configuration) > gpu.memory_bytes:
         return MEMORY
     return None
 

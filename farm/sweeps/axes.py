@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from itertools import product
 from typing import Any, Final, NoReturn
 
 from farm import catalog
@@ -75,9 +76,10 @@ def complete_grid(where: str, row: Any, axes: Axes) -> Axes:
 
 def check_resolutions(grid: Axes) -> None:
     """Refuse sides that a model of the grid cannot make."""
-    for name in grid["model"]:
+    for name, size in product(grid["model"], grid["size"]):
+        limits = catalog.model(name).rules(size)
         for width, height in grid["resolution"]:
-            catalog.model(name).check_resolution(width, height)
+            limits.check_image(width, height, cfg=False)  # guidance that a model lacks leaves out a part of the product
 
 
 def refuse_key(where: str, key: Any, known: list[str]) -> NoReturn:

@@ -131,10 +131,9 @@ def _configuration(resolution: str, row: dict[str, Any]) -> Configuration:
     """What the options say, checked against the catalog."""
     width, pair, height = resolution.lower().partition("x")
     configuration = Configuration.from_mapping({**row, "width": width, "height": height if pair else width})
-    gpu = catalog.gpu(configuration.gpu)
-    catalog.model(configuration.model).check_resolution(configuration.width, configuration.height)
+    catalog.check(configuration)
     if why := memory.objection(configuration):
-        raise RequestError("configuration", configuration.label(), f"on {gpu.name}: {why}")
+        raise RequestError("configuration", configuration.label(), f"on {configuration.gpu}: {why}")
     return configuration
 
 

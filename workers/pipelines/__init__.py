@@ -31,11 +31,11 @@ def load(configuration: Configuration, device: str = "cuda") -> Pipeline:
     Keep it between jobs: :meth:`Pipeline.bind` takes it to another configuration of the same
     ``Configuration.pipeline``; :meth:`Pipeline.close` gives its memory back.
 
-    Raises RequestError (unknown model, a size that the model cannot take), Infeasible (weights not here, no such
+    Raises RequestError (unknown model, or what that model cannot take), Infeasible (weights not here, no such
     device, a model that this version of diffusers does not have) and OutOfMemory.
     """
     model = catalog.model(configuration.model)
-    model.check_resolution(configuration.width, configuration.height)
+    model.check(configuration)
     if not _find(model.family):
         raise Infeasible(f"{model.name}: no pipeline for the family {model.family} is shipped")
     family: type[Pipeline] = importlib.import_module(f"{__name__}.families.{model.family}").FAMILY

@@ -59,12 +59,6 @@ class Pipeline(ABC):
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Pixels, shape (batch, 3, height, width), about -1 to 1, from the latents that the call returns."""
 
-    def check(self, configuration: Configuration) -> None:
-        """Raise RequestError where this pipeline cannot take a configuration. Families add what only they know."""
-        self.model.check_resolution(configuration.width, configuration.height)
-        if configuration.cfg and self.model.cfg == "none":
-            raise RequestError("cfg", True, f"{self.model.name} has no classifier-free guidance")
-
     # What all families share
 
     @classmethod
@@ -100,10 +94,13 @@ class Pipeline(ABC):
             raise
 
     def bind(self, configuration: Configuration) -> Self:
-        """Take the loaded weights to another configuration of the same ``Configuration.pipeline``."""
+        """Take the loaded weights to another configuration of the same ``Configuration.pipeline``.
+
+        Raises RequestError where the model cannot make its images.
+        """
         if configuration.pipeline != self.configuration.pipeline:
             raise ValueError(f"{configuration.pipeline} needs a load of its own, {self.configuration.pipeline} is here")
-        self.check(configuration)
+        self.model.check(configuration)
         self.configuration = configuration
         memory.reset_peak(self.device)
         return self
@@ -172,8 +169,8 @@ class Pipeline(ABC):
         """CFG truly on or off: pipelines that ignore an argument in silence would be measured as something else."""
         here = self.configuration
         steps = len(self.pipe.scheduler.timesteps)
-        doubled = {"batch": (1, 2), "two_pass": (2, 1)}[self.model.cfg] if here.cfg else (1, 1)
-        expected = (steps * doubled[0], images * doubled[1])
+        each_step = self.model.forwards(here.cfg, images)
+        expected = (steps * each_step.calls, each_step.samples)
         if (self._forwards.count, self._forwards.batch) != expected:
             raise Infeasible(
                 f"{here.label()}: the denoiser ran {self._forwards.count} forwards of {self._forwards.batch}, "

@@ -92,11 +92,11 @@ class WorkLaw(Law):
             masks[f"gpu {name} is not in the catalog"] = table.gpu == name
         for name in filter(catalog.has_build, table.names("model")):
             try:
-                work = load.load(name)
+                load.load(name)
             except FarmError as error:
                 masks[f"model {name}: its work is not known ({error})"] = table.model == name
                 continue
-            if work.cfg == "none":
+            if not catalog.build(name).takes_guidance:
                 masks[f"model {name} has no classifier-free guidance"] = (table.model == name) & table.cfg
         return masks
 

@@ -92,15 +92,16 @@ def _one_kind(row: Configuration, table: Table, batch: Integers) -> tuple[Floats
     seconds = np.zeros((len(table), len(PHASES), len(CLASSES)))
     dispatches = np.zeros((len(table), len(PHASES)))
     for slot, phase in enumerate(PHASES):
-        passes, samples = work.forward(phase, row.cfg, 1)
+        passes = work.forwards(phase, row.cfg)
         for single in (True, False):
-            at = np.flatnonzero((samples * batch == 1) == single)
+            at = np.flatnonzero((passes.samples * batch == 1) == single)
             if len(at):
                 parts = _parts(row.model, work.digest, phase, row.precision, single)
                 device = machines([board.names[code] for code in board.codes[at]], row.precision)
-                per_pass = _seconds(parts, table.width[at], table.height[at], samples * batch[at], device)
-                seconds[at, slot] = passes * per_pass
-                dispatches[at, slot] = passes * work.groups(phase, row.precision, single).count.sum()
+                samples = passes.samples * batch[at]
+                per_pass = _seconds(parts, table.width[at], table.height[at], samples, device)
+                seconds[at, slot] = passes.calls * per_pass
+                dispatches[at, slot] = passes.calls * work.groups(phase, row.precision, single).count.sum()
     return seconds, dispatches
 
 

@@ -48,8 +48,6 @@ def tabulate(pipeline: Pipeline, precisions: Sequence[str] = PRECISIONS) -> dict
         "format": FORMAT,
         "model": pipeline.name,
         "cfg": pipeline.convention.cfg,
-        "multiple": pipeline.convention.multiple,
-        "largest": pipeline.largest_side,
         "digest": pipeline.digest,
         "torch": torch.__version__,
         "phases": phases,

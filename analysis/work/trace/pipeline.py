@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from analysis.work.format import check_side
 from analysis.work.trace.conventions import CONVENTIONS, Convention, convention, denoiser
 from analysis.work.trace.decoders import decoder
 from farm.catalog import Component, Model
+from farm.catalog.rules import Rules, largest_side
 from farm.domain.errors import RequestError
 
 _DENOISERS: Final = ("transformer", "unet")
 _DECODERS: Final = ("vae", "movq")
-_LATENT_CELL: Final = 8  # pixels, of the models that have a position table
-# pos_embed_max_size of denoisers that have a position table -> patches of a side that it covers
-_POSITIONS: Final[Mapping[str, Callable[[int], int]]] = {
-    "SD3Transformer2DModel": int,
-    "AuraFlowTransformer2DModel": math.isqrt,
-}
 _MAX_JSON_BYTES: Final = 4_000_000  # a config.json has a few kilobytes
 _MAX_LAYERS: Final = 128  # of one kind; the deepest published language model has 126, the deepest denoiser 60
 _MAX_LAYERS_OF_BLOCK: Final = 32  # of a U-Net; published ones have up to 10
@@ -56,25 +49,21 @@ class Pipeline:
         asked = component.config.get("force_upcast", decoder(component.cls).upcast)
         return self.convention.upcast_decode and bool(asked)
 
-    def check_resolution(self, width: int, height: int) -> None:
-        check_side(self.name, self.convention.multiple, self.largest_side, width, height)
-
     @property
-    def largest_side(self) -> int | None:
-        """Pixels that the denoiser's stored position table covers; None where positions are computed."""
-        component = self.components[self.denoiser]
-        table, patch = component.config.get("pos_embed_max_size"), component.config.get("patch_size", 1)
-        if not table or component.cls not in _POSITIONS:
-            return None
-        for key, value in (("pos_embed_max_size", table), ("patch_size", patch)):
-            if not isinstance(value, int) or value < 1:
-                raise RequestError(f"{component.name} config {key}", value, "a whole number above 0")
-        return _POSITIONS[component.cls](table) * int(patch) * _LATENT_CELL
+    def rules(self) -> Rules:
+        """Which images it can make, as of a model of the catalog."""
+        denoiser, decoder = self.components[self.denoiser], self.components[self.decoder]
+        return Rules(
+            model=self.name,
+            guidance=self.convention.cfg,
+            multiple=self.convention.multiple,
+            largest_side=largest_side(denoiser.name, denoiser.cls, denoiser.config, decoder.config),
+        )
 
 
 def from_catalog(model: Model) -> Pipeline:
     """The pipeline of a catalog model; its own cfg and multiple win over those of the pipeline class."""
-    convention = replace(_convention(model.pipeline), cfg=model.cfg, multiple=model.multiple)
+    convention = replace(_convention(model.pipeline), cfg=model.guidance, multiple=model.multiple)
     return _assemble(model.name, model.pipeline, model.components, convention)
 
 

@@ -106,21 +106,21 @@ class SimulatedWorkload:
         self._random = random
         self._draws = draws(configuration)
         self._session = np.exp(SESSION_NOISE * random.standard_normal())
-        model = catalog.model(configuration.model)
-        self._two_pass = configuration.cfg and model.cfg == "two_pass"
-        self._doubled = configuration.cfg and model.cfg == "batch"
-        self._steps = configuration.steps
+        self._configuration = configuration
+        self._model = catalog.model(configuration.model)
+        self._model.check(configuration)  # a simulated device refuses what a real one would
 
     def run(self, prompts: Sequence[str], seed: int, phase: PhaseWindow) -> BatchResult:
         images = len(prompts)
+        each_step = self._model.forwards(self._configuration.cfg, images)
         noise = self._session * np.exp(BATCH_NOISE * self._random.standard_normal())
         for name, draw in self._draws.items():
             with phase(name):
                 self._meter.draw(draw.watts * noise, draw.seconds * images)
         return BatchResult(
             images=images,
-            forwards=self._steps * (2 if self._two_pass else 1),
-            forward_batch=images * (2 if self._doubled else 1),
+            forwards=self._configuration.steps * each_step.calls,
+            forward_batch=each_step.samples,
             finite=True,
         )
 

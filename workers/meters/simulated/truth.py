@@ -58,7 +58,8 @@ def gpu_ratio(gpu: catalog.Gpu) -> float:
 def energy_joules(configuration: Configuration) -> float:
     """All prompts together, above idle, without noise."""
     c = configuration
-    gflops = c.prompts * c.steps * denoise_gflops(catalog.model(c.model), c.pixels) * 2**c.cfg
+    model = catalog.model(c.model)
+    gflops = c.prompts * c.steps * denoise_gflops(model, c.pixels) * model.forwards(c.cfg, 1).total
     ln_kwh = LN_A + ALPHA * math.log(gflops) + B_FP32 * (c.precision == "fp32") + B_RES * math.log(c.pixels / 256)
     size = NANO if c.size == "nano" else 1.0
     return JOULES_PER_KWH * math.exp(ln_kwh) * gpu_ratio(catalog.gpu(c.gpu)) * size
@@ -68,9 +69,9 @@ def draws(configuration: Configuration) -> dict[str, Draw]:
     """What each phase of one image draws: shares of the energy by their work, at the utilisation of the phase."""
     c = configuration
     model, gpu = catalog.model(c.model), catalog.gpu(c.gpu)
-    passes = 2**c.cfg
+    passes = model.forwards(c.cfg, 1).total
     work = {
-        "text": 2 * model.parameters["text"] * TEXT_TOKENS * passes / 1e9,
+        "text": 2 * model.parameters["text"] * TEXT_TOKENS * passes / 1e9,  # the negative prompt too
         "denoise": c.steps * denoise_gflops(model, c.pixels) * passes,
         "decode": DECODE_GFLOPS_PER_PIXEL * c.pixels,
     }

@@ -8,18 +8,11 @@ from typing import Any
 
 import torch
 
-from farm.domain import Configuration, RequestError
 from workers.pipelines.base import Embeddings, Pipeline
 
 
 class QwenImage(Pipeline):
     negative_prompt = " "
-
-    def check(self, configuration: Configuration) -> None:
-        super().check(configuration)
-        if configuration.steps < 2 and self.pipe.scheduler.config.shift_terminal:
-            # The schedule is stretched between its first and last step: with one step that is 0/0.
-            raise RequestError("steps", configuration.steps, f"at least 2 with {self.model.name}")
 
     def encode(self, prompts: list[str]) -> Embeddings:
         embeds, mask = self.pipe.encode_prompt(prompts, device=self.device)

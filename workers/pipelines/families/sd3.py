@@ -6,19 +6,10 @@ from typing import Any
 
 import torch
 
-from farm.domain import Configuration, RequestError
 from workers.pipelines.base import POOLED, Embeddings, Pipeline
 
 
 class StableDiffusion3(Pipeline):
-    def check(self, configuration: Configuration) -> None:
-        super().check(configuration)
-        config = self.pipe.transformer.config
-        largest = config.pos_embed_max_size * config.patch_size * self.pipe.vae_scale_factor  # a table of fixed size
-        for axis, pixels in (("width", configuration.width), ("height", configuration.height)):
-            if pixels > largest:
-                raise RequestError(axis, pixels, f"at most {largest} with {self.model.name}")
-
     def encode(self, prompts: list[str]) -> Embeddings:
         cfg = self.configuration.cfg
         embeddings = self.pipe.encode_prompt(

@@ -123,11 +123,6 @@ def test_a_lab_without_farm_home_has_its_catalog_in_the_default_one(tmp_path, mo
     assert catalog.gpu("ours").name == "ours"
 
 
-def test_a_resolution_that_a_model_cannot_take():
-    with pytest.raises(RequestError, match="multiples of 16"):
-        catalog.model("flux").check_resolution(512, 520)
-
-
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

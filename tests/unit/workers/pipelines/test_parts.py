@@ -280,7 +280,7 @@ def test_every_model_of_a_shipped_family_makes_an_image(name):
     configuration = nano(name, width=96, cfg=True, precision="bf16")
     pipeline = pipelines.load(configuration, "cpu")
     assert pipeline.run(["a cat"], 0, Unmeasured).finite
-    twice = {"batch": (2, 2), "two_pass": (4, 1)}[catalog.model(name).cfg]
+    twice = {"batch": (2, 2), "two_pass": (4, 1)}[catalog.model(name).guidance]
     found = pipeline.run(["a cat"], 0, Unmeasured)
     assert (found.forwards, found.forward_batch) == twice
 
@@ -331,12 +331,12 @@ def test_a_model_without_cfg_refuses_it(home):
 
 
 def test_sizes_beyond_a_table_of_positions_are_refused():
-    with pytest.raises(RequestError, match="width: 4096: at most 3072 with sd35"):
+    with pytest.raises(RequestError, match="width: 4096: sd35 takes at most 3072 pixels"):
         pipelines.load(nano("sd35", width=4096), "cpu")
 
 
 def test_a_schedule_of_one_step_is_refused_where_it_would_divide_by_zero():
-    with pytest.raises(RequestError, match="steps: 1: at least 2 with qwen"):
+    with pytest.raises(RequestError, match="steps: 1: qwen takes at least 2"):
         pipelines.load(nano("qwen", steps=1), "cpu")
 
 

@@ -19,7 +19,7 @@ import transformers
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from analysis.work.format import forward
+from analysis.work.format import forwards
 from analysis.work.trace.conventions import CONVENTIONS, PROMPT_TOKENS, convention
 from analysis.work.trace.phases import Tracer
 from analysis.work.trace.pipeline import from_folder
@@ -270,8 +270,8 @@ def test_every_phase_takes_what_the_pipeline_of_diffusers_takes(tmp_path: Path, 
     tracer = Tracer(found, "fp32")
     ours = {}
     for phase in ("text", "denoise", "decode"):
-        passes, samples = forward(found.convention.cfg, phase, case.cfg, 1)
-        ours[phase] = passes * sum(op.flops for op in tracer.phase(phase, SIDE, SIDE, samples))
+        passes = forwards(found.name, found.convention.cfg, phase, case.cfg, 1)
+        ours[phase] = passes.calls * sum(op.flops for op in tracer.phase(phase, SIDE, SIDE, passes.samples))
     assert ours["denoise"] * STEPS == counters["denoise"] > 0
     assert ours["decode"] == counters["decode"] > 0
     assert ours["text"] == counters.get("text", 0)
