@@ -56,10 +56,12 @@ def plan(
     Args:
         known: measured rows, maybe none; anything that a law fits. A row that fits leave out, and one that was not
             measured (simulated, estimated), makes nothing known: its configuration may be picked.
-        candidates: rows to choose from; their energies are ignored. By default the paper's grid.
+        candidates: rows to choose from, less those that the GPU's memory cannot hold; their energies are ignored. By
+            default the paper's grid.
 
     Raises:
-        RequestError: nothing to choose from, a budget below 1, an unknown model or GPU.
+        RequestError: nothing to choose from, a budget below 1, an unknown model or GPU, a candidate that the model
+            cannot take.
     """
     if isinstance(budget, bool) or budget < 1:
         raise RequestError("budget", budget, "a whole number of at least 1")
@@ -70,9 +72,10 @@ def plan(
     rows = Table.of(choice).where(model=model, gpu=gpu)
     law = WorkLaw()
     used = law.usable(known).table
-    rows = _new(rows, used.where(origin="measured"))
+    rows = _runnable(_new(rows, used.where(origin="measured")))
     if not len(rows):
-        raise RequestError("candidates", f"{model} on {gpu}", "at least one row of this model and GPU not yet known")
+        remedy = "at least one row of this model and GPU that is not yet known and fits its memory"
+        raise RequestError("candidates", f"{model} on {gpu}", remedy)
     law.fit(used)
     cost = law.predict(rows)
     everything = float(cost.sum())
@@ -121,6 +124,14 @@ def grid(model: str, gpu: str) -> list[Configuration]:
         for side, steps, precision, cfg, prompts in product(RESOLUTIONS, STEPS, PRECISIONS, (False, True), PROMPTS)
     ]
     return [row for row in rows if memory.objection(row) is None]
+
+
+def _runnable(rows: Table) -> Table:
+    """The rows that the memory holds; RequestError for one that the model cannot take."""
+    configurations = list(rows.configurations())
+    for configuration in configurations:
+        catalog.check(configuration)
+    return rows.take(np.array([memory.objection(row) is None for row in configurations], dtype=np.bool_))
 
 
 def _new(rows: Table, known: Table) -> Table:

@@ -10,6 +10,7 @@ from analysis import laws
 from analysis.laws.base import Law
 from analysis.table import Floats, Table
 from farm import catalog
+from farm.catalog import memory
 from farm.domain import PHASES, Configuration
 
 SHIPPED: Final = Path(__file__).resolve().parent / "data" / "paper_a100_energy.csv"
@@ -31,12 +32,14 @@ class Prediction:
     rests_on: str
     law: str
     fit_id: int | None  # of the farm's database
+    fits: bool  # whether the GPU type has the memory, as is asked before a job is queued
+    fits_why: str | None  # None where it has
 
     def to_dict(self) -> dict[str, Any]:
         """What `farm predict --json` prints."""
         names = (
             "energy_joules", "low_joules", "high_joules", "level", "duration_seconds", "phases", "rests_on", "law",
-            "fit_id",
+            "fit_id", "fits", "fits_why",
         )  # fmt: skip
         return {**{name: getattr(self, name) for name in names}, "configuration": self.configuration.to_dict()}
 
@@ -95,6 +98,7 @@ def predict_with(
     seconds = fitted.predict_seconds(table)
     phases = fitted.predict_phases(table)
     words = fitted.rests_on(table)
+    too_large = memory.explain(configuration)
     return Prediction(
         configuration=configuration,
         energy_joules=float(energy[0]),
@@ -106,6 +110,8 @@ def predict_with(
         rests_on=f"{words} ({source})" if source else words,
         law=fitted.name,
         fit_id=fit_id,
+        fits=too_large is None,
+        fits_why=too_large,
     )
 
 

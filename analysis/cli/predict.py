@@ -66,4 +66,6 @@ def predict(
     for phase, joules in answer.phases.items():
         if joules is not None:
             click.echo(f"{phase:<9} {joules:.4g} J")
+    if answer.fits_why is not None:
+        click.echo(f"too large {answer.fits_why}")
     click.echo(f"rests on  {answer.rests_on}")

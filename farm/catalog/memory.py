@@ -10,6 +10,7 @@ decoder in fp32), 1.7 (SD 2) and 2.2 times the activation (SD 3.5 Medium in fp16
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -43,6 +44,20 @@ def objection(configuration: Configuration) -> str | None:
     if estimate_bytes(configuration) > gpu.memory_bytes:
         return MEMORY
     return None
+
+
+def explain(configuration: Configuration) -> str | None:
+    """Why this one configuration cannot be run, with its figures; None where it can."""
+    why = objection(configuration)
+    return shortage(configuration.gpu, [estimate_bytes(configuration)]) if why == MEMORY else why
+
+
+def shortage(gpu: str, needs: Sequence[float]) -> str:
+    """How much configurations need, each an amount in bytes, of the memory that a GPU type has."""
+    low, high = (f"{amount / 1e9:.1f}" for amount in (min(needs), max(needs)))
+    amount = low if low == high else f"{low} to {high}"
+    has = catalog.gpu(gpu).memory_bytes / 1e9
+    return f"needs an estimated {amount} GB with every part on the device, {gpu} has {has:.1f} GB"
 
 
 @lru_cache(maxsize=4096)

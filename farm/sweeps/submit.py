@@ -107,10 +107,7 @@ class _Screen:
         rows = []
         for (model, gpu, precision, why), needs in sorted(self._groups.items()):
             if why == memory.MEMORY:
-                low, high = min(needs) / 1e9, max(needs) / 1e9
-                amount = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
-                has = catalog.gpu(gpu).memory_bytes / 1e9
-                why = f"needs an estimated {amount} GB with every part on the device, {gpu} has {has:.1f} GB"
+                why = memory.shortage(gpu, needs)
             rows.append({"model": model, "gpu": gpu, "precision": precision, "count": len(needs), "why": why})
         return rows
 

@@ -132,7 +132,7 @@ def _configuration(resolution: str, row: dict[str, Any]) -> Configuration:
     width, pair, height = resolution.lower().partition("x")
     configuration = Configuration.from_mapping({**row, "width": width, "height": height if pair else width})
     catalog.check(configuration)
-    if why := memory.objection(configuration):
+    if why := memory.explain(configuration):
         raise RequestError("configuration", configuration.label(), f"on {configuration.gpu}: {why}")
     return configuration
 

@@ -17,6 +17,16 @@ def test_the_grid_holds_what_fits_the_memory() -> None:
     assert grid("qwen", "a4000") == []
 
 
+def test_candidates_that_the_memory_cannot_hold_are_not_picked() -> None:
+    rows = [row.to_dict() for row in grid("flux", "a100") if row.width == 256 and row.steps == 10]
+    rows = [{**row, "gpu": "a6000"} for row in rows]
+    assert {row["precision"] for row in rows} == {"fp16", "fp32"}
+    made = plan([], rows, model="flux", gpu="a6000", budget=50)
+    assert set(made.configurations.labels("precision").texts()) == {"fp16"}
+    with pytest.raises(RequestError, match=r"candidates: flux on a4000: .* fits its memory"):
+        plan([], [{**row, "gpu": "a4000"} for row in rows], model="flux", gpu="a4000", budget=1)
+
+
 def test_picks_are_distinct_cheap_and_lessen_the_expected_error() -> None:
     known = paper_rows().where(model=["flux", "qwen"])
     errors = []

@@ -123,7 +123,7 @@ def asked(tmp_path: Path) -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.parametrize("command", ["predict", "submit", "measure", "flops"])
+@pytest.mark.parametrize("command", ["predict", "plan", "submit", "measure", "flops"])
 def test_every_command_refuses_in_the_same_words(
     farm: Callable[..., Any], asked: dict[str, list[str]], command: str
 ) -> None:
