@@ -28,16 +28,22 @@ T = TypeVar("T")
 
 SHIPPED = Path(__file__).resolve().parent
 NANO = "-nano"  # ends the name of a build at nano size
+KINDS = ("gpu", "processor")
+PROCESSOR = "cpu"  # the shipped entry for the processor of whatever host
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU type: the published figures of one board. Rates are dense (no sparsity), per second."""
+    """A type of device, mostly a GPU's board, with its published figures. Rates are dense (no sparsity), per second.
+
+    What NVML and the power sensor of a board say is empty or None for a processor, whose energy is estimated.
+    """
 
     name: str
     title: str
+    kind: str  # of KINDS
     queue: str  # the Celery queue its jobs travel by
-    architecture: str  # Ampere, Ada, Hopper, Blackwell; none for a CPU
+    architecture: str | None  # Ampere, Ada, Hopper, Blackwell
     nvml_names: tuple[str, ...]  # shell patterns matched against the name that NVML gives, case ignored
     memory_bytes: float
     bandwidth: float  # bytes per second
@@ -46,15 +52,15 @@ class Gpu:
     multiprocessors: int
     peak: Mapping[str, float]  # FLOP/s: fp16, bf16 (tensor cores, fp32 accumulation), tf32, fp32 (plain cores)
     reach: Mapping[str, float]  # published share of a peak that kernels really get: see analysis.laws.work.hardware
-    power_reading: str  # what nvmlDeviceGetPowerUsage gives: "instant" or "average_1s"
-    sensor_duty: float  # part of the time that the power sensor sees, 1.0 where it sees all
+    power_reading: str | None  # what nvmlDeviceGetPowerUsage gives: "instant" or "average_1s"
+    sensor_duty: float | None  # part of the time that the power sensor sees, 1.0 where it sees all
     sources: Mapping[str, str]
     digest: str  # of the file
 
     @property
     def is_processor(self) -> bool:
-        """Whether this is no GPU but the host's processor, whose energy is an estimate."""
-        return self.architecture == "none"
+        """Whether it is a host's processor, which no NVML reads, rather than a GPU."""
+        return self.kind == "processor"
 
     def matches(self, nvml_name: str) -> bool:
         """Whether a device that NVML calls so is one of this type."""
@@ -220,26 +226,41 @@ def _gpus(home: Path) -> dict[str, Gpu]:
     entries = {}
     for name, path in _files("gpus", home).items():
         entry, digest = _read(path)
-        board_power = entry.positive("board_power_watts")
-        entries[name] = Gpu(
-            name=name,
-            title=entry.text("title"),
-            queue=entry.name("queue", default=name),
-            architecture=entry.text("architecture"),
-            nvml_names=entry.texts("nvml_names"),
-            memory_bytes=entry.positive("memory_bytes"),
-            bandwidth=entry.positive("bandwidth"),
-            board_power_watts=board_power,
-            idle_watts=entry.positive("idle_watts", at_most=board_power),
-            multiprocessors=entry.whole("multiprocessors"),
-            peak=entry.table("peak").numbers("fp16", "bf16", "tf32", "fp32"),
-            reach=entry.table("reach", optional=True).numbers(),
-            power_reading=entry.text("power_reading", one_of=("instant", "average_1s")),
-            sensor_duty=entry.positive("sensor_duty", at_most=1.0),
-            sources=entry.table("sources").values,
-            digest=digest,
-        )
+        entries[name] = _gpu(name, entry, digest)
     return entries
+
+
+def _gpu(name: str, entry: Entry, digest: str) -> Gpu:
+    kind = entry.text("kind", default="gpu", one_of=KINDS)
+    on_board = kind == "gpu"
+    board_power = entry.positive("board_power_watts")
+    return Gpu(
+        name=name,
+        title=entry.text("title"),
+        kind=kind,
+        queue=entry.name("queue", default=name),
+        architecture=_architecture(entry) if on_board else None,
+        nvml_names=entry.texts("nvml_names") if on_board else (),
+        memory_bytes=entry.positive("memory_bytes"),
+        bandwidth=entry.positive("bandwidth"),
+        board_power_watts=board_power,
+        idle_watts=entry.positive("idle_watts", at_most=board_power),
+        multiprocessors=entry.whole("multiprocessors"),
+        peak=entry.table("peak").numbers("fp16", "bf16", "tf32", "fp32"),
+        reach=entry.table("reach", optional=True).numbers(),
+        power_reading=entry.text("power_reading", one_of=("instant", "average_1s")) if on_board else None,
+        sensor_duty=entry.positive("sensor_duty", at_most=1.0) if on_board else None,
+        sources=entry.table("sources").values,
+        digest=digest,
+    )
+
+
+def _architecture(entry: Entry) -> str:
+    """The architecture of a board. A file of version 0.1.0 said "none" of a processor, which must not become a GPU."""
+    architecture = entry.text("architecture")
+    if architecture == "none":
+        raise RequestError(f"{entry.path}: architecture", architecture, 'that of a GPU, or kind = "processor"')
+    return architecture
 
 
 @cache

@@ -28,7 +28,14 @@ STOP_SECONDS: Final = 30.0  # for a worker to hand its job back
     "simulated or real in a FARM_HOME (and database), never both.",
 )
 @click.option("--speed", type=SPEED, help="Simulated seconds a second (default: unlimited).")
-@click.option("--cpu", is_flag=True, help="One worker, for the processor, whatever GPUs there are.")
+@click.option(
+    "--cpu",
+    is_flag=False,
+    flag_value=catalog.PROCESSOR,
+    metavar="[TYPE]",
+    help="One worker, for the processor, whatever GPUs there are; TYPE as in the catalog (default: "
+    f"{catalog.PROCESSOR}).",
+)
 @click.option("--web", is_flag=True, help="Serve the live page too.")
 @click.option("--detach", is_flag=True, help="Return when the farm runs; end it with `farm down`.")
 @db_option
@@ -36,7 +43,7 @@ STOP_SECONDS: Final = 30.0  # for a worker to hand its job back
 def up(
     simulate: str | None,
     speed: float | None,
-    cpu: bool,
+    cpu: str | None,
     web: bool,
     detach: bool,
     db: str | None,
@@ -45,8 +52,11 @@ def up(
     """Run a whole farm on this machine: broker, coordinator, and a worker for every device."""
     if speed is not None and simulate is None:
         raise RequestError("--speed", speed, "goes with --simulate")
-    if cpu and simulate is not None:
-        raise RequestError("--cpu", "on", "goes without --simulate")
+    if cpu is not None and simulate is not None:
+        raise RequestError("--cpu", cpu, "goes without --simulate")
+    if cpu is not None and not catalog.gpu(cpu).is_processor:
+        processors = [name for name, entry in catalog.gpus().items() if entry.is_processor]
+        raise RequestError("--cpu", cpu, f"a processor of the catalog: {', '.join(processors)}")
     types = _types(simulate) if simulate is not None else None
     settings = load(database_url=db, broker_url=broker)
     settings.prepare_home()
@@ -62,10 +72,10 @@ def up(
     if detach:
         arguments = [*(["--simulate", simulate] if simulate is not None else [])]
         arguments += [*(["--speed", str(speed)] if speed is not None else []), *(["--web"] if web else [])]
-        arguments += ["--cpu"] if cpu else []
+        arguments += ["--cpu", cpu] if cpu is not None else []
         click.echo(embedded_farm.detach(settings, arguments, timeout_seconds=START_SECONDS), err=True)
         return
-    plan = embedded_farm.Plan(simulate=types, speed=speed, web=web, cpu=cpu)
+    plan = embedded_farm.Plan(simulate=types, speed=speed, web=web, processor=cpu)
     stop = threading.Event()
     again = threading.Event()  # a second signal: at once
 

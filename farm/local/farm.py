@@ -18,6 +18,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Final
 
+from farm import catalog
 from farm.broker.embedded import EmbeddedBroker
 from farm.coordinator.refit import child_environment
 from farm.domain.errors import OperationError, RequestError
@@ -28,7 +29,6 @@ from farm.settings import Settings
 logger = logging.getLogger(__name__)
 
 FARM: Final = (sys.executable, "-m", "farm")
-CPU: Final = [("cpu", ["--gpu", "cpu"])]  # name and arguments of a worker for the processor
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Plan:
 
     simulate: Sequence[str] | None = None  # GPU types, one simulated device each; None: the devices of this host
     speed: float | None = None  # simulated seconds a second; None: unlimited
-    cpu: bool = False  # a worker for the processor alone, whatever GPUs there are
+    processor: str | None = None  # its type: a worker for it alone, whatever GPUs there are
     web: bool = False
 
 
@@ -49,7 +49,7 @@ def run(
     ``hurry``: do not wait any longer for running jobs. RequestError where one runs in this home already.
     """
     with _only_one(settings) as lock:
-        devices = _simulated(plan) if plan.simulate is not None else CPU if plan.cpu else _found()
+        devices = _devices(plan)
         _check_before(settings, plan, devices)
         _check_meters(settings, plan, devices)
         services = _services(settings, plan, devices)
@@ -210,6 +210,18 @@ def _services(settings: Settings, plan: Plan, devices: Sequence[tuple[str, Seque
     return services
 
 
+def _devices(plan: Plan) -> list[tuple[str, list[str]]]:
+    """Name and arguments of every worker that shall run."""
+    if plan.simulate is not None:
+        return _simulated(plan)
+    return _found() if plan.processor is None else _processor(plan.processor)
+
+
+def _processor(gpu: str) -> list[tuple[str, list[str]]]:
+    """Name and arguments of a worker for the host's processor, as that type of the catalog."""
+    return [(gpu, ["--gpu", gpu])]
+
+
 def _simulated(plan: Plan) -> list[tuple[str, list[str]]]:
     """Name and arguments of a worker for every simulated device."""
     seen: Counter[str] = Counter()
@@ -241,4 +253,4 @@ def _found() -> list[tuple[str, list[str]]]:
             continue
         gpu = device.types[0]
         found.append((f"{gpu}-{number}", ["--gpu", gpu, "--device", str(number)]))
-    return found or CPU
+    return found or _processor(catalog.PROCESSOR)

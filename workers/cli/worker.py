@@ -25,12 +25,12 @@ def worker(
     gpu: str, device: int | None, simulate: bool, speed: float | None, db: str | None, broker: str | None
 ) -> None:
     """Measure the jobs of one GPU type on one device until SIGTERM."""
-    queue = catalog.gpu(gpu).queue
+    entry = catalog.gpu(gpu)
     if speed is not None and not simulate:
         raise RequestError("--speed", speed, "goes with --simulate")
-    if gpu == "cpu" and device is not None and not simulate:
-        raise RequestError("--device", device, "--gpu cpu has no device number")
-    if device is None and gpu != "cpu":
+    if entry.is_processor and device is not None and not simulate:
+        raise RequestError("--device", device, f"--gpu {gpu} has no device number")
+    if device is None and not entry.is_processor:
         raise RequestError("--device", None, f"the index of the {gpu} to measure on, as nvidia-smi counts")
     settings = load(database_url=db, broker_url=broker)
     check_meter(settings.meter, gpu, simulate=simulate, asked_by="FARM_METER")
@@ -44,24 +44,25 @@ def worker(
     from workers.device.lock import DeviceLock
 
     logs.configure(settings)
-    on_gpu = not simulate and gpu != "cpu"
+    on_gpu = not simulate and not entry.is_processor
     if on_gpu:  # the board first: that it is the wrong one is wrong whatever else is missing
         from workers.device import host
 
         check_host(settings.meter)
         host.of_type(gpu, device or 0)
-    url = resolve_url(settings, user=acl.worker(queue))
+    url = resolve_url(settings, user=acl.worker(entry.queue))
     with closing(Store.open(settings)) as store:  # what cannot be is refused here, in words, before anything runs
         Jobs(store, settings).refuse_mixing(gpu, simulate=simulate)
     if not on_gpu:
         identity = WorkerIdentity.plain(gpu, device, settings.home, simulate=simulate, speed=speed)
-        lock = DeviceLock(identity.device_uuid, settings.run / "locks")
+        # A host has one processor, by whatever type of the catalog its workers call it.
+        lock = DeviceLock(identity.device_uuid if simulate else "processor", settings.run / "locks")
     else:
         found = host.verify(gpu, device or 0, foreign=settings.foreign_processes)
         identity = WorkerIdentity.verified(gpu, found, host.environment(found))
         lock = DeviceLock(identity.device_uuid)
         os.environ.update(found.pinned())  # inherited by the child, which imports torch after the fork
-    check_queue(url, settings, queue)
+    check_queue(url, settings, entry.queue)
     with lock:
         from workers.runtime.listener import Listener
 

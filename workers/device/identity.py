@@ -23,7 +23,7 @@ class WorkerIdentity:
     name: str  # a100-0@host; claims are made under it
     gpu: str  # catalog name
     queue: str  # the one Celery queue it listens to
-    device: int | None  # NVML index; None for cpu
+    device: int | None  # NVML index; None for a processor
     device_name: str
     device_uuid: str
     host: str

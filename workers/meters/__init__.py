@@ -72,7 +72,7 @@ def open_meter(
 ) -> Meter:
     """The meter for a catalog GPU (None: a board that the catalog lacks), as ``kind`` says, a key of METERS.
 
-    ``auto`` is simulated when asked, an estimate for a CPU, NVML otherwise. ``device`` is an NVML index or UUID.
+    ``auto`` is simulated when asked, an estimate for a processor, NVML otherwise. ``device`` is an NVML index or UUID.
     ``speed`` is the simulated seconds in a real one (None: as fast as it goes). RequestError for what cannot be, as
     ``check_meter``; MeterError or DeviceLost where the meter cannot start.
     """

@@ -45,7 +45,7 @@ class NvmlMeter:
         except BaseException:
             self._nvml.close()
             raise
-        self._duty = self._gpu.sensor_duty if self._gpu else PART_TIME.get(self._nvml.capability() or (0, 0), 1.0)
+        self._duty = _sensor_duty(self._nvml, self._gpu)
         self.shortest_seconds = shortest_window(self._probe.tick, self._duty)
         self.shortest_idle_seconds = IDLE_READINGS * self._reading_seconds()
         self._visitors = Visitors(os.getpid(), self._nvml.processes() or frozenset())
@@ -131,12 +131,19 @@ class _PowerSource:
     read: Callable[[], float | None] | None
 
 
+def _sensor_duty(nvml: NvmlDevice, gpu: catalog.Gpu | None) -> float:
+    """Part of the time that the power sensor sees."""
+    if gpu is not None and gpu.sensor_duty is not None:
+        return gpu.sensor_duty
+    return PART_TIME.get(nvml.capability() or (0, 0), 1.0)
+
+
 def _power_source(nvml: NvmlDevice, gpu: catalog.Gpu | None) -> _PowerSource:
     if nvml.instant_watts() is not None:
         return _PowerSource("instant", "instant", nvml.instant_watts)
     if nvml.usage_watts() is not None:
         # Since Ampere an average on all but the A100; the log itself may tell otherwise (power_log.averages).
-        return _PowerSource("usage", gpu.power_reading if gpu else "average_1s", nvml.usage_watts)
+        return _PowerSource("usage", (gpu and gpu.power_reading) or "average_1s", nvml.usage_watts)
     if nvml.average_watts() is not None:
         return _PowerSource("average", "average_1s", nvml.average_watts)
     return _PowerSource(None, None, None)

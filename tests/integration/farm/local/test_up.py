@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
+from farm.catalog import SHIPPED
 from farm.web.listen import HOST, PORT
 from tests.integration.farm_fixture import kill
 from tests.processes import children_of, processes_of, wait_gone, wait_until
@@ -58,6 +59,26 @@ def test_a_farm_from_nothing_to_nothing(up, home, farm_process, tmp_path):
     assert processes_of(home) == []
     again = farm_process("down")
     assert (again.code, again.err.count("\n")) == (0, 1)
+
+
+def test_a_second_type_of_processor_is_served(home, farm_process, monkeypatch):
+    for name, value in QUICK.items():
+        monkeypatch.setenv(name, value)
+    (home / "catalog" / "gpus").mkdir(parents=True)
+    text = (SHIPPED / "gpus" / "cpu.toml").read_text().replace('queue = "cpu"', 'queue = "epyc"')
+    (home / "catalog" / "gpus" / "cpu-epyc.toml").write_text(text)
+    started = farm_process("up", "--cpu", "cpu-epyc", "--detach")
+    assert started.code == 0, started.err
+
+    def workers():
+        return json.loads(farm_process("workers", "list", "--json").out)["workers"]
+
+    try:
+        wait_until(lambda: len(workers()) == 1, 30, what="the worker")
+        assert [(worker["gpu"], worker["queue"]) for worker in workers()] == [("cpu-epyc", "epyc")]
+    finally:
+        farm_process("down")
+    assert wait_gone(home) == []
 
 
 def test_not_even_kill_minus_nine_leaves_orphans(up, home):

@@ -22,9 +22,12 @@ def test_a_gpu_is_plausible_and_states_its_sources(name):
     gpu = catalog.gpu(name)
     assert {"memory_bytes", "bandwidth", "board_power_watts", "peak"} <= set(gpu.sources)
     assert 0 < gpu.idle_watts < gpu.board_power_watts
-    assert gpu.peak["fp32"] <= gpu.peak["tf32"] <= gpu.peak["fp16"] or name == "cpu"
-    assert gpu.power_reading in ("instant", "average_1s")
-    assert 0 < gpu.sensor_duty <= 1
+    if gpu.is_processor:
+        assert (gpu.architecture, gpu.nvml_names, gpu.power_reading, gpu.sensor_duty) == (None, (), None, None)
+    else:
+        assert gpu.peak["fp32"] <= gpu.peak["tf32"] <= gpu.peak["fp16"]
+        assert gpu.power_reading in ("instant", "average_1s")
+        assert 0 < gpu.sensor_duty <= 1
 
 
 @pytest.mark.parametrize(
@@ -139,6 +142,8 @@ def test_a_lab_without_farm_home_has_its_catalog_in_the_default_one(tmp_path, mo
         ("sensor_duty = 0.25", "sensor_duty = 7", ("sensor_duty: 7: a number above 0, at most 1",)),
         ('queue = "a100"', 'queue = "a100 ~* +@all"', ("queue: a100 ~* +@all: a name",)),
         ('queue = "a100"', 'queue = "*"', ("queue: *: a name",)),
+        ('queue = "a100"', 'kind = "tpu"', ("kind: tpu: one of gpu, processor",)),
+        ('architecture = "Ampere"', 'architecture = "none"', ('that of a GPU, or kind = "processor"',)),
         ("[reach]", "[reach", ("mine.toml", "readable TOML")),
     ],
 )
