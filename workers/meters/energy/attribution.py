@@ -6,14 +6,15 @@
    dynamic energy: a burst shorter than a tick loses nothing at its edges.
    Where the device goes on drawing after the work, what it drew from the end of the work to the next reading is
    taken off, by the exponential through the two intervals that follow.
-3. An interval with work of several labels is shared in proportion to their mean powers, found by least squares over all
-   intervals. So the spans sum to the whole.
+3. An interval with work of several labels is shared in proportion to their powers (``split.py``). So the spans sum to
+   the whole.
 
 The standard uncertainty adds, in squares: the idle baseline times the seconds of the intervals that were looked at,
-idle noise that goes on in them, the time of a reading at each end of the whole, the split of shared intervals, and what
-a part-time sensor may miss where the power changes, at the edges of spans or inside them. An edge at a random place of
-a sensor's cycle is seen up to ``unseen`` seconds early or late; for a burst the standard deviation of both edges
-together is between 0 and ``unseen`` / 2, by its length, and the worst case is stated: unseen / sqrt(8) for each.
+idle noise that goes on in them, the time of a reading at each end of the whole, the split of shared intervals (known by
+label, as it errs alike in all its spans; in the whole only where they are shared with work that does not count), and
+what a part-time sensor may miss where the power changes, at the edges of spans or inside them. An edge at a random
+place of a sensor's cycle is seen up to ``unseen`` seconds early or late; for a burst the standard deviation of both
+edges together is between 0 and ``unseen`` / 2, by its length, and the worst case is stated: unseen / sqrt(8) for each.
 """
 
 from __future__ import annotations
@@ -24,13 +25,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workers.meters.base import IDLE, OTHER, PAD, Span
-from workers.meters.energy.cumulative import Baseline, Levels, idle_levels, tail_joules, without_doubt
+from workers.meters.base import IDLE, PAD, Span
+from workers.meters.energy.cumulative import Baseline, Levels, idle_levels, reach_of, tail_joules, without_doubt
 from workers.meters.energy.idle import Floats, IdleLevel
+from workers.meters.energy.split import (
+    MOST_INTERVALS,
+    PRIOR_PART,
+    Cells,
+    Powers,
+    Split,
+    cells_of,
+    labels_of,
+    powers_of,
+    split,
+)
 
-# How far power inside an interval may be from constant: standard uncertainty of a split, as part of its smaller side.
-SPLIT_UNCERTAINTY = 0.3
-# A label's power enters the split with at least this part of the highest one, so that noise never makes it negative.
+# Standard uncertainty of what is taken off for a tail, as part of it.
+TAIL_UNCERTAINTY = 0.3
+# A label's power is at least this part of the highest one, so that noise never makes it negative.
 SMALLEST_SHARE = 1e-4
 
 
@@ -41,6 +53,7 @@ class Attribution:
     joules: Floats
     own: Floats  # standard uncertainty of each span by itself: adds up in squares
     common: Floats  # and what is alike in all of them, as the baseline is: adds up straight
+    split: dict[str, float]  # and what the sharing of intervals with other labels leaves in doubt, by label
     total: float
     total_std: float
     idle: tuple[IdleLevel, ...]
@@ -57,7 +70,7 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
     idle = idle_levels(levels, spans)
     if not any(s.end > s.start for s in work) or not idle:
         return None
-    first, last = min(s.start for s in work), max(s.end for s in work)
+    first, last = reach_of(spans)
     levels = without_doubt(levels, spans)
     low = int(np.searchsorted(levels.times, first, side="right")) - 1
     high = int(np.searchsorted(levels.times, last, side="left"))
@@ -71,9 +84,8 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
 
     pieces = _cut(times, spans, first, last)
     powers = _powers(pieces, dynamic, times)
-    weight = powers[pieces.label] * pieces.seconds * pieces.works
-    interval_weight = _sums(pieces.interval, weight, len(dynamic))
-    share = np.divide(weight, interval_weight[pieces.interval], out=np.zeros_like(weight), where=weight > 0)
+    shared = _shared(levels, baseline, pieces, spans, dynamic, low)
+    share = shared.share
     energy = share * dynamic[pieces.interval]
 
     n = len(spans)
@@ -92,27 +104,25 @@ def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
     idle_watts, idle_std = baseline.at(middle)
     jumps = _jumps(pieces, powers)
     change, missed, inside = _unseen(levels, pieces, powers, dynamic, jumps, duration)
-    split = SPLIT_UNCERTAINTY * np.minimum(np.abs(energy), np.abs(dynamic[pieces.interval] - energy))
     step = levels.quantum / math.sqrt(12)
     edges = [math.hypot(baseline.at(time)[0] * levels.time_std[at], step) for time, at in ((first, low), (last, high))]
-    variance = _sums(pieces.span[owned], split[owned] ** 2, n) + (missed**2) * _by_span(pieces, jumps, n)
-    variance += baseline.noise * reach
-    edges[1] = math.hypot(edges[1], SPLIT_UNCERTAINTY * tail)
+    variance = (missed**2) * _by_span(pieces, jumps, n) + baseline.noise * reach
+    edges[1] = math.hypot(edges[1], TAIL_UNCERTAINTY * tail)
     for span, joule_std in zip(_edge_spans(pieces), edges, strict=True):
         variance[span] += joule_std**2
     variance += inside**2 * seconds * counted / max(duration, 1e-12)
-    outside = _beside_other(pieces, split)
     budget = {
         "idle": idle_std * float(reach[counted].sum()),
         "idle_noise": math.sqrt(baseline.noise * float(reach[counted].sum())),
         "tick": math.hypot(*edges),
         "sensor_duty": math.hypot(missed * change, inside),
-        "split": math.sqrt(outside),
+        "split": float(shared.label_std[0]),  # all that other work does not have is the total
     }
     return Attribution(
         joules=span_joules,
         own=np.sqrt(variance) * working,
         common=idle_std * reach,
+        split=dict(zip(pieces.labels, shared.label_std.tolist(), strict=True)),
         total=total,
         total_std=math.sqrt(sum(v * v for v in budget.values())),
         idle=idle,
@@ -147,7 +157,7 @@ def _cut(times: Floats, spans: Sequence[Span], first: float, last: float) -> _Pi
     at = np.searchsorted(starts, middle, side="right") - 1
     inside = (at >= 0) & (middle < ends[np.maximum(at, 0)])
     span = np.where(inside, order[np.maximum(at, 0)], -1)
-    labels = tuple(dict.fromkeys([OTHER, *(s.label for s in spans)]))
+    labels = labels_of(spans)
     number = np.array([labels.index(s.label) for s in spans])
     label = np.where(span >= 0, number[np.maximum(span, 0)], 0)
     rests = np.array([name in (IDLE, PAD) for name in labels])
@@ -163,7 +173,7 @@ def _cut(times: Floats, spans: Sequence[Span], first: float, last: float) -> _Pi
 
 
 def _powers(pieces: _Pieces, dynamic: Floats, times: Floats) -> Floats:
-    """Mean power above idle of each label, by least squares over the intervals; positive, since it is for sharing."""
+    """Mean power above idle of each label, by least squares over the intervals; positive. What changes at edges."""
     overlap = np.zeros((len(dynamic), len(pieces.labels)))
     np.add.at(overlap, (pieces.interval, pieces.label), pieces.seconds * pieces.works)
     seen = overlap.sum(axis=0) > 0
@@ -175,6 +185,47 @@ def _powers(pieces: _Pieces, dynamic: Floats, times: Floats) -> Floats:
         highest = float(np.max(np.abs(powers[seen])))
         powers = np.maximum(powers, max(SMALLEST_SHARE * highest, 1e-9))
     return powers
+
+
+def _shared(
+    levels: Levels, baseline: Baseline, pieces: _Pieces, spans: Sequence[Span], dynamic: Floats, low: int
+) -> Split:
+    """Shares of the pieces in their intervals: by time in those of a single label, by power where there are more."""
+    n, labels = len(dynamic), len(pieces.labels)
+    work = pieces.seconds * pieces.works
+    share = np.divide(work, _sums(pieces.interval, work, n)[pieces.interval], out=np.zeros_like(work), where=work > 0)
+    pairs = np.unique((pieces.interval * labels + pieces.label)[work > 0])
+    several = np.bincount(pairs // labels, minlength=n) > 1
+    mixed = several[pieces.interval] & (work > 0)
+    if not mixed.any():
+        return Split(share, np.zeros(labels))
+    tick = levels.tick or float(np.median(np.diff(levels.times)))
+    ends = pieces.start + pieces.seconds
+    cells = cells_of(spans, float(pieces.start[pieces.works][0]), float(ends[pieces.works][-1]), tick)
+    powers = _cell_powers(levels, baseline, cells, spans, dynamic, low, tick)
+    found = split(
+        powers, cells.seconds(pieces.start[mixed], ends[mixed]), pieces.interval[mixed], pieces.label[mixed], labels
+    )
+    share[mixed] = found.share
+    return Split(share, found.label_std)
+
+
+def _cell_powers(
+    levels: Levels, baseline: Baseline, cells: Cells, spans: Sequence[Span], dynamic: Floats, low: int, tick: float
+) -> Powers:
+    """From the intervals' energies; of very many, from some that are spread over all."""
+    n = len(dynamic)
+    times, time_std = levels.times[low : low + n + 1], levels.time_std[low : low + n + 1]
+    first, last = reach_of(spans)
+    mean = float(dynamic.sum()) / (last - first)
+    late = mean * np.hypot(time_std[:-1], time_std[1:])
+    variance = baseline.noise * np.diff(times) + late**2 + levels.quantum**2 / 12 + 1e-12
+    # After the work, until the next span or reading, there may be more that nobody marked.
+    after = min((s.start for s in spans if s.start >= last), default=last)
+    variance[-1] += (PRIOR_PART * mean * min(after - last, float(times[-1]) - last)) ** 2
+    some = np.unique(np.linspace(0, n - 1, min(n, MOST_INTERVALS)).astype(np.int64))
+    seconds = cells.seconds(times[some], times[some + 1])
+    return powers_of(cells, seconds, dynamic[some], variance[some], tick)
 
 
 def _unseen(
@@ -229,10 +280,3 @@ def _edge_spans(pieces: _Pieces) -> tuple[int, int]:
     """The spans of the first and last work."""
     owners = pieces.span[(pieces.span >= 0) & pieces.works]
     return int(owners[0]), int(owners[-1])
-
-
-def _beside_other(pieces: _Pieces, split: Floats) -> float:
-    """Variance of the total from intervals shared with work that does not belong to it."""
-    other = pieces.label == 0
-    shared = np.isin(pieces.interval, pieces.interval[other & pieces.works])
-    return float((split[shared & other] ** 2).sum())

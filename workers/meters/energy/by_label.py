@@ -54,7 +54,7 @@ def energy_of(
     for label in labels:
         mine = [i for i, s in enumerate(spans) if s.label == label]
         joules[label] = float(found.joules[mine].sum())
-        std[label] = math.hypot(float(found.common[mine].sum()), *found.own[mine])
+        std[label] = math.hypot(float(found.common[mine].sum()), found.split[label], *found.own[mine])
     return Energy(
         dynamic_joules=joules,
         std_joules=std,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -48,6 +49,17 @@ def idle_levels(levels: Levels, spans: Sequence[Span]) -> tuple[IdleLevel, ...]:
             ends = math.hypot(*levels.time_std[inside][[0, -1]])
             found.append(idle_level(levels.times[inside], levels.joules[inside], ends))
     return tuple(found)
+
+
+def reach_of(spans: Sequence[Span]) -> tuple[float, float]:
+    """From the first to the last work. What no span covers after that is other work, as what comes between is, but for
+    no longer than the longest such gap.
+    """
+    work = sorted((s.start, s.end) for s in spans if s.works)
+    last = max(end for _, end in work)
+    gap = max((b - a for (_, a), (b, _) in pairwise(work)), default=0.0)
+    after = min((s.start for s in spans if s.start >= last), default=last)
+    return work[0][0], min(after, last + max(gap, 0.0))
 
 
 class Baseline:

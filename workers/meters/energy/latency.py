@@ -1,7 +1,9 @@
 """How late a counter shows what it counts, found from the log itself.
 
 If every level belongs to a time L before it was seen, shifting the log by L makes the energy of each interval agree
-best with constant powers in the spans. L is the shift of the least squared residual; 0 unless it explains much more.
+best with constant powers in the spans. But a board that begins low, overshoots and is then held to a limit looks late
+to constant powers. So L is sought once more with powers that may change inside a span and wander (``split.py``): the
+shift that makes what was seen most likely; 0 unless that is much more likely.
 """
 
 from __future__ import annotations
@@ -13,13 +15,14 @@ from typing import Final
 import numpy as np
 
 from workers.meters.base import Span
-from workers.meters.energy.cumulative import Baseline, Levels, idle_levels
+from workers.meters.energy.cumulative import Baseline, Levels, idle_levels, reach_of
 from workers.meters.energy.idle import Floats
+from workers.meters.energy.split import Cells, Powers, cells_of, powers_of
 
 LONGEST_SECONDS: Final = 0.5
 AROUND_SECONDS: Final = 1.0  # of the work's beginning and end: intervals that are looked at
 MOST_INTERVALS: Final = 2000
-BETTER: Final = 0.5  # residual that a latency must leave at most, relative to none
+MOST_CANDIDATES: Final = 40
 SIGNIFICANT: Final = 16.0  # chi-square by which it must be better
 
 
@@ -34,7 +37,7 @@ def _find(levels: Levels, spans: Sequence[Span]) -> float:
     idle = idle_levels(levels, spans)
     if not work or not idle:
         return 0.0
-    first, last = min(s.start for s in work), max(s.end for s in work)
+    first, last = reach_of(spans)
     rest = max(s.end for s in spans) - last
     longest = min(LONGEST_SECONDS, rest - 2 * levels.tick)
     times = levels.times
@@ -64,12 +67,34 @@ def _find(levels: Levels, spans: Sequence[Span]) -> float:
     best = float(fine[int(np.argmin([residual(c) for c in fine]))])
     none, least = residual(0.0), residual(best)
     scale = max(least / max(1, len(chosen) - len(cumulative) - 1), noise, 1e-12)
-    if least >= BETTER * none or none - least <= SIGNIFICANT * scale:
+    if none - least <= SIGNIFICANT * scale:
         return 0.0
     # A late counter is late at both ends of the work; a device that draws on after it looks late at its end only.
     early = begins < first + best + levels.tick
     earlier, later = (float(np.square(left(c)[early]).sum()) for c in (0.0, best))
-    return best if later < earlier else 0.0
+    if later >= earlier:
+        return 0.0
+    return _beyond_wandering(levels, cells_of(spans, first, last, levels.tick), (begins, ends, dynamic), noise, longest)
+
+
+def _beyond_wandering(
+    levels: Levels, cells: Cells, intervals: tuple[Floats, Floats, Floats], noise: float, longest: float
+) -> float:
+    """The latency, if power that wanders, or begins low and overshoots, does not explain as well what was seen."""
+    begins, ends, dynamic = intervals
+    variance = np.full(len(dynamic), noise + levels.quantum**2 / 6)
+
+    def told(latency: float, *, roughly: bool = True) -> Powers:
+        seconds = cells.seconds(begins - latency, ends - latency)
+        return powers_of(cells, seconds, dynamic, variance, levels.tick, roughly=roughly)
+
+    step = max(levels.tick / 8, longest / MOST_CANDIDATES)
+    best = max(np.arange(0.0, longest, step).tolist(), key=lambda c: told(c).evidence)
+    for _ in range(2):
+        best = max(np.linspace(max(0.0, best - step), best + step, 9).tolist(), key=lambda c: told(c).evidence)
+        step /= 4
+    late, none = told(best, roughly=False), told(0.0, roughly=False)
+    return best if (late.evidence - none.evidence) / late.alike > SIGNIFICANT / 2 else 0.0
 
 
 def seconds_by_label(spans: Sequence[Span], first: float, last: float) -> list[tuple[Floats, Floats]]:

@@ -1,0 +1,238 @@
+"""How an interval between two readings is divided among the labels that worked in it, and how well that is known.
+
+The power of a label is not constant. A board overshoots its limit as it becomes busy and wanders while it is held to
+it; a short phase begins slowly. So the time of a label is cut into cells, by the distance from the nearer edge of its
+span, and each cell has a power of its own, the same in all spans of the label:
+
+    power of a cell = mean of the label + deviation of the cell
+    joules of an interval = sum over cells of power * seconds + error
+
+with the priors
+
+    mean of a label ~ Normal(m, (m / 2)^2), m the mean power of all work; of other work half of that, with as much doubt
+    deviations      ~ Normal(0, A^2 exp(-distance / tick))
+    error           ~ Normal(0, W^2 * seconds^2 of work + what noise of idle and the times of the readings make)
+
+A tells how much power changes inside a span in the same way every time, W how it wanders from one interval to the next.
+Neither is known beforehand: the answer is the mean over a grid of both, each pair weighed by how likely it makes what
+was seen. What the readings determine is hardly touched by the priors; what they do not, falls back to a share by time,
+with the uncertainty to match.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from workers.meters.base import OTHER, Span
+from workers.meters.energy.idle import Floats, autocorrelation
+
+PRIOR_PART: Final = 0.5  # of the mean power of all work: standard deviation of a label's, before anything was seen
+OTHER_PART: Final = 0.25  # of the same: mean power of work that is not asked about, from none to as much
+# Distances from the edge of a span at which cells meet, in ticks; beyond, each is twice as far as the one before.
+CELL_TICKS: Final = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+CELL_SECONDS: Final = 0.3  # from each edge, at least; what lies further inside is one cell
+DEVIATION_PARTS: Final = (0.02, 0.05, 0.1, 0.2, 0.4)  # A, of the mean power of all work
+WANDER_PARTS: Final = (0.003, 0.01, 0.02, 0.04, 0.08, 0.16)  # W, likewise
+NEGLIGIBLE: Final = 1e-3  # pairs of A and W that are less likely than this are left out
+WANDER_SECONDS: Final = 0.2  # at most so long a power that wanders stays on one side
+MOST_INTERVALS: Final = 4000  # are enough to find the powers
+SMALLEST_PART: Final = 1e-4  # of the mean power: no work has less, since powers are for sharing
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The time of all work, cut by label and by the distance from the edges of its spans."""
+
+    label: np.ndarray  # index of each cell's label
+    place: Floats  # seconds from the beginning of a span of usual length
+    lines: tuple[tuple[Floats, Floats], ...]  # seconds of the cell up to a time, as the corners of a broken line
+
+    def seconds(self, start: Floats, end: Floats) -> Floats:
+        """Of each cell (columns) between two times (rows)."""
+        columns = [np.interp(end, x, y) - np.interp(start, x, y) for x, y in self.lines]
+        return np.stack(columns, axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Powers:
+    """What is known of the powers of the cells, above idle."""
+
+    watts: Floats  # positive
+    covariance: Floats
+    wander: float  # W: standard deviation from one interval to the next, watts
+    evidence: float  # logarithm of how likely the model makes what was seen
+    alike: float  # so many intervals tell as much as one, since what is left in neighbours is alike
+
+
+def labels_of(spans: Sequence[Span]) -> tuple[str, ...]:
+    """All labels, in the order that they are numbered; first other, to which all time without a span belongs."""
+    return tuple(dict.fromkeys([OTHER, *(s.label for s in spans)]))
+
+
+def cells_of(spans: Sequence[Span], first: float, last: float, tick: float) -> Cells:
+    """Cells of each label's spans, and of the gaps between the first and the last work."""
+    label: list[int] = []
+    place: list[float] = []
+    lines: list[tuple[Floats, Floats]] = []
+    for index, name in enumerate(labels_of(spans)):
+        mine = [(s.start, s.end) for s in spans if s.label == name and s.works and s.end > s.start]
+        if name == OTHER:
+            mine += _gaps(spans, first, last)
+        if mine:
+            starts, ends = np.array(sorted(mine)).T
+            for at, low, high in _cuts(starts, ends, tick):
+                label.append(index)
+                place.append(at)
+                lines.append(_line(low, high))
+    return Cells(np.array(label), np.array(place), tuple(lines))
+
+
+def _gaps(spans: Sequence[Span], first: float, last: float) -> list[tuple[float, float]]:
+    """Stretches without any span between two times."""
+    edges = sorted((s.start, s.end) for s in spans if s.end > s.start and s.end > first and s.start < last)
+    starts, ends = [first, *(end for _, end in edges)], [*(start for start, _ in edges), last]
+    return [(a, b) for a, b in zip(starts, ends, strict=True) if b > a]
+
+
+def _cuts(starts: Floats, ends: Floats, tick: float) -> list[tuple[float, Floats, Floats]]:
+    """Cells of one label: their place, and where they begin and end in each span that reaches so far."""
+    middle, usual = (starts + ends) / 2, float(np.median(ends - starts))
+    edges = _edges(tick)
+    found = [(usual / 2, starts + edges[-1], ends - edges[-1])]
+    for low, high in pairwise(edges):
+        at = (low + high) / 2
+        found.append((at, starts + low, np.minimum(starts + high, middle)))
+        found.append((usual - at, np.maximum(ends - high, middle), ends - low))
+    return [(at, low[high > low], high[high > low]) for at, low, high in found if np.any(high > low)]
+
+
+def _edges(tick: float) -> list[float]:
+    """Distances from the edge of a span at which cells meet."""
+    edges = [ticks * tick for ticks in CELL_TICKS]
+    while edges[-1] < CELL_SECONDS:
+        edges.append(2 * edges[-1])
+    return edges
+
+
+def _line(low: Floats, high: Floats) -> tuple[Floats, Floats]:
+    seconds = np.zeros(2 * len(low))
+    seconds[1::2] = high - low
+    return np.stack([low, high], axis=1).ravel(), np.cumsum(seconds)
+
+
+def powers_of(
+    cells: Cells, seconds: Floats, joules: Floats, variance: Floats, tick: float, *, roughly: bool = False
+) -> Powers:
+    """Powers of the cells from the joules above idle of intervals. ``seconds``: of each cell in each interval;
+    ``variance``: of each interval's joules, apart from the wandering of power. ``roughly``: with a coarser grid.
+    """
+    work = seconds.sum(axis=1)
+    mean = float(np.abs(joules[work > 0]).sum()) / max(float(work.sum()), 1e-12) or 1e-9
+    prior = np.where(cells.label == 0, OTHER_PART, 1.0) * mean
+    left = joules - seconds @ prior
+    roots = _prior_roots(cells, mean, tick, DEVIATION_PARTS[:: 1 + roughly])
+    fits = [
+        fit
+        for part in WANDER_PARTS[:: 1 + roughly]
+        for fit in _fits(seconds, left, variance + (part * mean * work) ** 2, roots, part * mean)
+    ]
+    evidence = np.array([fit.evidence for fit in fits])
+    weight = np.exp(evidence - evidence.max())
+    likely = np.flatnonzero(weight > NEGLIGIBLE * weight.sum())
+    part = weight[likely] / weight[likely].sum()
+    found = [fits[k].posterior() for k in likely]
+    shifts = np.array([shift for shift, _ in found])
+    shift = part @ shifts
+    covariance = sum((p * c for p, (_, c) in zip(part, found, strict=True)), np.zeros((len(prior), len(prior))))
+    covariance += (part[:, None] * (shifts - shift)).T @ (shifts - shift)
+    rho = max(0.0, autocorrelation((left - seconds @ shift)[work > 0]))
+    return Powers(
+        watts=np.maximum(_positive(prior + shift, np.sqrt(np.diag(covariance))), SMALLEST_PART * mean),
+        covariance=covariance,
+        wander=math.sqrt(float(part @ np.square([fits[k].wander for k in likely]))),
+        evidence=float(evidence.max()) + math.log(float(weight.mean())),
+        alike=max(1.0, min((1 + rho) / (1 - rho), WANDER_SECONDS / tick)),
+    )
+
+
+def _prior_roots(cells: Cells, mean: float, tick: float, parts: Sequence[float]) -> list[Floats]:
+    """Of the covariance of the cells' powers, for each A."""
+    same = cells.label[:, None] == cells.label[None, :]
+    near = same * np.exp(-np.abs(cells.place[:, None] - cells.place[None, :]) / tick)
+    sure = 1e-9 * np.eye(len(same))
+    return [mean * np.linalg.cholesky(PRIOR_PART**2 * same + part**2 * near + sure) for part in parts]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """With one A and one W: powers beyond the prior's are root @ z, where triangle @ triangle.T @ z = root.T @ line."""
+
+    evidence: float
+    wander: float  # W, watts
+    root: Floats  # of the prior's covariance
+    triangle: Floats  # of the precision of z
+    half: Floats  # triangle.T @ z
+
+    def posterior(self) -> tuple[Floats, Floats]:
+        """Powers beyond the prior's, and their covariance."""
+        spread = np.linalg.solve(self.triangle, self.root.T)
+        return spread.T @ self.half, spread.T @ spread
+
+
+def _fits(seconds: Floats, left: Floats, variance: Floats, roots: Sequence[Floats], wander: float) -> Iterator[_Fit]:
+    """For each prior (the root of its covariance). ``left``: joules that the prior's mean powers leave."""
+    weighted = seconds / variance[:, None]
+    square, line = seconds.T @ weighted, weighted.T @ left
+    constant = -0.5 * float(np.log(variance).sum() + left @ (left / variance))
+    for root in roots:
+        triangle: Floats = np.linalg.cholesky(np.eye(len(root)) + root.T @ square @ root).astype(np.float64)
+        half: Floats = np.linalg.solve(triangle, root.T @ line).astype(np.float64)
+        evidence = constant + 0.5 * float(half @ half) - float(np.log(np.diag(triangle)).sum())
+        yield _Fit(evidence, wander, root, triangle, half)
+
+
+def _positive(mean: Floats, std: Floats) -> Floats:
+    """Means of normal distributions of which only the positive part is possible."""
+    found = []
+    for m, s in zip(mean.tolist(), std.tolist(), strict=True):
+        z = max(m / s if s > 0 else math.inf, -5.0)
+        below = math.exp(-z * z / 2) / math.sqrt(2 * math.pi) if z < 30 else 0.0
+        found.append(max(m, -5.0 * s) + s * below / (0.5 * math.erfc(-z / math.sqrt(2))))
+    return np.array(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How pieces of intervals share them."""
+
+    share: Floats  # of the energy of its interval, by piece
+    label_std: Floats  # standard uncertainty of each label's joules by the sharing
+
+
+def split(powers: Powers, seconds: Floats, interval: np.ndarray, label: np.ndarray, labels: int) -> Split:
+    """Shares of pieces by their expected energies. ``seconds``: of each cell in each piece.
+
+    With the share g that a label has of an interval, its error is what it was given too little of its own power, less
+    g of all that was misjudged in the interval: (a - g A) @ error of powers, a and A the seconds by cell of label and
+    interval. That is alike in all intervals. And in each one power wanders: (1 - g)^2 W^2 t^2 + g^2 W^2 (T - t)^2.
+    """
+    n = int(interval.max(initial=-1)) + 1
+    expected = seconds @ powers.watts
+    share = expected / np.bincount(interval, expected, n)[interval]
+    work = seconds.sum(axis=1)
+    all_work = np.bincount(interval, work, n)
+    variance = np.zeros(labels)
+    for index in np.unique(label):
+        mine = label == index
+        given = np.bincount(interval[mine], share[mine], n)
+        lacking = seconds[mine].sum(axis=0) - given[interval] @ seconds
+        own = np.bincount(interval[mine], work[mine], n)
+        loose = ((1 - given) * own) ** 2 + (given * (all_work - own)) ** 2
+        variance[index] = lacking @ powers.covariance @ lacking + powers.wander**2 * loose.sum()
+    return Split(share, np.sqrt(np.maximum(variance, 0.0)))
