@@ -15,12 +15,11 @@ import numpy as np
 from analysis import laws, records, validation
 from analysis.laws.base import Law, scope_of
 from analysis.table import Table
+from farm.database import opened
 from farm.domain.errors import RequestError
-from farm.jobs import Jobs
+from farm.fits import Fits
 from farm.results import Results
 from farm.settings import Settings
-from farm.store import refits
-from farm.store.engine import Store
 
 logger = logging.getLogger(__name__)
 
@@ -30,25 +29,20 @@ ENOUGH_ROWS: Final = 8  # of one model on one GPU, for a fit of their own
 
 def refit_if_new(settings: Settings) -> bool:
     """Fit and store, if there are results that no refit covered and nobody else is at it; whether it was done."""
-    store = Store.open(settings)
-    try:
-        jobs = Jobs(store, settings)
-        lease = jobs.take_refit_lease(lease_seconds=LEASE_SECONDS)
+    with opened(settings=settings) as store:
+        stored = Fits(store)
+        lease = stored.take_lease(lease_seconds=LEASE_SECONDS)
         if lease is None:
             return False
         token, covered = lease
         try:
-            with store.read() as db:
-                before = refits.fits(db)
-            fits = refit(Table.from_rows(Results(store).rows()), before)
+            fits = refit(Table.from_rows(Results(store).rows()), stored.stored())
         except BaseException:
-            jobs.give_up_refit(token)
+            stored.give_up(token)
             raise
-        done = jobs.finish_refit(token, covered=covered, fits=fits)
+        done = stored.finish(token, covered=covered, fits=fits)
         logger.info("%s fits to %s results%s", len(fits), covered, "" if done else ", too late: another took over")
         return done
-    finally:
-        store.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,14 +135,13 @@ def disk(settings: Settings) -> Finding:
 
 def database(settings: Settings) -> Finding:
     """The database answers and is of this version, or will be made."""
-    from farm.store.engine import Store
+    from farm.database import opened
 
     try:
-        store = Store.open(settings, create=False)
+        with opened(settings=settings, create=False) as store:
+            name = store.name
     except FarmError as error:
         return failure("database", str(error), "check FARM_DATABASE_URL; `farm db upgrade` brings an old one up")
-    name = store.name
-    store.close()
     return ok("database", name if name != "sqlite://" else "none yet: made by the first command that writes")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.cli.rows import fit_rows, opened
+from analysis.cli.rows import fit_rows
 
 if TYPE_CHECKING:
     from analysis.laws.base import Law
@@ -47,15 +47,17 @@ def find_fit(db: str | None, name: str, data_sha256: str) -> tuple[int, Law] | N
 
 def stored_fits(db: str | None, *, law: str | None = None) -> list[dict[str, Any]]:
     """The fits of the farm's database, the newest first. Writes nothing."""
-    from farm.store import refits
+    from farm.database import opened
+    from farm.fits import Fits
 
-    with opened(db) as store, store.read() as connection:
-        return refits.fits(connection, law=law)
+    with opened(db, create=False) as store:
+        return Fits(store).stored(law=law)
 
 
 def store_fit(db: str | None, fit: dict[str, Any]) -> int:
     """Keep a fit, the columns of farm.store.tables.Fit; its id."""
-    from farm.store import refits
+    from farm.database import opened
+    from farm.fits import Fits
 
-    with opened(db, create=True) as store, store.write() as connection:
-        return refits.add_fit(connection, fit)
+    with opened(db) as store:
+        return Fits(store).add(fit)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ from farm.domain.errors import RequestError
 
 if TYPE_CHECKING:
     from analysis.table import Table
-    from farm.store.engine import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +57,8 @@ def fit_rows(data: str | None, where: Sequence[str], db: str | None) -> Known:
 def farm_rows(db: str | None) -> Table:
     """Every row that the farm's database holds: its own measurements and imported data sets. Writes nothing."""
     from analysis.table import Table
+    from farm.database import opened
     from farm.results import Results
 
-    with opened(db) as store:
+    with opened(db, create=False) as store:
         return Table.from_rows(Results(store).rows())
-
-
-@contextmanager
-def opened(db: str | None, *, create: bool = False) -> Iterator[Store]:
-    """The farm's database; without ``create`` nothing is written, and one that is not there reads as empty."""
-    from farm.settings import load
-    from farm.store.engine import Store
-
-    store = Store.open(load(), db, create=create)
-    try:
-        yield store
-    finally:
-        store.close()

@@ -28,14 +28,13 @@ def coordinator(db: str | None, broker: str | None) -> None:
     from farm.broker.embedded import EmbeddedBroker
     from farm.coordinator import refit as refitting
     from farm.coordinator.dispatcher import Dispatcher
-    from farm.jobs import Jobs
-    from farm.store.engine import Store
+    from farm.jobs import CoordinatorJobs
 
     logs.configure(settings)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    store = Store.open(settings)
+    jobs = CoordinatorJobs.open(settings)
     embedded = EmbeddedBroker(settings) if settings.broker() is None else None
     started_here = embedded is not None and not embedded.running
     if embedded is not None:
@@ -47,7 +46,7 @@ def coordinator(db: str | None, broker: str | None) -> None:
         if refit is None:
             logger.warning("no refits here: they need joulefarm[analysis]")
         name = f"{socket.gethostname()}-{os.getpid()}"
-        dispatcher = Dispatcher(Jobs(store, settings), bell, settings, name=name, refit=refit)
+        dispatcher = Dispatcher(jobs, bell, settings, name=name, refit=refit)
         logger.info("coordinator %s: ready", name)
         try:
             dispatcher.run(stop)
@@ -56,5 +55,5 @@ def coordinator(db: str | None, broker: str | None) -> None:
     finally:
         if embedded is not None and started_here:
             embedded.stop()
-        store.close()
+        jobs.close()
     logger.info("coordinator: ended")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from farm.cli.options import db_option, emit_json, json_option, opened
-from farm.store import migrations
+from farm import database
+from farm.cli.options import db_option, emit_json, json_option
 
 
 @click.group()
@@ -18,12 +18,12 @@ def db() -> None:
 @json_option
 def upgrade(db: str | None, as_json: bool) -> None:
     """Make the tables, or bring older ones up. Harmless when there is nothing to do."""
-    with opened(db) as store:
+    with database.opened(db) as store:
         name = store.name
     if as_json:
-        emit_json({"database": name, "schema": migrations.HEAD})
+        emit_json({"database": name, "schema": database.schema_version()})
     else:
-        click.echo(f"{name}: schema {migrations.HEAD}")
+        click.echo(f"{name}: schema {database.schema_version()}")
 
 
 @db.command("grant-worker")
@@ -32,11 +32,8 @@ def upgrade(db: str | None, as_json: bool) -> None:
 @json_option
 def grant_worker(role: str, db: str | None, as_json: bool) -> None:
     """Let a PostgreSQL role do what workers do, and nothing else. Run it as the owner, after every upgrade."""
-    from farm.store import roles
-
-    with opened(db) as store:
-        with store.write() as connection:
-            statements = roles.grant_worker(connection, role)
+    with database.opened(db) as store:
+        statements = database.grant_worker(store, role)
         name = store.name
     if as_json:
         emit_json({"database": name, "role": role, "statements": statements})

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from farm.cli.options import db_option, emit_json, json_option, opened
+from farm.audit import Audit
+from farm.cli.options import db_option, emit_json, json_option
+from farm.database import opened
 from farm.domain import Configuration, JobState, RequestError
-from farm.jobs import MAX_ID
-from farm.store import audit
+from farm.domain.job import MAX_JOB_ID
 from farm.sweeps import control
 
 
@@ -30,8 +31,7 @@ def list_(state: str | None, gpu: str | None, sweep_id: str | None, limit: int, 
     """Jobs in the order in which they run."""
     with opened(db, create=False) as store:
         chosen = None if sweep_id is None else int(control.resolve(store, sweep_id)["id"])
-        with store.read() as connection:
-            total, rows = audit.jobs(connection, state=state, gpu=gpu, sweep_id=chosen, limit=limit)
+        total, rows = Audit(store).jobs(state=state, gpu=gpu, sweep_id=chosen, limit=limit)
     if as_json:
         emit_json({"total": total, "jobs": rows})
         return
@@ -44,19 +44,19 @@ def list_(state: str | None, gpu: str | None, sweep_id: str | None, limit: int, 
 
 
 @jobs.command()
-@click.argument("job_id", metavar="ID", type=click.IntRange(1, MAX_ID))
+@click.argument("job_id", metavar="ID", type=click.IntRange(1, MAX_JOB_ID))
 @db_option
 @json_option
 def show(job_id: int, db: str | None, as_json: bool) -> None:
     """One job: its configuration, every attempt and why it ended, its measurement."""
-    with opened(db, create=False) as store, store.read() as connection:
-        found = audit.job(connection, job_id)
-    if found is None:
+    with opened(db, create=False) as store:
+        job = Audit(store).job(job_id)
+    if job is None:
         raise RequestError("job", job_id, "the id of a job: `farm jobs list` shows them")
     if as_json:
-        emit_json(found)
+        emit_json(job)
     else:
-        _print(found)
+        _print(job)
 
 
 def _print(job: dict[str, Any]) -> None:

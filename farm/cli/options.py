@@ -1,17 +1,13 @@
-"""What several commands share: the options --db, --broker and --json, how one JSON document is printed, the store."""
+"""What several commands share: the options --db, --broker and --json, and how one JSON document is printed."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import click
-
-if TYPE_CHECKING:
-    from farm.store.engine import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,16 +57,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(v) for v in value]
     return value
-
-
-@contextmanager
-def opened(db: str | None, *, create: bool = True) -> Iterator[Store]:
-    """The farm's database for one command; without ``create`` nothing is written to it."""
-    from farm import settings
-    from farm.store.engine import Store
-
-    store = Store.open(settings.load(), db, create=create)
-    try:
-        yield store
-    finally:
-        store.close()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from farm.cli.options import db_option, emit_json, json_option, opened
+from farm.cli.options import db_option, emit_json, json_option
+from farm.database import opened
 from farm.domain.row import Row
 from farm.files.table import read_table, write_table
 from farm.results import Results

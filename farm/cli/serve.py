@@ -6,8 +6,8 @@ import click
 
 from farm import settings
 from farm.cli.options import db_option
+from farm.database import opened
 from farm.domain.errors import OperationError
-from farm.store.engine import Store
 from farm.web.listen import HOST, PORT, listen
 
 
@@ -24,10 +24,8 @@ def serve(db: str | None, host: str, port: int) -> None:
     except ImportError as error:
         raise OperationError(f"farm serve needs {error.name}: pip install 'joulefarm[web]'") from None
     configuration = settings.load()
-    store = Store.open(configuration, db)
-    with listen(host, port) as listener:
+    with opened(db, settings=configuration) as store, listen(host, port) as listener:
         bound = listener.getsockname()
         click.echo(f"http://{bound[0]}:{bound[1]}/", err=True)
         server = uvicorn.Server(uvicorn.Config(create_app(store, configuration), log_level="warning"))
         server.run(sockets=[listener])
-    store.close()

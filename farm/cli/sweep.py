@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from farm.cli.options import FiniteRange, db_option, emit_json, json_option, opened
-from farm.store.engine import Store
+from farm.cli.options import FiniteRange, db_option, emit_json, json_option
+from farm.database import Store, opened
 from farm.sweeps import control
 from farm.sweeps import submit as sweeps
 from farm.sweeps.read import read_spec

@@ -7,9 +7,10 @@ from dataclasses import asdict
 import click
 
 from farm import settings
-from farm.cli.options import db_option, emit_json, json_option, opened
+from farm.cli.options import db_option, emit_json, json_option
+from farm.database import opened
 from farm.domain import RequestError
-from farm.jobs import Jobs
+from farm.hosts import Hosts
 
 
 @click.group()
@@ -24,19 +25,19 @@ def list_(db: str | None, as_json: bool) -> None:
     """Every registered worker, what it does, and since when it is silent."""
     config = settings.load()
     with opened(db, create=False) as store:
-        found = Jobs(store, config).workers()
+        workers = Hosts(store).workers()
     if as_json:
-        silent = {info.name: info.silent_seconds > config.lease_seconds for info in found}
-        emit_json({"workers": [{**asdict(info), "silent": silent[info.name]} for info in found]})
+        silent = {info.name: info.silent_seconds > config.lease_seconds for info in workers}
+        emit_json({"workers": [{**asdict(info), "silent": silent[info.name]} for info in workers]})
         return
-    for info in found:
+    for info in workers:
         state = "silent" if info.silent_seconds > config.lease_seconds else info.state
         job = f"job {info.job_id}" if info.job_id else ""
         notes = [job, f"{info.spool_waiting} in spool" if info.spool_waiting else ""]
         notes.append("asked to drain" if info.drain_requested else "")
         note = ", ".join(filter(None, notes))
         click.echo(f"{info.name:32} {info.gpu:12} {state:9} seen {info.silent_seconds:.0f} s ago  {note}".rstrip())
-    if not found:
+    if not workers:
         click.echo("no workers; `farm worker --gpu TYPE --device N` starts one, `farm up` a whole farm")
 
 
@@ -47,10 +48,10 @@ def list_(db: str | None, as_json: bool) -> None:
 def drain(name: str | None, db: str | None, as_json: bool) -> None:
     """Ask worker NAME, or all, to finish the job at hand and stop."""
     with opened(db) as store:
-        jobs = Jobs(store, settings.load())
-        asked = jobs.request_drain(name)
+        hosts = Hosts(store)
+        asked = hosts.request_drain(name)
         if name is not None and not asked:
-            known = ", ".join(info.name for info in jobs.workers()) or "no worker is registered"
+            known = ", ".join(info.name for info in hosts.workers()) or "no worker is registered"
             raise RequestError("worker", name, f"known: {known}")
     if as_json:
         emit_json({"asked": asked})

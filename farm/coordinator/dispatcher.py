@@ -17,7 +17,7 @@ from typing import Final
 from farm.broker.app import Broker
 from farm.coordinator.refit import RefitTicker
 from farm.domain.errors import OperationError
-from farm.jobs import Jobs
+from farm.jobs import CoordinatorJobs
 from farm.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        jobs: Jobs,
+        jobs: CoordinatorJobs,
         broker: Broker,
         settings: Settings,
         *,
@@ -107,7 +107,7 @@ class Dispatcher:
         self._queues = self._jobs.queues()
         for queue in self._queues:
             if self._broker.waiting(queue) == 0:
-                lost = self._jobs.lost_doorbells(queue, older_than=self._settings.doorbell_grace_seconds)
+                lost = self._jobs.resend_unclaimed(queue, older_than=self._settings.doorbell_grace_seconds)
                 if lost:
                     logger.warning("coordinator: %d doorbell(s) on %s were lost, ringing again", lost, queue)
         if self._refit is not None:

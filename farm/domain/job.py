@@ -43,6 +43,9 @@ class AttemptEnd(StrEnum):
     CANCELLED = "cancelled"  # the sweep was cancelled while it ran
 
 
+MAX_JOB_ID: Final = 2**31 - 1  # what the column in SQL holds
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """A configuration to be measured, as a worker sees it after a claim."""

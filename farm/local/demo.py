@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from farm import settings
+from farm.database import Store, opened
 from farm.domain.errors import FarmError, OperationError
 from farm.local import farm as embedded_farm
 from farm.results import Results
-from farm.store.engine import Store
 from farm.sweeps import control, submit
 from farm.sweeps.read import read_spec
 
@@ -60,7 +60,7 @@ def run(say: Say, follow: Follow) -> Demonstration:
         with _step("start broker, coordinator and worker"):
             say(embedded_farm.detach(chosen, ["--cpu"], timeout_seconds=START_SECONDS))
         try:
-            with closing(Store.open(chosen)) as store:
+            with opened(settings=chosen) as store:
                 with _step("submit the sweep"):
                     submitted = submit.submit(store, read_spec(SPEC))
                     say(f"submitted: {submitted.jobs} jobs of {submitted.configurations} configurations")

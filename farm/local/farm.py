@@ -167,12 +167,11 @@ def _already(identity: ProcessIdentity | None) -> str:
 
 def _check_before(settings: Settings, plan: Plan, devices: Sequence[tuple[str, Sequence[str]]]) -> None:
     """Say in words, before anything is started, what would let a part of it fail."""
-    from farm.jobs import Jobs
-    from farm.store.engine import Store
+    from farm.jobs import WorkerJobs
 
-    with closing(Store.open(settings)) as store:
+    with closing(WorkerJobs.open(settings)) as jobs:
         for gpu in {gpu for _, (_, gpu, *_) in devices}:
-            Jobs(store, settings).refuse_mixing(gpu, simulate=plan.simulate is not None)
+            jobs.refuse_mixing(gpu, simulate=plan.simulate is not None)
     if plan.web:
         from farm.web.listen import HOST, PORT, listen
 

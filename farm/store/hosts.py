@@ -22,7 +22,7 @@ def register(db: Connection, values: Mapping[str, Any]) -> None:
     )
 
 
-def seen(db: Connection, name: str, values: Mapping[str, Any]) -> bool:
+def report(db: Connection, name: str, values: Mapping[str, Any]) -> bool:
     """A worker is alive and says what it does; False where it never registered."""
     done = db.execute(update(t.worker).where(t.worker.c.name == name).values(**values, seen_at=now()))
     return done.rowcount == 1

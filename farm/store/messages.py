@@ -27,8 +27,8 @@ def mark_sent(db: Connection, job_ids: Sequence[int]) -> None:
         db.execute(update(t.job).where(t.job.c.id.in_(job_ids), t.job.c.state == "queued").values(sent_at=now()))
 
 
-def lost(db: Connection, queue: str, *, older_than: float) -> int:
-    """Sent ``older_than`` seconds ago and never answered: to be sent again."""
+def resend_unclaimed(db: Connection, queue: str, *, older_than: float) -> int:
+    """Make due again what was sent ``older_than`` seconds ago and never claimed; how many."""
     job = t.job.c
     done = db.execute(
         update(t.job)

@@ -11,10 +11,12 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 from farm import results
+from farm.database import Store
 from farm.domain.errors import FarmError
-from farm.jobs import Jobs, WorkerInfo
+from farm.domain.worker import WorkerInfo
+from farm.hosts import Hosts
+from farm.jobs import CoordinatorJobs
 from farm.settings import Settings
-from farm.store.engine import Store
 from farm.sweeps import control
 from farm.version import __version__
 
@@ -28,7 +30,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     page = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=select_autoescape(["html", "j2"])
     ).get_template("index.html.j2")
-    jobs = Jobs(store, settings)
+    jobs = CoordinatorJobs(store, settings)
 
     @app.exception_handler(FarmError)
     def away(_request: Any, error: FarmError) -> JSONResponse:
@@ -36,11 +38,11 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
 
     @app.get("/", response_class=HTMLResponse)
     def index() -> str:
-        return page.render(refresh=REFRESH_SECONDS, version=__version__, **_known(store, jobs))
+        return page.render(refresh=REFRESH_SECONDS, version=__version__, **_known(store))
 
     @app.get("/api/status")
     def status() -> dict[str, Any]:
-        known = _known(store, jobs)
+        known = _known(store)
         return {**known, "workers": [_worker(w) for w in known["workers"]]}
 
     @app.get("/healthz")
@@ -54,11 +56,11 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     return app
 
 
-def _known(store: Store, jobs: Jobs) -> dict[str, Any]:
+def _known(store: Store) -> dict[str, Any]:
     return {
         "status": control.status(store, None),
         "sweeps": control.listing(store),
-        "workers": jobs.workers(),
+        "workers": Hosts(store).workers(),
         "measurements": results.newest(store, NEWEST),
     }
 
@@ -67,7 +69,7 @@ def _worker(info: WorkerInfo) -> dict[str, Any]:
     return {name: getattr(info, name) for name in WorkerInfo.__dataclass_fields__}
 
 
-def _metrics(store: Store, jobs: Jobs) -> CollectorRegistry:
+def _metrics(store: Store, jobs: CoordinatorJobs) -> CollectorRegistry:
     registry = CollectorRegistry()
     by_state = Gauge("joulefarm_jobs", "Jobs by GPU type and state", ["gpu", "state"], registry=registry)
     for gpu, counts in control.status(store, None)["by_gpu"].items():
@@ -75,7 +77,7 @@ def _metrics(store: Store, jobs: Jobs) -> CollectorRegistry:
             by_state.labels(gpu, state).set(count)
     silent = Gauge("joulefarm_worker_silent_seconds", "Since a worker was last heard of", ["worker"], registry=registry)
     spool = Gauge("joulefarm_worker_spool_waiting", "Results not yet in SQL", ["worker"], registry=registry)
-    for worker in jobs.workers():
+    for worker in Hosts(store).workers():
         silent.labels(worker.name).set(worker.silent_seconds)
         spool.labels(worker.name).set(worker.spool_waiting)
     Gauge("joulefarm_measurements", "Measurements and imported rows", registry=registry).set(jobs.result_count())

@@ -19,11 +19,11 @@ import redis
 from farm.broker.app import Broker
 from farm.broker.embedded import EmbeddedBroker
 from farm.domain import Job, Measurement
-from farm.jobs import Jobs
 from farm.processes import spawn, stop
 from farm.settings import Settings, load
 from farm.store.engine import Store
 from tests.bench import FARM, Row, median, run
+from tests.both_sides import Jobs
 from tests.postgres import EmbeddedPostgres
 from workers.runtime.message_filter import job_id
 

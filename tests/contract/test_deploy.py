@@ -244,10 +244,11 @@ def served(home) -> Iterator[TestClient]:
 
 
 def register(store: Store, settings: Settings) -> None:
-    from farm.jobs import Jobs, WorkerInfo
+    from farm.domain.worker import WorkerInfo
+    from farm.jobs import WorkerJobs
 
     words = dict.fromkeys(("name", "gpu", "queue", "device_name", "device_uuid", "host", "code_version"), "a100")
-    Jobs(store, settings).register(WorkerInfo(**words, pid=1))
+    WorkerJobs(store, settings).register(WorkerInfo(**words, pid=1))
 
 
 def test_the_dashboard_asks_for_metrics_and_labels_that_are_exported(served):

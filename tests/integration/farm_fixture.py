@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import text
 
 from farm.broker.embedded import EmbeddedBroker
-from farm.jobs import Jobs
+from farm.hosts import Hosts
 from farm.processes import spawn, stop
 from farm.settings import Settings, load
 from farm.store.engine import Store
@@ -33,7 +33,7 @@ class RunningFarm:
         self.settings.prepare_home()
         self.settings.run.mkdir(exist_ok=True)
         self.store = Store.open(self.settings)
-        self.jobs = Jobs(self.store, self.settings)
+        self.hosts = Hosts(self.store)
         self.broker = EmbeddedBroker(self.settings)
         self.broker.start()
         self._processes: list[Any] = []
@@ -52,13 +52,13 @@ class RunningFarm:
 
     def worker(self, gpu: str, *, device: int = 0, speed: float | None = None, **environment: str) -> Any:
         """A worker on a simulated device, waited for until it has registered."""
-        before = {w.pid for w in self.jobs.workers()}
+        before = {w.pid for w in self.hosts.workers()}
         argv = ["worker", "--gpu", gpu, "--device", str(device), "--simulate"]
         argv += ["--speed", str(speed)] if speed is not None else []
         process = self.start(*argv, log=f"{gpu}-{device}", **environment)
         self._workers.append(process)
         wait_until(
-            lambda: process.pid in {w.pid for w in self.jobs.workers()} - before or process.poll() is not None,
+            lambda: process.pid in {w.pid for w in self.hosts.workers()} - before or process.poll() is not None,
             what=f"worker {gpu}",
         )
         return process

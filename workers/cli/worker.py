@@ -38,8 +38,7 @@ def worker(
     from farm import logs
     from farm.broker import acl
     from farm.broker.app import check_queue, resolve_url
-    from farm.jobs import Jobs
-    from farm.store.engine import Store
+    from farm.jobs import WorkerJobs
     from workers.device.identity import WorkerIdentity
     from workers.device.lock import DeviceLock
 
@@ -51,8 +50,8 @@ def worker(
         check_host(settings.meter)
         host.of_type(gpu, device or 0)
     url = resolve_url(settings, user=acl.worker(entry.queue))
-    with closing(Store.open(settings)) as store:  # what cannot be is refused here, in words, before anything runs
-        Jobs(store, settings).refuse_mixing(gpu, simulate=simulate)
+    with closing(WorkerJobs.open(settings)) as jobs:  # what cannot be is refused here, before anything runs
+        jobs.refuse_mixing(gpu, simulate=simulate)
     if not on_gpu:
         identity = WorkerIdentity.plain(gpu, device, settings.home, simulate=simulate, speed=speed)
         # A host has one processor, by whatever type of the catalog its workers call it.

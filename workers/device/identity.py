@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from farm import catalog
-from farm.jobs import SIMULATED
+from farm.domain.worker import SIMULATED
 
 if TYPE_CHECKING:
     from workers.device.host import Host

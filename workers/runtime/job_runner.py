@@ -12,9 +12,9 @@ from typing import Final, TypeVar
 
 from farm import catalog
 from farm.domain import AttemptEnd, AttemptError, DeviceLost, Failure, Job, Measurement, OperationError, RequestError
-from farm.jobs import Jobs, WorkerInfo
+from farm.domain.worker import WorkerInfo
+from farm.jobs import WorkerJobs
 from farm.settings import Settings
-from farm.store.engine import Store
 from farm.version import __version__
 from workers.device.identity import WorkerIdentity
 from workers.runtime.device_session import Workbench
@@ -38,8 +38,7 @@ class Session:
         self.settings = settings
         self.interrupt = Interrupt()
         self._workbench = workbench or Workbench(identity, settings)
-        self._store = Store.open(settings, create=False)
-        self._jobs = Jobs(self._store, settings)
+        self._jobs = WorkerJobs.open(settings, create=False)
         self._spool = Spool(settings.spool, identity.name)
         self._database = database_fingerprint(settings.database())
         self._current: Job | None = None
@@ -66,7 +65,7 @@ class Session:
         except OperationError as error:
             logger.warning("worker %s: left without a word: %s", self.identity.name, error)
         finally:
-            self._store.close()
+            self._jobs.close()
 
     def answer(self, message: object) -> None:
         """A doorbell rang. Returns when the job is done, failed, handed back, or was not ours to begin with.
@@ -271,7 +270,7 @@ class Session:
     def _hear(self) -> None:
         job = self._current
         state = "draining" if self.interrupt.draining else "busy" if job else "idle"
-        known = self._jobs.seen(
+        known = self._jobs.report(
             self.identity.name, state=state, job_id=job.id if job else None, spool_waiting=self._spool.waiting
         )
         if not known:

@@ -24,7 +24,7 @@ from kombu.transport import redis
 from redis.exceptions import RedisError
 
 from farm.broker.app import MEASURE
-from farm.jobs import MAX_ID
+from farm.domain.job import MAX_JOB_ID
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def job_id(message: object) -> int | None:
             except (ValueError, RecursionError):
                 return None
             match content:
-                case [[number], kwargs, _] if type(number) is int and 0 < number <= MAX_ID and kwargs == {}:
+                case [[number], kwargs, _] if type(number) is int and 0 < number <= MAX_JOB_ID and kwargs == {}:
                     return number
     return None
 

@@ -13,12 +13,12 @@ from sqlalchemy import Engine, create_engine, text
 from sqlmodel import SQLModel
 
 from farm.domain import Configuration, Job, Measurement
-from farm.jobs import Jobs
 from farm.settings import Settings, load
 from farm.store import migrations
 from farm.store.engine import Store
 from farm.sweeps.read import parse_spec
 from farm.sweeps.submit import Submission, submit
+from tests.both_sides import Jobs
 from tests.postgres import EmbeddedPostgres
 
 

@@ -10,10 +10,13 @@ from threading import Barrier
 import pytest
 from sqlalchemy import text
 
+from farm.audit import Audit
 from farm.domain import Failure, FarmError, RequestError
-from farm.jobs import Jobs, WorkerInfo
-from farm.store import audit
+from farm.domain.worker import WorkerInfo
+from farm.fits import Fits
+from farm.hosts import Hosts
 from farm.store.engine import Store
+from tests.both_sides import Jobs
 
 
 def state(jobs: Jobs, job_id: int) -> str:
@@ -21,8 +24,7 @@ def state(jobs: Jobs, job_id: int) -> str:
 
 
 def show(jobs: Jobs, job_id: int) -> dict:
-    with jobs.store.read() as db:
-        found = audit.job(db, job_id)
+    found = Audit(jobs.store).job(job_id)
     assert found is not None
     return found
 
@@ -37,7 +39,7 @@ class TestClaim:
         job = jobs.claim(1, worker="w", queue="a100")
         assert job is not None
         assert (job.id, job.attempt, job.configuration, job.queue, job.replicate) == (1, 1, point, "a100", 0)
-        assert jobs.prompts_of(job) == jobs.prompts(job.prompts_sha256)[:1]
+        assert jobs.prompts_of(job) == jobs._prompt_list(job.prompts_sha256)[:1]
         assert state(jobs, 1) == "running"
 
     def test_of_eight_at_once_one_wins(self, jobs, sweep):
@@ -311,10 +313,10 @@ class TestDoorbells:
     def test_unanswered_are_sent_again(self, jobs, store, sweep):
         sweep()
         jobs.mark_sent(jobs.due("a100", 10))
-        assert jobs.lost_doorbells("a100", older_than=60) == 0
+        assert jobs.resend_unclaimed("a100", older_than=60) == 0
         with store.write() as db:
             db.execute(text("UPDATE job SET sent_at = sent_at - 61 WHERE id < 3"))
-        assert jobs.lost_doorbells("a100", older_than=60) == 2
+        assert jobs.resend_unclaimed("a100", older_than=60) == 2
         assert jobs.due("a100", 10) == [1, 2]
 
     def test_count_what_is_open(self, jobs, sweep, measure):
@@ -347,13 +349,14 @@ class TestHosts:
         code_version="1",
     )  # fmt: skip
 
-    def test_worker_comes_works_drains_and_leaves(self, jobs):
+    def test_worker_comes_works_drains_and_leaves(self, jobs, store):
+        hosts = Hosts(store)
         jobs.register(self.INFO)
         jobs.register(replace(self.INFO, name="v"))
-        assert jobs.seen("w", state="busy", job_id=3, spool_waiting=2)
-        assert jobs.request_drain("w") == 1
+        assert jobs.report("w", state="busy", job_id=3, spool_waiting=2)
+        assert hosts.request_drain("w") == 1
         assert (jobs.drain_requested("w"), jobs.drain_requested("v"), jobs.drain_requested("x")) == (True, False, False)
-        _, info = jobs.workers()
+        _, info = hosts.workers()
         assert (info.name, info.state, info.job_id, info.spool_waiting, info.drain_requested) == (
             "w",
             "busy",
@@ -364,10 +367,10 @@ class TestHosts:
         assert 0 <= info.silent_seconds < 5
         jobs.register(self.INFO)  # a new start
         assert not jobs.drain_requested("w")
-        assert jobs.request_drain() == 2
+        assert hosts.request_drain() == 2
         jobs.leave("w")
-        assert [info.name for info in jobs.workers()] == ["v"]
-        assert not jobs.seen("w", state="idle")
+        assert [info.name for info in hosts.workers()] == ["v"]
+        assert not jobs.report("w", state="idle", job_id=None, spool_waiting=0)
 
     def test_coordinators_know_how_long_nobody_was_there(self, jobs, store):
         assert jobs.touch_coordinator("a") == float("inf")
@@ -390,31 +393,31 @@ class TestRefit:
 
     def test_happens_only_when_something_is_new_and_once(self, jobs, store, sweep, measure):
         sweep()
-        assert jobs.take_refit_lease(lease_seconds=60) is None
+        assert Fits(jobs.store).take_lease(lease_seconds=60) is None
         self._result(jobs, measure, 1)
-        token, seen = jobs.take_refit_lease(lease_seconds=60)
+        token, seen = Fits(jobs.store).take_lease(lease_seconds=60)
         assert seen == 1
-        assert jobs.take_refit_lease(lease_seconds=60) is None  # somebody is at it
+        assert Fits(jobs.store).take_lease(lease_seconds=60) is None  # somebody is at it
         self._result(jobs, measure, 2)  # comes while it fits
-        assert jobs.finish_refit(token, covered=seen, fits=[FIT])
-        assert jobs.take_refit_lease(lease_seconds=60) == (token + 1, 2)
+        assert Fits(jobs.store).finish(token, covered=seen, fits=[FIT])
+        assert Fits(jobs.store).take_lease(lease_seconds=60) == (token + 1, 2)
 
     def test_of_one_that_was_too_slow_stores_nothing(self, jobs, store, sweep, measure):
         sweep()
         self._result(jobs, measure, 1)
-        slow, seen = jobs.take_refit_lease(lease_seconds=-1)
-        quick, _ = jobs.take_refit_lease(lease_seconds=60)
-        assert not jobs.finish_refit(slow, covered=seen, fits=[FIT])
-        assert jobs.finish_refit(quick, covered=seen, fits=[FIT])
+        slow, seen = Fits(jobs.store).take_lease(lease_seconds=-1)
+        quick, _ = Fits(jobs.store).take_lease(lease_seconds=60)
+        assert not Fits(jobs.store).finish(slow, covered=seen, fits=[FIT])
+        assert Fits(jobs.store).finish(quick, covered=seen, fits=[FIT])
         with store.read() as db:
             assert db.execute(text("SELECT count(*) FROM fit")).scalar() == 1
 
     def test_that_failed_may_be_tried_again(self, jobs, sweep, measure):
         sweep()
         self._result(jobs, measure, 1)
-        token, _ = jobs.take_refit_lease(lease_seconds=60)
-        jobs.give_up_refit(token)
-        assert jobs.take_refit_lease(lease_seconds=60) is not None
+        token, _ = Fits(jobs.store).take_lease(lease_seconds=60)
+        Fits(jobs.store).give_up(token)
+        assert Fits(jobs.store).take_lease(lease_seconds=60) is not None
 
 
 def test_prompts_start_over_when_there_are_too_few(jobs, sweep, tmp_path):
@@ -424,7 +427,7 @@ def test_prompts_start_over_when_there_are_too_few(jobs, sweep, tmp_path):
     job = jobs.claim(1, worker="w", queue="a100")
     assert jobs.prompts_of(job) == ("one", "two", "one", "two", "one")
     with pytest.raises(FarmError, match="prompt list"):
-        jobs.prompts("0" * 64)
+        jobs.prompts_of(replace(job, prompts_sha256="0" * 64))
 
 
 def test_an_error_within_a_transaction_leaves_nothing(store: Store, sweep):

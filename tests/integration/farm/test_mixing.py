@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from farm.domain import RequestError
-from farm.jobs import WorkerInfo
+from farm.domain.worker import WorkerInfo
 
 REAL, SIMULATED = (), ("simulated",)
 

@@ -11,10 +11,9 @@ from analysis import laws
 from analysis.prediction import paper_rows
 from analysis.refit import refit, refit_if_new, scopes
 from farm.files.table import read_table
-from farm.jobs import Jobs
+from farm.fits import Fits
 from farm.results import Results
 from farm.settings import Settings, load
-from farm.store import refits
 from farm.store.engine import Store
 
 PAPER = "analysis/data/paper_a100_energy.csv"
@@ -34,8 +33,7 @@ def imported(settings: Settings, *, start: int = 0, stop: int = 200, dataset: st
 
 def stored(settings: Settings) -> list[dict[str, object]]:
     store = Store.open(settings)
-    with store.read() as db:
-        fits = refits.fits(db)
+    fits = Fits(store).stored()
     store.close()
     return fits
 
@@ -88,7 +86,7 @@ def test_rows_that_cannot_be_fitted_are_no_failure(settings: Settings, caplog: p
 def test_another_refit_at_work_is_left_alone(settings: Settings) -> None:
     imported(settings)
     store = Store.open(settings)
-    assert Jobs(store, settings).take_refit_lease(lease_seconds=60) is not None
+    assert Fits(store).take_lease(lease_seconds=60) is not None
     store.close()
     assert not refit_if_new(settings)
     assert stored(settings) == []

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from farm.domain import Failure
-from farm.jobs import Jobs, WorkerInfo
+from farm.domain.worker import WorkerInfo
 from farm.settings import load
 from farm.store.engine import Store
+from tests.both_sides import Jobs
 
 HEADER = "model,gpu,resolution,steps,precision,cfg,prompts,energy_joules"
 SMALL = """\

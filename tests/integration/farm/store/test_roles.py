@@ -7,9 +7,9 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import ProgrammingError
 
 from farm.domain import Failure
-from farm.jobs import Jobs, WorkerInfo
+from farm.domain.worker import WorkerInfo
+from farm.jobs import WorkerJobs
 from farm.settings import load
-from farm.store.engine import Store
 from farm.store.refits import result_count
 
 ROLE = 'farm "worker": 7'  # a rude name
@@ -36,11 +36,21 @@ def role_url(empty_postgres, farm):
     engine.dispose()
 
 
+class Recorder:
+    """A worker's jobs, which notes what is called."""
+
+    def __init__(self, jobs):
+        self._jobs = jobs
+        self.called = set()
+
+    def __getattr__(self, name):
+        self.called.add(name)
+        return getattr(self._jobs, name)
+
+
 @pytest.fixture
 def worker(role_url):
-    store = Store.open(load(database_url=role_url, lease_seconds=60.0, max_attempts=1))
-    yield Jobs(store, load(database_url=role_url, lease_seconds=60.0, max_attempts=1))
-    store.close()
+    return Recorder(WorkerJobs.open(load(database_url=role_url, lease_seconds=60.0, max_attempts=1), create=False))
 
 
 def test_a_worker_does_all_of_its_work_under_the_role(sweep, jobs, worker, measure):
@@ -50,13 +60,14 @@ def test_a_worker_does_all_of_its_work_under_the_role(sweep, jobs, worker, measu
     )
     worker.register(info)
     worker.register(info)
+    worker.refuse_mixing("a100", simulate=False)
     assert worker.take_back("w") == 0
     first, second, third, fourth, *_ = jobs.due("a100", 8)
     job = worker.claim(first, worker="w", queue="a100")
     assert len(worker.prompts_of(job)) == 1
     worker.count_load(job.id)
     assert worker.heartbeat(job.id, job.attempt)
-    assert worker.seen("w", state="busy", job_id=job.id, spool_waiting=0)
+    assert worker.report("w", state="busy", job_id=job.id, spool_waiting=0)
     assert not worker.drain_requested("w")
     assert worker.record(job.id, job.attempt, "w", measure(job), samples=b"log")
     assert not worker.record(job.id, job.attempt, "w", measure(job, "late"))
@@ -67,6 +78,8 @@ def test_a_worker_does_all_of_its_work_under_the_role(sweep, jobs, worker, measu
     worker.claim(fourth, worker="w", queue="a100")
     assert worker.claim(fourth, worker="w", queue="a100") is None  # its child died once too often: closed
     worker.leave("w")
+    worker.close()
+    assert worker.called == {name for name in dir(WorkerJobs) if not name.startswith("_")} - {"open"}, "all it can do"
     with jobs.store.read() as db:
         assert result_count(db) == 1
 

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from farm.domain import Failure, RequestError
+from farm.store import leases
 from farm.sweeps import control, submit
 from farm.sweeps.read import parse_spec, read_spec
 
@@ -157,7 +158,9 @@ def test_two_submissions_at_once_queue_each_job_once(store, sweep):
 def test_jobs_of_one_pipeline_follow_each_other_and_are_shuffled_inside(store, jobs, sweep):
     sweep(gpus=["a100", "h100"], steps=list(range(1, 21)), precisions=["fp16", "fp32"])
     for queue in ("a100", "h100"):
-        order = [jobs.get(job_id).configuration for job_id in jobs.due(queue, 1000)]
+        due = jobs.due(queue, 1000)
+        with store.read() as db:
+            order = [leases.load(db, job_id).configuration for job_id in due]
         assert len(order) == 80
         changes = sum(a.pipeline != b.pipeline for a, b in itertools.pairwise(order))
         assert changes == 3

@@ -71,11 +71,11 @@ def test_a_drained_worker_finishes_and_leaves(farm):
     worker = farm.worker("a100", speed=SLOW)
     jobs = farm.submit(gpus=["a100"], count=3)
     running = farm.wait_running(jobs)
-    (name,) = [w.name for w in farm.jobs.workers() if w.pid == worker.pid]
-    assert farm.jobs.request_drain(name) == 1
+    (name,) = [w.name for w in farm.hosts.workers() if w.pid == worker.pid]
+    assert farm.hosts.request_drain(name) == 1
     assert worker.wait(15) == 0
     assert ends(farm, running) == ["accepted"]
-    assert name not in {w.name for w in farm.jobs.workers()}
+    assert name not in {w.name for w in farm.hosts.workers()}
     assert farm.measured(jobs) < 3
 
 

@@ -7,9 +7,9 @@ import pytest
 from farm.coordinator.dispatcher import Dispatcher, Window
 from farm.coordinator.refit import RefitTicker
 from farm.domain import OperationError
-from farm.jobs import Jobs
 from farm.settings import load
 from farm.store.engine import Store
+from tests.both_sides import Jobs
 from tests.quick import sweep_text
 
 

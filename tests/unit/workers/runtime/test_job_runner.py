@@ -5,9 +5,10 @@ import os
 import pytest
 
 from farm.domain import DeviceLost, Infeasible, Measurement, OperationError, OutOfMemory, RequestError
-from farm.jobs import Jobs
 from farm.settings import load
+from farm.store import leases
 from farm.store.engine import Store
+from tests.both_sides import Jobs
 from tests.quick import sweep_text
 from workers.device.identity import WorkerIdentity
 from workers.runtime.job_runner import Session
@@ -80,7 +81,7 @@ def session(settings, jobs, device, farm, tmp_path):
     identity = WorkerIdentity.plain("a100", 0, settings.home, simulate=True)
     made = Session(identity, settings, workbench=device)
     yield made
-    made._store.close()
+    made._jobs.close()
 
 
 def history(jobs, job_id):
@@ -183,7 +184,9 @@ def session_entry(session, jobs, job, *, job_id):
 
     from workers.runtime.spool import Entry
 
-    measurement, _ = Device().measure(replace(jobs.get(job), id=job_id), ())
+    with jobs.store.read() as db:
+        measured = leases.load(db, job)
+    measurement, _ = Device().measure(replace(measured, id=job_id), ())
     return Entry(
         job_id=job_id, attempt=1, worker="w", database=session._database, measurement=measurement, samples=None
     )

@@ -1,0 +1,33 @@
+"""A worker as it describes itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+SIMULATED: Final = "sim-"  # names and identities of simulated devices begin with it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerInfo:
+    """A worker, as it says it is. Times are seconds since 1970 by the database's clock; it sets them."""
+
+    name: str  # unique in the farm
+    gpu: str  # catalog name of the type that it measures
+    queue: str
+    device_name: str
+    device_uuid: str
+    host: str
+    pid: int
+    code_version: str
+    state: str = "idle"  # idle, busy, draining
+    job_id: int | None = None
+    started_at: float = 0.0
+    seen_at: float = 0.0
+    silent_seconds: float = 0.0  # since seen_at
+    spool_waiting: int = 0  # results on its disk that SQL does not have yet
+    drain_requested: bool = False
+
+    @property
+    def simulated(self) -> bool:
+        return self.device_uuid.startswith(SIMULATED)
