@@ -21,7 +21,7 @@ from tests.quick import sweep_text
 TASKS = 600
 ROUNDS = 100
 JOB_SECONDS = 60.0
-KEEPER_SECONDS = 5.0  # as the settings are: the shorter of heartbeat and spool
+HEARTBEAT_SECONDS = 5.0  # as the settings are: the shorter of heartbeat and spool
 
 
 def rows() -> Iterator[Row]:
@@ -29,7 +29,7 @@ def rows() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FARM_HOME"] = folder
         try:
-            noop, (job, keeper) = _noop_seconds(Path(folder)), _job_seconds(Path(folder))
+            noop, (job, heartbeat) = _noop_seconds(Path(folder)), _job_seconds(Path(folder))
         finally:
             del os.environ["FARM_HOME"]
             os.environ.update(before)
@@ -38,9 +38,9 @@ def rows() -> Iterator[Row]:
         "job: claim, prompts, spool, record", job * 1e3, "ms", None, "in process, SQLite, a device that takes no time"
     )
     yield Row("job with its doorbell / no-op task", (noop + job) / noop, "x", 3.0, "side by side")
-    rounds = JOB_SECONDS / KEEPER_SECONDS
-    how = f"with {rounds:.0f} rounds of its keeper (lease, spool, requests), {keeper * 1e3:.1f} ms each"
-    yield Row("overhead on a job of 60 s", 100 * (noop + job + rounds * keeper) / JOB_SECONDS, "%", 2.0, how)
+    rounds = JOB_SECONDS / HEARTBEAT_SECONDS
+    how = f"with {rounds:.0f} rounds of its heartbeat thread (lease, spool, requests), {heartbeat * 1e3:.1f} ms each"
+    yield Row("overhead on a job of 60 s", 100 * (noop + job + rounds * heartbeat) / JOB_SECONDS, "%", 2.0, how)
 
 
 def noop_worker() -> None:
@@ -83,12 +83,12 @@ def _noop_seconds(home: Path) -> float:
 
 
 def _job_seconds(home: Path) -> tuple[float, float]:
-    """Seconds that a job costs beyond its measurement, and those of one round of the worker's keeper meanwhile."""
+    """Seconds that a job costs beyond its measurement, and those of one round of its heartbeat thread."""
     from farm.cli import run
     from farm.jobs import CoordinatorJobs
     from workers.device.identity import WorkerIdentity
-    from workers.runtime.device_session import Workbench
-    from workers.runtime.job_runner import Session
+    from workers.runtime.device_session import DeviceSession
+    from workers.runtime.worker_process import WorkerProcess
 
     settings = load()
     spec = home / "spec.yaml"
@@ -97,12 +97,12 @@ def _job_seconds(home: Path) -> tuple[float, float]:
     jobs = CoordinatorJobs.open(settings)
     ids = jobs.due("a100", TASKS)
     identity = WorkerIdentity.plain("a100", 0, settings.home, simulate=True)
-    workbench = Workbench(identity, settings)
-    session = Session(identity, settings, workbench=workbench)
-    session.open()
-    session.answer(ids[0])  # imports, statement caches
+    device = DeviceSession(identity, settings)
+    process = WorkerProcess(identity, settings, device=device)
+    process.open()
+    process.handle(ids[0])  # imports, statement caches
     spent, last = 0.0, None
-    measure = workbench.measure
+    measure = device.measure
 
     def timed(*arguments):  # the simulated measurement itself is not what is asked for
         nonlocal spent, last
@@ -112,19 +112,16 @@ def _job_seconds(home: Path) -> tuple[float, float]:
         spent += time.perf_counter() - start
         return found
 
-    workbench.measure = timed  # type: ignore[method-assign]
+    device.measure = timed  # type: ignore[method-assign]
     start = time.perf_counter()
     for job_id in ids[1:]:
-        session.answer(job_id)
+        process.handle(job_id)
     seconds = (time.perf_counter() - start - spent) / (len(ids) - 1)
-    session._current = last  # it is done, but its lease is asked for all the same
     start = time.perf_counter()
-    for _ in range(ROUNDS):
-        session._beat()
-        session._drain_spool()
-        session._hear()
-    keeper = (time.perf_counter() - start) / ROUNDS
-    session._current = None
-    session.close()
+    with process.heartbeat.keeping(last):  # it is done, but its lease is asked for all the same
+        for _ in range(ROUNDS):
+            process.heartbeat.beat()
+    heartbeat = (time.perf_counter() - start) / ROUNDS
+    process.close()
     jobs.close()
-    return seconds, keeper
+    return seconds, heartbeat

@@ -69,7 +69,7 @@ class SimulatedLoads:
         """Nothing to do."""
 
 
-class Workbench:
+class DeviceSession:
     """One device with its meter and at most one loaded pipeline.
 
     Nothing is imported or opened before it is needed: a worker's parent process must never touch the device, and a

@@ -16,23 +16,23 @@ from farm.broker.app import make_app, register_measure
 from farm.settings import Settings
 from workers.device.identity import WorkerIdentity
 from workers.runtime.interrupt import STOP_SIGNAL
-from workers.runtime.job_runner import Session
-from workers.runtime.message_filter import GatedConsumer
+from workers.runtime.message_filter import FilteredConsumer
+from workers.runtime.worker_process import WorkerProcess
 
 
 class Listener:
-    """One worker: connects Celery's signals to the session of its child."""
+    """One worker: connects Celery's signals to what its child holds."""
 
     def __init__(self, url: str, settings: Settings, identity: WorkerIdentity) -> None:
         self._settings = settings
         self._identity = identity
-        self._session: Session | None = None  # in the child only
+        self._process: WorkerProcess | None = None  # in the child only
         self._worker: Any = None
         self.app: Celery = make_app(url, settings)
-        register_measure(self.app, self._answer)
+        register_measure(self.app, self._handle)
         signals.setup_logging.connect(_keep_our_logging)
-        signals.worker_process_init.connect(self._open_session)
-        signals.worker_process_shutdown.connect(self._close_session)
+        signals.worker_process_init.connect(self._open_process)
+        signals.worker_process_shutdown.connect(self._close_process)
         signals.worker_shutting_down.connect(self._tell_child)
 
     def run(self) -> int:
@@ -44,7 +44,7 @@ class Listener:
         self._worker = self.app.Worker(
             hostname=self._identity.name,
             pool_cls="prefork",
-            consumer_cls=GatedConsumer,
+            consumer_cls=FilteredConsumer,
             concurrency=1,
             queues=[self._identity.queue],
             without_gossip=True,
@@ -55,17 +55,17 @@ class Listener:
         self._worker.start()
         return int(self._worker.exitcode or 0)
 
-    def _answer(self, message: object) -> None:
-        assert self._session is not None
-        self._session.answer(message)
+    def _handle(self, message: object) -> None:
+        assert self._process is not None
+        self._process.handle(message)
 
-    def _open_session(self, **_: object) -> None:
-        self._session = Session(self._identity, self._settings)
-        self._session.open()
+    def _open_process(self, **_: object) -> None:
+        self._process = WorkerProcess(self._identity, self._settings)
+        self._process.open()
 
-    def _close_session(self, **_: object) -> None:
-        if self._session is not None:
-            self._session.close()
+    def _close_process(self, **_: object) -> None:
+        if self._process is not None:
+            self._process.close()
 
     def _tell_child(self, **_: object) -> None:
         """In the parent, on SIGTERM: Celery waits for the running task; unless that is wanted, ask it to give up."""

@@ -121,9 +121,9 @@ class _Transport(redis.Transport):  # type: ignore[misc]  # kombu and Celery hav
             super()._deliver(doorbell(number, queue), queue)
 
 
-class GatedConsumer(Consumer):  # type: ignore[misc]  # kombu and Celery have no types
+class FilteredConsumer(Consumer):  # type: ignore[misc]  # kombu and Celery have no types
     """Celery's consumer, reading through the gate. (Redis and Valkey; over AMQP, Celery's own checks and those of
-    ``Session.answer`` are the ones there are.)"""
+    ``MessageHandler.handle`` are the ones there are.)"""
 
     def connection_for_read(self, heartbeat: float | None = None) -> Connection:
         connection = self.app.connection_for_read(heartbeat=heartbeat)

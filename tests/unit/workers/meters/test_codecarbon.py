@@ -28,7 +28,7 @@ from workers.meters import METERS, open_meter
 from workers.meters.base import IDLE, Span
 from workers.meters.energy.by_label import energy_from
 from workers.meters.energy.cumulative import Levels
-from workers.runtime.device_session import Workbench
+from workers.runtime.device_session import DeviceSession
 
 A6000 = Device(name="NVIDIA RTX A6000", noise=Noise(white=1.0))
 SECOND = replace(A6000, uuid="GPU-7e57fa4e-fa4e-4fa4-8fa4-0000fa4e0001")
@@ -306,7 +306,7 @@ def test_the_setting_knows_every_meter_and_a_worker_follows_it(tmp_path: Path) -
     assert tuple(METERS) == METER_KINDS
     identity = WorkerIdentity.plain("a100", 0, tmp_path, simulate=True)
     with pytest.raises(RequestError, match="both: a simulated device"):
-        Workbench(identity, Settings(meter="both")).open()
+        DeviceSession(identity, Settings(meter="both")).open()
 
 
 def test_a_board_that_the_catalog_lacks_cannot_be_simulated() -> None:

@@ -11,7 +11,7 @@ from farm.store.engine import Store
 from tests.both_sides import Jobs
 from tests.quick import sweep_text
 from workers.device.identity import WorkerIdentity
-from workers.runtime.job_runner import Session
+from workers.runtime.worker_process import WorkerProcess
 
 
 class Device:
@@ -74,14 +74,14 @@ def device():
 
 
 @pytest.fixture
-def session(settings, jobs, device, farm, tmp_path):
+def process(settings, jobs, device, farm, tmp_path):
     spec = tmp_path / "spec.yaml"
     spec.write_text(sweep_text([1, 2, 3]))
     assert farm("sweep", "submit", spec).code == 0
     identity = WorkerIdentity.plain("a100", 0, settings.home, simulate=True)
-    made = Session(identity, settings, workbench=device)
+    made = WorkerProcess(identity, settings, device=device)
     yield made
-    made._jobs.close()
+    made.jobs.close()
 
 
 def history(jobs, job_id):
@@ -94,11 +94,11 @@ def history(jobs, job_id):
         return state, list(ends)
 
 
-def test_a_doorbell_becomes_a_measurement(session, jobs, device, settings):
+def test_a_doorbell_becomes_a_measurement(process, jobs, device, settings):
     first, second, _ = jobs.due("a100", 3)
-    session.answer(first)
-    session.answer(second)
-    session.answer(first)
+    process.handle(first)
+    process.handle(second)
+    process.handle(first)
     assert history(jobs, first) == history(jobs, second) == ("done", ["accepted"])
     assert len(device.prompts) == 1
     assert list(settings.spool.glob("*.result")) == []
@@ -116,70 +116,70 @@ def test_a_doorbell_becomes_a_measurement(session, jobs, device, settings):
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
-def test_how_an_attempt_fails(session, jobs, device, error, after_one, after_two):
+def test_how_an_attempt_fails(process, jobs, device, error, after_one, after_two):
     job = jobs.due("a100", 1)[0]
     device.error = error
-    session.answer(job)
+    process.handle(job)
     assert history(jobs, job) == after_one
-    session.answer(job)
+    process.handle(job)
     assert history(jobs, job) == after_two
     # and the worker is fit for the next
     device.error = None
     other = jobs.due("a100", 3)[-1]
-    session.answer(other)
+    process.handle(other)
     assert history(jobs, other) == ("done", ["accepted"])
 
 
-def test_a_job_without_prompts_fails_and_holds_nobody_up(session, jobs):
+def test_a_job_without_prompts_fails_and_holds_nobody_up(process, jobs):
     from sqlalchemy import text
 
     job = jobs.due("a100", 1)[0]
     with jobs.store.write() as db:
         db.execute(text(f"UPDATE job SET prompts_sha256 = NULL WHERE id = {job}"))
-    session.answer(job)
+    process.handle(job)
     assert history(jobs, job) == ("failed", ["infeasible"])
 
 
-def test_a_device_that_is_gone_takes_no_job(session, jobs, device, monkeypatch):
-    monkeypatch.setattr("workers.runtime.job_runner.DEVICE_WAIT_SECONDS", 0.0)
+def test_a_device_that_is_gone_takes_no_job(process, jobs, device, monkeypatch):
+    monkeypatch.setattr("workers.runtime.message_handler.DEVICE_WAIT_SECONDS", 0.0)
     job = jobs.due("a100", 1)[0]
     device.absent = DeviceLost("fell off the bus")
-    session.answer(job)
+    process.handle(job)
     assert history(jobs, job) == ("queued", [])
 
 
-def test_a_result_waits_on_the_spool_while_the_database_is_away(session, jobs, device, settings, monkeypatch):
+def test_a_result_waits_on_the_spool_while_the_database_is_away(process, jobs, device, settings, monkeypatch):
     job = jobs.due("a100", 1)[0]
 
     def away(*_, **__):
         raise OperationError("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(session._jobs, "record", away)
-        session.answer(job)
+        patch.setattr(process.jobs, "record", away)
+        process.handle(job)
     assert history(jobs, job) == ("running", [None])
     assert len(list(settings.spool.glob("*.result"))) == 1
-    session.answer(job)  # any doorbell drains first
+    process.handle(job)  # any doorbell drains first
     assert history(jobs, job) == ("done", ["accepted"])
     assert list(settings.spool.glob("*.result")) == []
 
 
-def test_a_result_that_no_database_will_ever_take_holds_nobody_up(session, jobs, settings):
+def test_a_result_that_no_database_will_ever_take_holds_nobody_up(process, jobs, settings):
     """The database was deleted and made anew, the spool was not."""
     from sqlalchemy import text
 
     first, second, _ = jobs.due("a100", 3)
-    session.answer(first)
-    entry = session._spool.put(session_entry(session, jobs, first, job_id=999))
-    session.answer(second)
+    process.handle(first)
+    entry = process.delivery._spool.put(entry_of(process, jobs, first, job_id=999))
+    process.handle(second)
     assert history(jobs, second) == ("done", ["accepted"])
     assert not entry.exists()
-    assert session._spool.set_aside == 1
+    assert process.delivery._spool.set_aside == 1
     with jobs.store.read() as db:
         assert db.execute(text("SELECT count(*) FROM measurement")).scalar() == 2
 
 
-def session_entry(session, jobs, job, *, job_id):
+def entry_of(process, jobs, job, *, job_id):
     from dataclasses import replace
 
     from workers.runtime.spool import Entry
@@ -188,19 +188,19 @@ def session_entry(session, jobs, job, *, job_id):
         measured = leases.load(db, job)
     measurement, _ = Device().measure(replace(measured, id=job_id), ())
     return Entry(
-        job_id=job_id, attempt=1, worker="w", database=session._database, measurement=measurement, samples=None
+        job_id=job_id, attempt=1, worker="w", database=process.delivery._database, measurement=measurement, samples=None
     )
 
 
-def test_a_result_goes_straight_to_the_database_where_the_disk_is_full(session, jobs, settings):
+def test_a_result_goes_straight_to_the_database_where_the_disk_is_full(process, jobs, settings):
     settings.spool.parent.mkdir(exist_ok=True)
     settings.spool.write_text("no folder")
     job = jobs.due("a100", 1)[0]
-    session.answer(job)
+    process.handle(job)
     assert history(jobs, job) == ("done", ["accepted"])
 
 
 @pytest.mark.parametrize("message", [True, -1, 0, 2**63, 1.0, "1", None, [1], {"a": 1}])
-def test_what_is_no_job_id_is_ignored(session, jobs, message):
-    session.answer(message)
+def test_what_is_no_job_id_is_ignored(process, jobs, message):
+    process.handle(message)
     assert history(jobs, 1) == ("queued", [])
