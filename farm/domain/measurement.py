@@ -38,6 +38,9 @@ class PhaseEnergy:
     std_joules: float | None = None  # standard uncertainty
 
 
+RENAMED_KEYS: Final = {"twin": "comparison"}  # of a measurement's environment
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
     """The accepted finding of an attempt. Energies are of all prompts together, idle subtracted, in joules."""
@@ -82,11 +85,18 @@ class Measurement:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """The measurement of a stored document, one of an earlier version too."""
         names = {f for f in cls.__dataclass_fields__ if f != "configuration"}
         values = {k: v for k, v in document.items() if k in names}
         values["phases"] = {k: PhaseEnergy(**v) for k, v in (document.get("phases") or {}).items()}
         values["flags"] = tuple(document.get("flags") or ())
+        values["environment"] = _with_new_names(document.get("environment") or {})
         return cls(configuration=Configuration.from_mapping(document), **values)
+
+
+def _with_new_names(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """The environment with the keys of this version: until 0.1.0 a ``comparison`` was a ``twin``."""
+    return {RENAMED_KEYS.get(key, key): value for key, value in environment.items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

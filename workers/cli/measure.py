@@ -222,10 +222,11 @@ def _show(measurement: Measurement) -> None:
     click.echo(f"energy   {total}, idle of {idle} subtracted")
     for name, phase in measurement.phases.items():
         click.echo(f"{name:8} {joules(phase.joules, phase.std_joules)}, {phase.seconds:.4g} s")
-    if twin := measurement.environment.get("twin"):
-        failed = f", failed: {twin['error']}" if twin["error"] else ""
-        above, gross = joules(twin["dynamic_joules"], twin["dynamic_joules_std"]), joules(twin["gross_joules"], None)
-        click.echo(f"twin     {above} by {twin['meter']}, {gross} with idle{failed}")
+    if comparison := measurement.environment.get("comparison"):
+        failed = f", failed: {comparison['error']}" if comparison["error"] else ""
+        above = joules(comparison["dynamic_joules"], comparison["dynamic_joules_std"])
+        gross = joules(comparison["gross_joules"], None)
+        click.echo(f"compared {above} by {comparison['meter']}, {gross} with idle{failed}")
     click.echo(f"duration {measurement.duration_seconds:.4g} s a pass, {measurement.repeats} passes")
     click.echo(f"forwards {measurement.forwards} of {measurement.forward_batch}")
     click.echo(f"meter    {measurement.meter}, flags: {' '.join(measurement.flags) or 'none'}")

@@ -185,7 +185,8 @@ def _report(meter: Meter, host: Host, energy: Energy, *, code: int, seconds: flo
         "flags": sorted(energy.flags),
         "complete": complete,
         "shortest_seconds": energy.notes.get("shortest_seconds", meter.shortest_seconds),
-        "twin": energy.notes.get("twin"),
+        "comparison": energy.notes.get("comparison"),
+        "twin": energy.notes.get("comparison"),  # the same under its name of 0.1.0
     }
 
 
@@ -201,7 +202,7 @@ def _text(report: Mapping[str, Any], command: Sequence[str]) -> str:
         f"   {_joules(report['energy_joules'])}   in all",
         f"   {_number(report['idle_watts'])} W   idle",
         f"   {report['seconds']:.3f} s",
-        *_twin_text(report["twin"]),
+        *_comparison_text(report["comparison"]),
     ]
     if report["flags"]:
         lines.append(f"   flags: {', '.join(report['flags'])}")
@@ -212,19 +213,20 @@ def _text(report: Mapping[str, Any], command: Sequence[str]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _twin_text(twin: Mapping[str, Any] | None) -> list[str]:
+def _comparison_text(comparison: Mapping[str, Any] | None) -> list[str]:
     """What the other meter says, where one was asked for."""
-    if twin is None:
+    if comparison is None:
         return []
-    if twin["error"] is not None:
-        return [f"   {twin['meter']} failed: {twin['error']}"]
-    joules, std = twin["dynamic_joules"], twin["dynamic_joules_std"]
+    if comparison["error"] is not None:
+        return [f"   {comparison['meter']} failed: {comparison['error']}"]
+    joules, std = comparison["dynamic_joules"], comparison["dynamic_joules_std"]
     interval = None if joules is None or std is None else [joules - Z_975 * std, joules + Z_975 * std]
-    flags = f", flags: {', '.join(twin['flags'])}" if twin["flags"] else ""
+    flags = f", flags: {', '.join(comparison['flags'])}" if comparison["flags"] else ""
     return [
-        f"   {_joules(joules, interval)}   above idle, by {twin['meter']}{flags}",
-        f"   {_joules(twin['gross_joules'])}   in all, by {twin['meter']}, in {_number(twin['gross_seconds'])} s",
-        *(["   the counter loses energy by being read: that may be too little"] * twin["poll_sensitive"]),
+        f"   {_joules(joules, interval)}   above idle, by {comparison['meter']}{flags}",
+        f"   {_joules(comparison['gross_joules'])}   in all, by {comparison['meter']}, "
+        f"in {_number(comparison['gross_seconds'])} s",
+        *(["   the counter loses energy by being read: that may be too little"] * comparison["poll_sensitive"]),
     ]
 
 

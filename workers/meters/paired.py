@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-TWIN: Final = "twin"  # its key in the notes of an energy, hence in a measurement's environment
+TWIN: Final = "comparison"  # its key in the notes of an energy, hence in a measurement's environment
 _SUMS: Final = ("dynamic_joules", "dynamic_joules_std", "gross_joules", "gross_seconds")  # over all passes
 
 

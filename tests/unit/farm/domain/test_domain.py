@@ -142,3 +142,8 @@ def test_origin():
         "simulated",
         "estimated",
     ]
+
+
+def test_a_stored_measurement_of_0_1_0_is_read_by_its_new_names():
+    stored = {**measurement().to_dict(), "environment": {"driver": "580", "twin": {"meter": "codecarbon"}}}
+    assert Measurement.from_dict(stored).environment == {"driver": "580", "comparison": {"meter": "codecarbon"}}

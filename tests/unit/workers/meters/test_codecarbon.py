@@ -170,11 +170,11 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
     return ended
 
 
-def test_a_job_has_its_twin_per_pass_without_network_or_files(played: dict[str, Played]) -> None:
+def test_a_job_has_its_comparison_per_pass_without_network_or_files(played: dict[str, Played]) -> None:
     run = played["job"]
     assert run.code == 0, run.err
     found = run.document
-    twin = found["environment"]["twin"]
+    twin = found["environment"]["comparison"]
     assert list(run.folder.iterdir()) == []
     assert (found["meter"], twin["meter"]) == ("nvml", "codecarbon")
     assert (found["flags"], twin["flags"], twin["error"]) == ([], [], None)
@@ -190,11 +190,12 @@ def test_a_job_has_its_twin_per_pass_without_network_or_files(played: dict[str, 
     assert twin["gross_joules"] == pytest.approx(expected, abs=3 * twin["dynamic_joules_std"])
 
 
-def test_a_command_has_its_twin(played: dict[str, Played]) -> None:
+def test_a_command_has_its_comparison(played: dict[str, Played]) -> None:
     run = played["command"]
     assert run.code == 0, run.err
-    found, twin = run.document, run.document["twin"]
+    found, twin = run.document, run.document["comparison"]
     assert (found["meter"], found["flags"]) == ("nvml", [])
+    assert found["twin"] == twin  # its name of 0.1.0
     assert (twin["meter"], twin["flags"], twin["error"]) == ("codecarbon", [], None)
     assert twin["poll_sensitive"] is False
     assert found["dynamic_joules"] == pytest.approx(run.dynamic_joules, rel=0.02)
@@ -207,7 +208,7 @@ def test_a_command_has_its_twin(played: dict[str, Played]) -> None:
 def test_a_device_lost_on_the_way_leaves_the_part_and_says_what_failed(played: dict[str, Played]) -> None:
     run = played["lost"]
     assert run.code == 1
-    found, twin = run.document, run.document["twin"]
+    found, twin = run.document, run.document["comparison"]
     assert found["complete"] is False
     assert "gpu_lost" in found["flags"]
     assert 0 < found["dynamic_joules"] < run.dynamic_joules
@@ -219,7 +220,7 @@ def test_a_device_lost_on_the_way_leaves_the_part_and_says_what_failed(played: d
 def test_a_twin_that_reads_nothing_leaves_the_number(played: dict[str, Played]) -> None:
     run = played["frozen"]
     assert run.code == 0, run.err
-    found, twin = run.document, run.document["twin"]
+    found, twin = run.document, run.document["comparison"]
     assert found["flags"] == ["counter_frozen"]
     assert found["dynamic_joules"] == pytest.approx(run.dynamic_joules, rel=0.1)  # from the power log
     assert twin["dynamic_joules"] is None
@@ -229,7 +230,7 @@ def test_a_twin_that_reads_nothing_leaves_the_number(played: dict[str, Played]) 
 def test_without_a_counter_both_say_so_and_agree(played: dict[str, Played]) -> None:
     run = played["no counter"]
     assert run.code == 0, run.err
-    found, twin = run.document, run.document["twin"]
+    found, twin = run.document, run.document["comparison"]
     assert found["flags"] == twin["flags"] == ["counter_unsupported"]
     assert abs(twin["dynamic_joules"] - run.dynamic_joules) < 1.96 * twin["dynamic_joules_std"]
 
@@ -250,7 +251,7 @@ def test_a_window_too_short_is_flagged_and_the_code_is_the_commands(played: dict
     found = run.document
     assert (found["exit_code"], found["flags"]) == (7, ["window_too_short"])
     assert found["dynamic_joules"] is None
-    assert found["twin"] is None
+    assert found["comparison"] is found["twin"] is None
 
 
 @pytest.mark.parametrize("name", [name for name in SCENES if ":" in name])
