@@ -14,7 +14,7 @@ from analysis.report.content import TITLE, content, grids
 from analysis.report.document import to_html, to_markdown
 from analysis.table import Table
 from farm.domain.errors import RequestError
-from farm.files.atomic import draft
+from farm.files.atomic import atomic_write
 
 SUFFIXES: Final = (".html", ".md")
 
@@ -29,7 +29,7 @@ def write(known: Known, out: Path, countries: Sequence[str] = ()) -> list[Path]:
     grids(countries)
     outcome = _best_known(known.table)
     with ExitStack() as all_or_none:
-        document = all_or_none.enter_context(draft(out, "out"))  # a wrong target is said before the work
+        document = all_or_none.enter_context(atomic_write(out, "out"))  # a wrong target is said before the work
         figure = figures.png(figures.actual_against_predicted(outcome)) if outcome is not None else None
         blocks = content(known.table, source=known.source, countries=countries, figure=figure)
         if picture_file is None:
@@ -38,7 +38,7 @@ def write(known: Known, out: Path, countries: Sequence[str] = ()) -> list[Path]:
         document.write_text(to_markdown(blocks, picture_file.name), encoding="utf-8")
         if figure is None:
             return [out]
-        all_or_none.enter_context(draft(picture_file, "out")).write_bytes(figure)
+        all_or_none.enter_context(atomic_write(picture_file, "out")).write_bytes(figure)
     return [out, picture_file]
 
 

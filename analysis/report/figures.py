@@ -17,7 +17,7 @@ from analysis.table import DataError, Table
 from analysis.validation import Validation
 from analysis.work import load
 from farm.domain import PHASES
-from farm.files.atomic import draft
+from farm.files.atomic import atomic_write
 
 FORMATS: Final = (".png", ".svg")
 DPI: Final = 150
@@ -128,6 +128,6 @@ def save(figure: Figure, out: str | Path) -> list[Path]:
     with mpl.rc_context({"svg.hashsalt": "joulefarm"}), ExitStack() as all_or_none:  # same figure, same file
         for target in paths:
             metadata: dict[str, Any] = {"Date": None} if target.suffix == ".svg" else {"Software": SOFTWARE}
-            file = all_or_none.enter_context(draft(target, "out"))
+            file = all_or_none.enter_context(atomic_write(target, "out"))
             figure.savefig(file, format=target.suffix[1:], dpi=DPI, metadata=metadata)
     return paths

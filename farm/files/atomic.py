@@ -12,7 +12,7 @@ from farm.domain.errors import OperationError, RequestError
 
 
 @contextmanager
-def draft(path: Path, field: str) -> Iterator[Path]:
+def atomic_write(path: Path, field: str) -> Iterator[Path]:
     """A temporary file beside ``path``, which takes its place at the end; left by an exception, it is deleted.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from farm.domain import OperationError, RequestError
 from farm.domain.configuration import WHOLE
 from farm.domain.row import COLUMNS, Row, parse_rows
-from farm.files.atomic import draft
+from farm.files.atomic import atomic_write
 
 PARQUET: Final = (".parquet", ".pq")
 
@@ -30,7 +30,7 @@ def write_table(path: Path, rows: Iterable[Row]) -> int:
         raise RequestError("file", str(path), "a name that ends in .csv or .parquet")
     documents = [row.to_dict() for row in rows]
     names = list(dict.fromkeys([*COLUMNS, *(name for document in documents for name in document)]))
-    with draft(path, "file") as file:
+    with atomic_write(path, "file") as file:
         (_write_parquet if path.suffix in PARQUET else _write_csv)(file, names, documents)
     return len(documents)
 

@@ -14,7 +14,7 @@ import pytest
 from analysis.prediction import SHIPPED
 from analysis.report.document import Grid, Paragraph, to_html, to_markdown
 from farm.domain.errors import OperationError
-from farm.files.atomic import draft
+from farm.files.atomic import atomic_write
 
 PAPER = str(SHIPPED)
 HOSTILE = '<script>alert(1)</script> | [x](javascript:alert(2)) `a` *b* "><img src=x onerror=alert(3)>'
@@ -127,7 +127,7 @@ def test_what_fails_half_way_leaves_what_was_there(tmp_path):
     path.write_text("before")
 
     def write() -> None:
-        with draft(path, "out") as file:
+        with atomic_write(path, "out") as file:
             file.write_text("half")
             Path("/dev/full").write_bytes(b"x" * 100_000)
 
