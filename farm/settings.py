@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import os
+import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
@@ -18,6 +22,8 @@ LONGEST_SECONDS: Final = 1e8  # three years; the system's clocks take no infinit
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 Wait = Annotated[float, Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 METER_KINDS: Final = get_args(MeterKind)
+RENAMED: Final = {"doorbell_grace_seconds": "message_grace_seconds"}  # settings of 0.1.0
+NOT_SETTINGS: Final = ("FARM_COMMIT", "FARM_DEBUG", "FARM_NVML_LIBRARY")  # read where they are needed
 
 
 class Settings(BaseSettings):
@@ -35,7 +41,7 @@ class Settings(BaseSettings):
     lease_seconds: Seconds = 120.0  # a worker silent for so long has lost its job
     heartbeat_seconds: Seconds = 20.0
     tick_seconds: Seconds = 2.0  # coordinator: reap, top up, look for results
-    doorbell_grace_seconds: Seconds = 60.0  # a doorbell unanswered for so long was lost
+    message_grace_seconds: Seconds = 60.0  # a message that nobody claimed for so long was lost
     refit_seconds: Seconds = 30.0  # at most one refit in so long
     max_attempts: int = Field(default=3, ge=1, le=100)
     retry_seconds: Wait = 5.0  # wait after a failed attempt, doubled with every one
@@ -112,14 +118,18 @@ class _FarmToml(PydanticBaseSettingsSource):
             raise RequestError("farm.toml", str(path), f"readable TOML ({error})") from None
         unknown = sorted(set(data) - set(self.settings_cls.model_fields))
         if unknown:
-            raise RequestError(
-                "farm.toml", unknown[0], f"known keys: {', '.join(sorted(self.settings_cls.model_fields))}"
-            )
+            known = f"known keys: {', '.join(sorted(self.settings_cls.model_fields))}"
+            renamed = RENAMED.get(unknown[0])
+            raise RequestError("farm.toml", unknown[0], f"its new name, {renamed}" if renamed else known)
         return data
 
 
 def load(**overrides: Any) -> Settings:
-    """The settings of this process. RequestError, naming the variable, for a value that cannot be."""
+    """The settings of this process. RequestError, naming the variable, for a value that cannot be.
+
+    Says once, in a line on stderr, which FARM_ variables of the environment nothing reads.
+    """
+    _warn_of(unread_variables(os.environ))
     try:
         return Settings(**{k: v for k, v in overrides.items() if v is not None})
     except ValidationError as error:
@@ -129,6 +139,32 @@ def load(**overrides: Any) -> Settings:
         raise RequestError(
             f"FARM_{field.upper()}", "(not shown)" if secret else first.get("input"), first["msg"].lower()
         ) from None
+
+
+def unread_variables(environment: Iterable[str]) -> list[str]:
+    """Names that begin with FARM_ and are no settings, each with what was probably meant."""
+    known = {f"FARM_{field.upper()}" for field in Settings.model_fields} | set(NOT_SETTINGS)
+    renamed = {f"FARM_{old.upper()}": f"FARM_{new.upper()}" for old, new in RENAMED.items()}
+    unread = []
+    for name in sorted(environment):
+        if not name.startswith("FARM_") or name in known:
+            continue
+        similar = difflib.get_close_matches(name, known, n=1)
+        if name in renamed:
+            unread.append(f"{name} (now {renamed[name]})")
+        else:
+            unread.append(f"{name} (did you mean {similar[0]}?)" if similar else name)
+    return unread
+
+
+_warned: set[str] = set()  # of these this process has said it already
+
+
+def _warn_of(unread: list[str]) -> None:
+    if new := [name for name in unread if name not in _warned]:
+        _warned.update(new)
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"farm: not read, since there is no such setting: {', '.join(new)}\n")
 
 
 def _secret(value: SecretStr | None, path: Path | None) -> str | None:

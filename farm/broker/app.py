@@ -1,4 +1,4 @@
-"""The Celery app and its queues, one a GPU type. A message is a doorbell: one positive integer, the id of a job.
+"""The Celery app and its queues, one a GPU type. A message is one positive integer, the id of a job.
 
 Everything that a job consists of is in SQL, so whoever can write to the broker can at most make a worker look at a job
 that exists. Messages may be lost, doubled or replayed; none of it matters (docs/decisions; the dispatcher re-sends).
@@ -74,7 +74,7 @@ def make_app(url: str, settings: Settings) -> Celery:
         result_backend=None,
         task_ignore_result=True,
         task_acks_late=True,
-        task_reject_on_worker_lost=True,  # a killed child's doorbell rings again
+        task_reject_on_worker_lost=True,  # a killed child's message is delivered again
         worker_prefetch_multiplier=1,
         worker_cancel_long_running_tasks_on_connection_loss=False,  # it would kill a good measurement
         worker_proc_alive_timeout=300,  # importing torch takes longer than the default 4 s
@@ -131,16 +131,18 @@ def check_queue(url: str, settings: Settings, queue: str) -> None:
 
 
 class Broker:
-    """The coordinator's side: ring doorbells, see how many wait. Every method raises OperationError, without the
-    URL's secret, when the broker cannot be reached."""
+    """The coordinator's side: it sends messages and sees how many wait.
+
+    Every method raises OperationError, without the URL's secret, when the broker cannot be reached.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._url = resolve_url(settings)
         self._app = make_app(self._url, settings)
         self._connection: Any = None
 
-    def ring(self, queue: str, job_ids: Sequence[int]) -> None:
-        """Put one doorbell for each job on its queue."""
+    def send(self, queue: str, job_ids: Sequence[int]) -> None:
+        """Put one message for each job on its queue."""
         with self._reachable() as connection:
             producer = connection.Producer(auto_declare=False)
             for job_id in job_ids:
@@ -149,7 +151,7 @@ class Broker:
                 )
 
     def waiting(self, queue: str) -> int:
-        """Doorbells on a queue that no worker has taken yet."""
+        """How many messages of a queue no worker has taken yet."""
         with self._reachable() as connection:
             try:
                 return int(connection.default_channel.queue_declare(queue=queue, passive=True).message_count)
@@ -157,7 +159,7 @@ class Broker:
                 return 0  # Redis keeps no empty queues
 
     def ping(self) -> None:
-        """Nothing, where the broker answers."""
+        """Ask the broker for an answer; returns when it came."""
         with self._reachable() as connection:
             connection.default_channel  # noqa: B018 - opening it speaks to the server
 
@@ -202,7 +204,7 @@ def _connection_errors() -> tuple[type[BaseException], ...]:
 
 
 def register_measure(app: Celery, run: Callable[[object], None]) -> None:
-    """Make ``run`` the task that a doorbell starts. It is given the message's argument unchecked."""
+    """Make ``run`` the task that a message starts. It is given the message's argument unchecked."""
 
     def measure(job_id: object) -> None:
         run(job_id)

@@ -40,13 +40,13 @@ def coordinator(db: str | None, broker: str | None) -> None:
     if embedded is not None:
         embedded.start()
     try:
-        bell = Broker(settings)
-        bell.ping()
+        sender = Broker(settings)
+        sender.ping()
         refit = refitting.RefitTicker(settings) if refitting.available() else None
         if refit is None:
             logger.warning("no refits here: they need joulefarm[analysis]")
         name = f"{socket.gethostname()}-{os.getpid()}"
-        dispatcher = Dispatcher(jobs, bell, settings, name=name, refit=refit)
+        dispatcher = Dispatcher(jobs, sender, settings, name=name, refit=refit)
         logger.info("coordinator %s: ready", name)
         try:
             dispatcher.run(stop)

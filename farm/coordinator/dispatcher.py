@@ -1,6 +1,6 @@
 """The coordinator's loop: SQL says what is to be done, the broker's queues are kept just full enough.
 
-Everything here may be done twice, or by two coordinators at once: a doubled doorbell is refused by the claim, reaping
+Everything here may be done twice, or by two coordinators at once: a doubled message is refused by the claim, reaping
 and limits are single statements of SQL, a refit takes a lease.
 """
 
@@ -28,7 +28,7 @@ BACK_OFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0)  # after the first, second, ... f
 
 @dataclass
 class Window:
-    """How many doorbells may wait on one queue.
+    """How many messages may wait on one queue.
 
     Small, so that a flushed broker or a cancelled sweep is a matter of seconds; it doubles while workers find the
     queue empty (short jobs) and halves while they do not.
@@ -107,21 +107,21 @@ class Dispatcher:
         self._queues = self._jobs.queues()
         for queue in self._queues:
             if self._broker.waiting(queue) == 0:
-                lost = self._jobs.resend_unclaimed(queue, older_than=self._settings.doorbell_grace_seconds)
+                lost = self._jobs.resend_unclaimed(queue, older_than=self._settings.message_grace_seconds)
                 if lost:
-                    logger.warning("coordinator: %d doorbell(s) on %s were lost, ringing again", lost, queue)
+                    logger.warning("coordinator: %d message(s) on %s were lost and are sent again", lost, queue)
         if self._refit is not None:
             self._refit.tick(self._jobs.result_count())
 
     def top_up(self) -> int:
-        """Ring for what is due on every queue that has room; returns how many doorbells went out."""
+        """Send what is due on every queue that has room; returns how many messages went out."""
         sent = 0
         for queue in self._queues:
             room = self._windows[queue].room(self._broker.waiting(queue))
             due = self._jobs.due(queue, room) if room else []
             if due:
-                # Rung before it is marked: should we die in between, a doubled doorbell is harmless, a lost one is not.
-                self._broker.ring(queue, due)
+                # Sent before it is marked: should we die in between, a doubled message is harmless, a lost one is not.
+                self._broker.send(queue, due)
                 self._jobs.mark_sent(due)
                 sent += len(due)
         return sent

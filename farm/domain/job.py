@@ -10,7 +10,7 @@ from farm.domain.configuration import Configuration
 
 
 class JobState(StrEnum):
-    QUEUED = "queued"  # waits for a worker; a doorbell may or may not be in the broker
+    QUEUED = "queued"  # waits for a worker; its message may or may not be in the broker
     RUNNING = "running"  # one worker holds the lease
     DONE = "done"  # has its accepted measurement
     FAILED = "failed"  # attempts used up, or an end that no retry can mend

@@ -173,7 +173,7 @@ def end_attempt(
 
 
 def requeue(db: Connection, where: ColumnElement[bool], **values: Any) -> int:
-    """Back to the queue: its doorbell is to be sent again."""
+    """Put jobs back into the queue, their messages to be sent again; how many."""
     done = db.execute(
         update(t.job)
         .where(where)

@@ -22,7 +22,7 @@ def due(db: Connection, queue: str, limit: int) -> list[int]:
 
 
 def mark_sent(db: Connection, job_ids: Sequence[int]) -> None:
-    """Their doorbells are in the broker. One that a worker has claimed meanwhile stays as it is."""
+    """Note that their messages are in the broker. A job that a worker has claimed meanwhile stays as it is."""
     if job_ids:
         db.execute(update(t.job).where(t.job.c.id.in_(job_ids), t.job.c.state == "queued").values(sent_at=now()))
 

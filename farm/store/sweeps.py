@@ -65,7 +65,7 @@ def pause(db: Connection, sweep_id: int) -> int:
 
 
 def resume(db: Connection, sweep_id: int) -> int:
-    """Let them go again; their doorbells are sent anew, for workers dropped those that rang meanwhile."""
+    """Let the jobs go again. Their messages are sent anew, since workers dropped those that came meanwhile."""
     db.execute(update(t.sweep).where(t.sweep.c.id == sweep_id).values(paused=False))
     where = and_(_in(sweep_id), t.job.c.held)
     return db.execute(update(t.job).where(where).values(held=False, sent_at=None)).rowcount
@@ -100,12 +100,12 @@ def cancel(db: Connection, sweep_id: int, reason: str, *, running: bool = True) 
 def retry(db: Connection, sweep_id: int) -> int:
     """Queue what failed once more, with a fresh count of attempts, unless the configuration is open already."""
     other = t.job.alias()
-    open_twin = exists().where(
+    open_already = exists().where(
         other.c.configuration_id == t.job.c.configuration_id,
         other.c.replicate == t.job.c.replicate,
         other.c.state.in_((JobState.QUEUED, JobState.RUNNING)),
     )
-    where = and_(t.job.c.state == JobState.FAILED, _in(sweep_id), ~open_twin)
+    where = and_(t.job.c.state == JobState.FAILED, _in(sweep_id), ~open_already)
     paused = db.execute(select(t.sweep.c.paused).where(t.sweep.c.id == sweep_id)).scalar_one()
     held = ~_wanted_elsewhere(sweep_id) if paused else False
     return leases.requeue(db, where, tries=0, not_before=0.0, reason=None, held=held)

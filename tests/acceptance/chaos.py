@@ -88,7 +88,7 @@ class Chaos:
             "child killed": self.kill_child,
             "worker frozen, then killed": self.freeze_and_kill_worker,
             "child frozen past its lease": self.freeze_child,
-            "doorbell taken and lost": self.lose_doorbell,
+            "message taken and lost": self.lose_message,
             "broker killed": self.kill_broker,
             "broker flushed": self.flush_broker,
             "coordinator killed": self.kill_coordinator,
@@ -177,7 +177,7 @@ class Chaos:
             self.signal(children_of(pid), signal.SIGKILL)
 
     def freeze_and_kill_worker(self) -> None:
-        """Its child works on and ends the job; who rang is not there to hear it, and then dies."""
+        """Its child works on and ends the job; its parent is not there to hear of it, and then dies."""
         with self.busy_worker() as pid:
             os.kill(pid, signal.SIGSTOP)
             time.sleep(self.random.uniform(0.3, 1.5))
@@ -192,7 +192,7 @@ class Chaos:
 
     # --- faults that must cost none
 
-    def lose_doorbell(self) -> None:
+    def lose_message(self) -> None:
         """As a worker leaves it that is killed between the broker's two commands: the message is noted nowhere."""
         with self.client() as client:
             client.rpop(self.random.choice(GPUS))

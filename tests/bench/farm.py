@@ -33,7 +33,7 @@ SENT = 10_000  # by the bare loop, whose time is multiplied
 BACKLOGS = (1_000, 10_000, 100_000)
 WORKERS = 50
 DONE = 1_000  # jobs that are done of each backlog
-DOORBELLS = 2_000
+MESSAGES = 2_000
 SPEC = """\
 models: [sd2]
 gpus: [a100]
@@ -90,7 +90,7 @@ class _Found:
     memory_mb: float  # its peak
     jobs_per_second: float
     heartbeats_per_second: float
-    doorbells_per_second: float
+    messages_per_second: float
 
 
 def _working(postgres: bool) -> Iterator[Row]:
@@ -106,7 +106,7 @@ def _working(postgres: bool) -> Iterator[Row]:
     yield Row(f"{name}: growth of memory", many.memory_mb / few.memory_mb, "x", 1.2, how)
     yield Row(f"{name}: jobs claimed and recorded", many.jobs_per_second, "/s", None, "longest queue")
     yield Row(f"{name}: heartbeats", many.heartbeats_per_second, "/s", None, f"{WORKERS} threads")
-    yield Row(f"{name}: doorbells", many.doorbells_per_second, "/s", None, "one coordinator rings")
+    yield Row(f"{name}: messages", many.messages_per_second, "/s", None, "one coordinator sends")
 
 
 def _work_off(backlog: int, postgres: bool) -> _Found:
@@ -133,7 +133,7 @@ def _work_off(backlog: int, postgres: bool) -> _Found:
                     memory_mb=_peak_megabytes(coordinator.pid),
                     jobs_per_second=(DONE - WORKERS) / seconds,
                     heartbeats_per_second=_rate(lambda n: jobs.heartbeat(n, 1), DONE),
-                    doorbells_per_second=_doorbells(settings),
+                    messages_per_second=_send_rate(settings),
                 )
         finally:
             if coordinator is not None:
@@ -149,7 +149,7 @@ class _Crew:
 
     def __init__(self, jobs: Jobs, url: str) -> None:
         self._jobs = jobs
-        self._bells = redis.Redis.from_url(url)
+        self._queues = redis.Redis.from_url(url)
         self._left = 0
         self._lock = threading.Lock()
 
@@ -164,7 +164,7 @@ class _Crew:
         while self._take():
             job = None
             while job is None:
-                _, message = self._bells.brpop(["a100"])
+                _, message = self._queues.brpop(["a100"])
                 job = self._jobs.claim(job_id(json.loads(message)) or 0, worker=worker, queue="a100")
             assert self._jobs.record(job.id, job.attempt, worker, _measured(job), samples=b"x" * 2000)
 
@@ -188,13 +188,13 @@ def _measured(job: Job) -> Measurement:
     )
 
 
-def _doorbells(settings: Settings) -> float:
-    bell = Broker(settings)
+def _send_rate(settings: Settings) -> float:
+    broker = Broker(settings)
     start = time.perf_counter()
-    bell.ring("bench", range(1, DOORBELLS + 1))
+    broker.send("bench", range(1, MESSAGES + 1))
     seconds = time.perf_counter() - start
-    bell.close()
-    return DOORBELLS / seconds
+    broker.close()
+    return MESSAGES / seconds
 
 
 def _rate(action: Callable[[int], object], count: int) -> float:

@@ -37,7 +37,7 @@ def rows() -> Iterator[Row]:
     yield Row(
         "job: claim, prompts, spool, record", job * 1e3, "ms", None, "in process, SQLite, a device that takes no time"
     )
-    yield Row("job with its doorbell / no-op task", (noop + job) / noop, "x", 3.0, "side by side")
+    yield Row("job with its message / no-op task", (noop + job) / noop, "x", 3.0, "side by side")
     rounds = JOB_SECONDS / HEARTBEAT_SECONDS
     how = f"with {rounds:.0f} rounds of its heartbeat thread (lease, spool, requests), {heartbeat * 1e3:.1f} ms each"
     yield Row("overhead on a job of 60 s", 100 * (noop + job + rounds * heartbeat) / JOB_SECONDS, "%", 2.0, how)
@@ -61,8 +61,8 @@ def _noop_seconds(home: Path) -> float:
     settings.run.mkdir(exist_ok=True)
     broker = EmbeddedBroker(settings)
     url = broker.start()
-    bell = Broker(settings)
-    bell.ring("noop", range(1, TASKS + 1))
+    sender = Broker(settings)
+    sender.send("noop", range(1, TASKS + 1))
     code = "import tests.bench.queue as q; q.noop_worker()"
     worker = spawn([sys.executable, "-c", code], log=home / "noop.log")
     with redis.Redis.from_url(url) as client:
@@ -77,7 +77,7 @@ def _noop_seconds(home: Path) -> float:
             time.sleep(0.005)
         seconds = (time.perf_counter() - first) / count
     stop(worker, 5.0)
-    bell.close()
+    sender.close()
     broker.stop()
     return seconds
 

@@ -72,21 +72,21 @@ class Command:
     """Forked at once, as `perf stat` does, but executing only from ``start`` on: the window holds no fork of ours.
 
     Make it before the process has threads or has touched the device. It shares the terminal and, should this process
-    be killed, dies with all that it started: its parent is a keeper (workers.command.subreaper).
+    be killed, dies with all that it started: its parent is a subreaper (workers.command.subreaper).
     """
 
     def __init__(self, argv: Sequence[str], *, stdout: int = 1) -> None:
         self._others = set(psutil.Process().children(recursive=True))
         self._argv = list(argv)
-        adopt_orphans()  # should the keeper be killed
+        adopt_orphans()  # should the subreaper be killed
         go, self._go = os.pipe()
         self._failed, failed = os.pipe()  # closed by a successful exec
         self._ended, ended = os.pipe()
         lifeline, self._lifeline = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
-        self._keeper = os.fork()
-        if self._keeper == 0:
+        self._subreaper = os.fork()
+        if self._subreaper == 0:
             try:
                 for descriptor in (self._go, self._failed, self._ended, self._lifeline):
                     os.close(descriptor)
@@ -95,7 +95,7 @@ class Command:
                 os._exit(127)
         for descriptor in (go, failed, ended, lifeline):
             os.close(descriptor)
-        self._others.add(psutil.Process(self._keeper))
+        self._others.add(psutil.Process(self._subreaper))
         self._status: int | None = None
         self._closed = False
 
@@ -114,7 +114,7 @@ class Command:
         """Its exit code, when it has ended; 128 and the signal's number where a signal ended it, as shells say it."""
         if self._status is None:
             said = os.read(self._ended, 16)
-            if not said:  # the keeper was killed, and with it the command: the rest has come to us
+            if not said:  # the subreaper was killed, and with it the command: the rest has come to us
                 self._signal(signal.SIGKILL)
             self._status = int(said or signal.SIGKILL)
         code = os.waitstatus_to_exitcode(self._status)
@@ -157,7 +157,7 @@ class Command:
         for descriptor in (self._lifeline, self._go, self._failed, self._ended):
             os.close(descriptor)
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._keeper, 0)
+            os.waitpid(self._subreaper, 0)
 
     def _execute(self, go: int, failed: int, stdout: int) -> NoReturn:
         """In the command's process: wait for the start."""

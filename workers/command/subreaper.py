@@ -1,7 +1,7 @@
-"""The keeper: a small process between `farm meter` and its command, so that nothing outlives a meter that is killed.
+"""The subreaper: a small process between `farm meter` and its command, so that nothing outlives a meter that is killed.
 
 It is the parent of the command and, as a subreaper, of whatever the command leaves behind. It holds one end of a pipe,
-the lifeline, whose other end only the meter has: when that ends, however it ends, the keeper kills all that it keeps.
+the lifeline, whose other end only the meter has: when that ends, however it ends, the subreaper kills whatever is left.
 It is in a session of its own and deaf to what asks a process to end: Ctrl-C, or a scheduler that signals everybody.
 """
 
@@ -95,7 +95,7 @@ def _kill_all() -> None:
 
 
 def _close_all_but(*kept: int) -> None:
-    """The command's input and output are none of the keeper's: who waits for their end must not wait for it."""
+    """The command's input and output are none of the subreaper's: who waits for their end must not wait for it."""
     for descriptor in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
         if descriptor not in kept:
             with contextlib.suppress(OSError):  # the listing's own

@@ -1,4 +1,4 @@
-"""Ending a measurement half way: by the worker's parent that stops, or by the keeper that lost the lease.
+"""How a measurement is ended half way: the worker's parent stops, or the heartbeat thread lost the lease.
 
 A signal handler raises in the main thread, but only inside ``with interrupt.allowed()``: never within a transaction
 or while a result is written to the spool.

@@ -1,8 +1,8 @@
-"""The gate between the broker and Celery: of a message, one positive integer is let in, and nothing else.
+"""The filter between the broker and Celery: of a message, one positive integer is let in, and nothing else.
 
 A Celery message can ask for a lot: another task, tasks to call afterwards, time limits, a later time, a compressed
 body that unpacks to gigabytes, replies. Whoever can write to the broker could use all of it against a worker. So every
-message is taken apart before Celery sees it: where it is a doorbell, a new message is made from its number alone;
+message is taken apart before Celery sees it: where it names a job, a new message is made from its number alone;
 everything else is dropped, in one line of the log that repeats none of it.
 """
 
@@ -32,7 +32,7 @@ LONGEST_BODY: Final = 4096  # characters; the coordinator's are about 150
 
 
 def job_id(message: object) -> int | None:
-    """The number in a message as the broker holds it; None where it is no doorbell."""
+    """The number in a message as the broker holds it; None where it names no job."""
     match message:
         case {
             "content-type": "application/json",
@@ -49,7 +49,7 @@ def job_id(message: object) -> int | None:
     return None
 
 
-def doorbell(number: int, queue: str) -> dict[str, Any]:
+def job_message(number: int, queue: str) -> dict[str, Any]:
     """A Celery message (protocol 2, as Redis holds it) that says a job's id and asks for nothing else."""
     name = str(uuid.uuid4())
     body = json.dumps([[number], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
@@ -71,8 +71,8 @@ def doorbell(number: int, queue: str) -> dict[str, Any]:
 
 class _QoS(redis.QoS):  # type: ignore[misc]  # kombu and Celery have no types
     def restore_visible(self, *_: object, **__: object) -> None:
-        """Forget messages that workers took long ago and never finished, rather than ring them again: doorbells that
-        were lost are rung again from SQL, and what lies in these shared keys may be anybody's."""
+        """Forget messages that workers took long ago and never finished, rather than deliver them again: what was
+        lost is sent again from SQL, and what lies in these shared keys may be anybody's."""
         with self.channel.conn_or_acquire() as client:
             oldest = time.time() - self.visibility_timeout
             tags = client.zrange(self.unacked_index_key, "-inf", oldest, byscore=True, offset=0, num=100)
@@ -95,7 +95,7 @@ class _QoS(redis.QoS):  # type: ignore[misc]  # kombu and Celery have no types
         try:
             yield
         except (RedisError, OSError) as error:
-            logger.warning("the broker could not be told that a doorbell was answered: %s", error)
+            logger.warning("the broker could not be told that a message was answered: %s", error)
             self._quick_ack(delivery_tag)
 
 
@@ -118,11 +118,11 @@ class _Transport(redis.Transport):  # type: ignore[misc]  # kombu and Celery hav
         if number is None:
             logger.warning("a message on %s that is no job's id was dropped", queue)
         else:
-            super()._deliver(doorbell(number, queue), queue)
+            super()._deliver(job_message(number, queue), queue)
 
 
 class FilteredConsumer(Consumer):  # type: ignore[misc]  # kombu and Celery have no types
-    """Celery's consumer, reading through the gate. (Redis and Valkey; over AMQP, Celery's own checks and those of
+    """Celery's consumer, reading through the filter. (Redis and Valkey; over AMQP, Celery's own checks and those of
     ``MessageHandler.handle`` are the ones there are.)"""
 
     def connection_for_read(self, heartbeat: float | None = None) -> Connection:

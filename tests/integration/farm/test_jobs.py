@@ -1,4 +1,4 @@
-"""Claims, leases, results and doorbells, on SQLite and on PostgreSQL."""
+"""Claims, leases, results and messages, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -298,7 +298,7 @@ class TestRecord:
         assert found["environment"] == {"temperature": None}
 
 
-class TestDoorbells:
+class TestMessages:
     def test_go_in_the_order_of_the_sweep_and_once(self, jobs, sweep):
         sweep(gpus=["a100", "h100"], steps=[1, 2, 3])
         assert jobs.queues() == ["a100", "h100"]

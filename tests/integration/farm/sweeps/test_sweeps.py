@@ -192,7 +192,7 @@ class TestHolding:
         control.resume(store, first.sweep)
         assert jobs.due("a100", 10) == [1, 2, 3, 4]
 
-    def test_doorbells_that_rang_while_paused_ring_again(self, store, jobs, sweep):
+    def test_messages_that_came_while_paused_are_sent_again(self, store, jobs, sweep):
         first = sweep()
         jobs.mark_sent([1, 2, 3, 4])
         control.pause(store, first.sweep)

@@ -131,11 +131,11 @@ def test_killed_before_the_window_it_leaves_nothing_waiting(gpu, tmp_path: Path)
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_killed_keeper_takes_the_command_along_and_is_no_hang(gpu) -> None:
+def test_a_killed_subreaper_takes_the_command_along_and_is_no_hang(gpu) -> None:
     process = start(gpu, f"{DRAWS} 60 300")
     until_it_draws(gpu)
-    (keeper,) = psutil.Process(process.pid).children()
-    keeper.kill()
+    (subreaper,) = psutil.Process(process.pid).children()
+    subreaper.kill()
     out, _ = process.communicate(timeout=20)
     assert process.returncode == 137
     assert json.loads(out)["exit_code"] == 137

@@ -263,7 +263,7 @@ def test_killed_outright_it_takes_the_command_along_and_frees_the_device(tmp_pat
     with fake.load(tmp_path, clock="real") as gpu:
         process = start(gpu, "--idle-seconds", 0.5, "--", *draws(60, 300))
         until_it_draws(gpu)
-        family = descendants(process)  # the keeper and the command
+        family = descendants(process)  # the subreaper and the command
         second, code, err = measure(gpu, "--idle-seconds", 0.5, "--", "true")
         assert (second, code) == ({}, 1)
         assert f"process {process.pid} measures on it" in err

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from farm.broker.app import MEASURE
 from farm.coordinator.dispatcher import POLL_SECONDS
 from tests.integration.farm_fixture import wait_until
-from workers.runtime.message_filter import doorbell
+from workers.runtime.message_filter import job_message
 
 
 @pytest.fixture
@@ -34,14 +34,14 @@ def body(content) -> str:
 
 
 def envelope(number: int, *, headers=None, properties=None, **changes) -> str:
-    made = doorbell(number, "a100") | changes
+    made = job_message(number, "a100") | changes
     made["headers"] = made["headers"] | (headers or {})
     made["properties"] = made["properties"] | (properties or {})
     return json.dumps(made)
 
 
 def attacks(job: int, marker: Path) -> list[str | bytes]:
-    """Messages none of which is a doorbell, though most name a job that waits to be measured."""
+    """Messages none of which is like the coordinator's, though most name a job that waits to be measured."""
 
     class Touch:
         def __reduce__(self):
@@ -78,7 +78,7 @@ def quietly_queued(farm, broker, gpu: str) -> int:
     (job,) = farm.submit(gpus=[gpu], count=1)
     with farm.store.write() as db:
         db.execute(text("UPDATE job SET sent_at = 9e9 WHERE id = :i"), {"i": job})
-    time.sleep(2 * POLL_SECONDS)  # it may have been ringing just now
+    time.sleep(2 * POLL_SECONDS)  # it may have been sending just now
     with farm.store.write() as db:
         db.execute(text("UPDATE job SET sent_at = 9e9 WHERE id = :i"), {"i": job})
     broker.delete(gpu)
@@ -113,7 +113,7 @@ def test_nothing_injected_changes_anything_and_the_worker_goes_on(farm, broker, 
     assert log.count("was dropped") == len(messages)
 
 
-def test_a_doorbell_that_asks_for_more_is_only_a_doorbell(farm, broker):
+def test_a_message_that_asks_for_more_only_names_its_job(farm, broker):
     """Limits that would kill the measurement, a time that never comes, calls afterwards: all of it is ignored."""
     worker = farm.worker("a100", speed=3.0)
     job = quietly_queued(farm, broker, "a100")

@@ -21,13 +21,13 @@ class Clock:
         return self.now
 
 
-class Bell:
+class CountingBroker:
     """A broker that counts: what it would do with the numbers is the business of the integration tests."""
 
     def __init__(self):
         self.queues = {}
 
-    def ring(self, queue, job_ids):
+    def send(self, queue, job_ids):
         self.queues.setdefault(queue, []).extend(job_ids)
 
     def waiting(self, queue):
@@ -39,7 +39,7 @@ class Bell:
 
 @pytest.fixture
 def settings(home):
-    return load(lease_seconds=10.0, doorbell_grace_seconds=0.000001)
+    return load(lease_seconds=10.0, message_grace_seconds=0.000001)
 
 
 @pytest.fixture
@@ -67,34 +67,34 @@ def test_a_window_follows_how_fast_its_queue_is_emptied():
     assert window.size == 4
 
 
-def test_only_a_window_of_doorbells_is_out(jobs, settings, submit):
-    bell, clock = Bell(), Clock()
+def test_only_a_window_of_messages_is_out(jobs, settings, submit):
+    broker, clock = CountingBroker(), Clock()
     submit(40)
-    dispatcher = Dispatcher(jobs, bell, settings, name="c", clock=clock)
+    dispatcher = Dispatcher(jobs, broker, settings, name="c", clock=clock)
     dispatcher.tick()
     assert dispatcher.top_up() == 8
     assert dispatcher.top_up() == 0
-    assert bell.queues["a100"] == sorted(bell.queues["a100"])
+    assert broker.queues["a100"] == sorted(broker.queues["a100"])
 
 
-def test_two_coordinators_together_ring_each_once(jobs, settings, submit):
-    bell = Bell()
+def test_two_coordinators_together_send_each_once(jobs, settings, submit):
+    broker = CountingBroker()
     submit(6)
-    first, second = (Dispatcher(jobs, bell, settings, name=n, clock=Clock()) for n in "ab")
+    first, second = (Dispatcher(jobs, broker, settings, name=n, clock=Clock()) for n in "ab")
     for dispatcher in (first, second, first, second):
         dispatcher.tick()
         dispatcher.top_up()
-    assert sorted(bell.queues["a100"]) == sorted(set(bell.queues["a100"]))
-    assert len(bell.queues["a100"]) == 6
+    assert sorted(broker.queues["a100"]) == sorted(set(broker.queues["a100"]))
+    assert len(broker.queues["a100"]) == 6
 
 
-def test_lost_doorbells_ring_again(jobs, settings, submit):
-    bell = Bell()
+def test_lost_messages_are_sent_again(jobs, settings, submit):
+    broker = CountingBroker()
     submit(3)
-    dispatcher = Dispatcher(jobs, bell, settings, name="c", clock=Clock())
+    dispatcher = Dispatcher(jobs, broker, settings, name="c", clock=Clock())
     dispatcher.tick()
     assert dispatcher.top_up() == 3
-    bell.queues.clear()  # FLUSHALL
+    broker.queues.clear()  # FLUSHALL
     dispatcher.tick()
     assert dispatcher.top_up() == 3
 
@@ -114,13 +114,13 @@ def silent(jobs, settings, submit):
 
 def test_a_silent_worker_loses_its_job(jobs, settings, silent):
     jobs.touch_coordinator("another")  # somebody coordinated a moment ago
-    Dispatcher(jobs, Bell(), settings, name="c", clock=Clock()).tick()
+    Dispatcher(jobs, CountingBroker(), settings, name="c", clock=Clock()).tick()
     assert jobs.due("a100", 5) == [silent]
 
 
 def test_nobody_is_punished_for_the_coordinators_absence(jobs, settings, silent):
     clock = Clock()
-    dispatcher = Dispatcher(jobs, Bell(), settings, name="c", clock=clock)
+    dispatcher = Dispatcher(jobs, CountingBroker(), settings, name="c", clock=clock)
     dispatcher.tick()  # the first ever: nobody knows how long there was none
     assert jobs.due("a100", 5) == []
     clock.now += settings.lease_seconds / 2
@@ -134,7 +134,7 @@ def test_nobody_is_punished_for_the_coordinators_absence(jobs, settings, silent)
 def test_an_outage_of_the_database_is_an_absence_too(jobs, settings, silent, monkeypatch):
     clock = Clock()
     jobs.touch_coordinator("another")
-    dispatcher = Dispatcher(jobs, Bell(), settings, name="c", clock=clock)
+    dispatcher = Dispatcher(jobs, CountingBroker(), settings, name="c", clock=clock)
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "reap", lambda: 0)
         dispatcher.tick()
@@ -148,7 +148,7 @@ def test_the_loop_outlives_a_broker_that_is_away(jobs, settings, submit, caplog)
     import threading
 
     stop = threading.Event()
-    bell = Bell()
+    broker = CountingBroker()
     calls = []
 
     def away(queue):
@@ -158,9 +158,9 @@ def test_the_loop_outlives_a_broker_that_is_away(jobs, settings, submit, caplog)
         stop.set()
         return 0
 
-    bell.waiting = away
+    broker.waiting = away
     submit(1)
-    Dispatcher(jobs, bell, settings, name="c").run(stop)
+    Dispatcher(jobs, broker, settings, name="c").run(stop)
     assert len(calls) >= 3
     assert caplog.text.count("broker away") == 1
 

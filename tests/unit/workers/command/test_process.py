@@ -1,4 +1,4 @@
-"""The command under measurement and its keeper, in whatever surroundings a farm is started."""
+"""The command under measurement and its subreaper, in whatever surroundings a farm is started."""
 
 from __future__ import annotations
 

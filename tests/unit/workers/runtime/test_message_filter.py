@@ -1,4 +1,4 @@
-"""What the gate before Celery lets in: the number of a doorbell, whatever else the message asks for."""
+"""What the filter before Celery lets in: the number of a job, whatever else the message asks for."""
 
 import base64
 import json
@@ -6,17 +6,17 @@ import json
 import pytest
 
 from farm.broker.app import MEASURE
-from workers.runtime.message_filter import doorbell, job_id
+from workers.runtime.message_filter import job_id, job_message
 
 
 def message(content, **changes):
     """A message with that body."""
     body = content if isinstance(content, str) else json.dumps(content)
-    return {**doorbell(1, "a100"), "body": base64.b64encode(body.encode()).decode(), **changes}
+    return {**job_message(1, "a100"), "body": base64.b64encode(body.encode()).decode(), **changes}
 
 
-def test_a_doorbell_says_its_number():
-    assert job_id(doorbell(7, "a100")) == 7
+def test_a_message_says_its_number():
+    assert job_id(job_message(7, "a100")) == 7
     assert job_id(message([[7], {}, {}])) == 7
 
 
@@ -71,7 +71,7 @@ def test_what_is_not_one_positive_integer_is_nothing(content):
     ],
     ids=lambda changes: repr(changes)[:50],
 )
-def test_what_is_not_a_doorbell_is_nothing(changes):
+def test_what_names_no_job_is_nothing(changes):
     assert job_id(message([[1], {}, {}])) == 1
     assert job_id(message([[1], {}, {}], **changes)) is None
 
@@ -86,7 +86,7 @@ def test_nothing_but_the_number_passes():
     asked = message([[7], {}, {"callbacks": [{"task": "x"}], "chain": [{"task": "y"}]}])
     asked["headers"].update(timelimit=[1, 1], eta="2100-01-01T00:00:00", expires="2001-01-01T00:00:00", group="g")
     asked["properties"].update(reply_to="elsewhere", delivery_tag=["no text"])
-    made = doorbell(job_id(asked), "a100")
+    made = job_message(job_id(asked), "a100")
     assert json.loads(base64.b64decode(made["body"])) == [
         [7],
         {},

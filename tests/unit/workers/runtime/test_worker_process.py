@@ -94,7 +94,7 @@ def history(jobs, job_id):
         return state, list(ends)
 
 
-def test_a_doorbell_becomes_a_measurement(process, jobs, device, settings):
+def test_a_message_becomes_a_measurement(process, jobs, device, settings):
     first, second, _ = jobs.due("a100", 3)
     process.handle(first)
     process.handle(second)
@@ -159,7 +159,7 @@ def test_a_result_waits_on_the_spool_while_the_database_is_away(process, jobs, d
         process.handle(job)
     assert history(jobs, job) == ("running", [None])
     assert len(list(settings.spool.glob("*.result"))) == 1
-    process.handle(job)  # any doorbell drains first
+    process.handle(job)  # any message drains first
     assert history(jobs, job) == ("done", ["accepted"])
     assert list(settings.spool.glob("*.result")) == []
 

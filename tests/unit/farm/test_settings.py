@@ -1,0 +1,50 @@
+"""What is set, and what nobody reads."""
+
+import pytest
+
+from farm import settings
+from farm.domain import RequestError
+
+
+@pytest.fixture(autouse=True)
+def nothing_said_yet(monkeypatch):
+    monkeypatch.setattr(settings, "_warned", set())
+
+
+def test_a_setting_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv("FARM_MESSAGE_GRACE_SECONDS", "7")
+    assert settings.load().message_grace_seconds == 7.0
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("FARM_DOORBELL_GRACE_SECONDS", "FARM_DOORBELL_GRACE_SECONDS (now FARM_MESSAGE_GRACE_SECONDS)"),
+        ("FARM_HEARTBEET_SECONDS", "FARM_HEARTBEET_SECONDS (did you mean FARM_HEARTBEAT_SECONDS?)"),
+        ("FARM_ZZZ", "FARM_ZZZ"),
+    ],
+)
+def test_a_variable_that_nothing_reads_is_said_once_and_is_no_error(farm, monkeypatch, name, said):
+    monkeypatch.setenv(name, "7")
+    done = farm("sweep", "status", "--json")
+    assert done.code == 0
+    assert done.err == f"farm: not read, since there is no such setting: {said}\n"
+    assert farm("sweep", "status", "--json").err == ""
+
+
+def test_what_is_read_elsewhere_is_not_warned_of(farm, monkeypatch):
+    for name in ("FARM_DEBUG", "FARM_COMMIT", "FARM_NVML_LIBRARY"):
+        monkeypatch.setenv(name, "")
+    assert farm("sweep", "status").err == ""
+
+
+def test_a_command_that_loads_no_settings_says_nothing(farm, monkeypatch):
+    monkeypatch.setenv("FARM_ZZZ", "1")
+    assert farm("--version").err == ""
+
+
+def test_an_old_name_in_farm_toml_is_refused_with_the_new_one(home):
+    home.mkdir()
+    (home / "farm.toml").write_text("doorbell_grace_seconds = 3\n")
+    with pytest.raises(RequestError, match="message_grace_seconds"):
+        settings.load()
