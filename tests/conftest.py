@@ -16,8 +16,15 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest  # noqa: E402  (after the threads are set)
 
+from tests.alone import OneAtATime  # noqa: E402
+
 FARM = str(Path(sys.executable).with_name("farm"))
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("numprocesses", None):  # it runs tests itself, rather than hand them to others
+        config.pluginmanager.register(OneAtATime(ROOT))
 
 
 @pytest.fixture(autouse=True)

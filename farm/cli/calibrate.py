@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from farm import catalog, settings
-from farm.cli.options import FiniteRange, db_option, emit_json, json_option, opened
+from farm.cli.options import FiniteRange, db_option, emit_json, json_option
+from farm.database import opened
 from farm.domain import Configuration, RequestError
 
 if TYPE_CHECKING:

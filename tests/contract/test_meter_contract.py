@@ -57,7 +57,10 @@ def codecarbon_cpu() -> Iterator[Stage]:
     yield Stage(open_meter("cpu"), spin, None)
 
 
-@pytest.fixture(params=[simulated, nvml, codecarbon_cpu], ids=lambda stage: stage.__name__)
+STAGES = [simulated, nvml, pytest.param(codecarbon_cpu, marks=pytest.mark.alone)]
+
+
+@pytest.fixture(params=STAGES, ids=lambda stage: stage.__name__)
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     for one in request.param():
         yield one

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from farm.files.atomic import draft
+from farm.files.atomic import atomic_write
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 STATE: Final = "state.json"
@@ -105,7 +105,7 @@ class Run:
         return dict(self.done.get(check, {}).get("found", {}))
 
     def save(self) -> None:
-        with draft(self.out / STATE, "--out") as file:
+        with atomic_write(self.out / STATE, "--out") as file:
             file.write_text(json.dumps({"gpu": self.gpu, "size": self.size, "done": self.done}, indent=1, default=str))
 
     def resume(self) -> None:

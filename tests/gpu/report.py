@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from farm.domain.row import parse_row
-from farm.files.atomic import draft
+from farm.files.atomic import atomic_write
 from farm.files.table import write_table
 from tests.gpu.acceptance import Run
 from tests.gpu.steps import measured_documents
@@ -35,7 +35,7 @@ def write(run: Run, rows_folder: Path) -> list[Path]:
         written += [rows_folder / f"{run.gpu}.{suffix}" for suffix in report]
         write_table(rows_folder / f"{run.gpu}.csv", rows)
     for path in written:
-        with draft(path, "--out") as file:
+        with atomic_write(path, "--out") as file:
             file.write_text(report[path.suffix[1:]])
     return [*written, rows_folder / f"{run.gpu}.csv"] if rows else written
 

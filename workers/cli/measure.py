@@ -15,7 +15,7 @@ from farm import catalog, settings
 from farm.catalog import memory
 from farm.cli.options import FiniteRange, emit_json, json_option
 from farm.domain import Configuration, Measurement, OperationError, RequestError
-from farm.files.atomic import draft
+from farm.files.atomic import atomic_write
 from workers.meters import check_meter
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def measure(
     with redirect_stdout(sys.stderr):  # libraries that look for devices print; stdout is for the result
         measured = _measure(configuration, prompts_file, device, kind, setting, idle_seconds, simulate)
     if samples is not None:
-        with draft(samples, "--samples") as temporary:
+        with atomic_write(samples, "--samples") as temporary:
             temporary.write_bytes(measured.samples())
     measurement = measured.measurement
     if as_json:

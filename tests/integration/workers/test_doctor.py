@@ -48,6 +48,7 @@ def test_a_host_without_gpu_or_broker_is_warned_not_failed(doctor) -> None:
         assert code == 0
 
 
+@pytest.mark.alone
 def test_it_says_what_the_meter_finds_out_and_what_is_wrong(doctor, tmp_path: Path) -> None:
     devices = [
         Device(name="NVIDIA RTX A4000", idle=15, persistence=False),
@@ -105,6 +106,7 @@ def test_an_open_home_a_broker_that_is_away_and_a_refusing_nvml(doctor, tmp_path
     assert "may not open /dev/nvidia" in found["nvml"][0][1]
 
 
+@pytest.mark.alone
 def test_a_counter_that_is_not_to_be_trusted_and_a_device_that_is_gone(doctor, tmp_path: Path) -> None:
     devices = [Device(), Device(counter_scale=0.57), Device(), Device(name="NVIDIA RTX A4000", idle=15)]
     with fake.load(tmp_path, *devices, clock="real") as gpu:

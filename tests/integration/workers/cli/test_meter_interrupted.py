@@ -58,6 +58,7 @@ def assert_gone(family: list[psutil.Process]) -> None:
     until(lambda: not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE])
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("command", [f"{DRAWS} 60 300", STUBBORN], ids=["obedient", "stubborn"])
 @pytest.mark.parametrize("gap", [0.05, 0.5])
 def test_who_interrupts_again_is_served_faster_and_loses_nothing(gpu, command: str, gap: float) -> None:

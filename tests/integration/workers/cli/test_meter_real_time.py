@@ -141,6 +141,7 @@ def play(scenes: Mapping[str, Scene], folder: Path, apart_seconds: float) -> dic
     return ended
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ["tick 20 ms", "tick 100 ms"])
 def test_a_command_costs_what_it_drew(played: dict[str, Played], name: str) -> None:
     run = played[name]
@@ -161,6 +162,7 @@ def test_a_command_costs_what_it_drew(played: dict[str, Played], name: str) -> N
     assert high - low < 0.2 * found["dynamic_joules"]
 
 
+@pytest.mark.alone
 def test_output_of_the_command_goes_where_it_is_promised(played: dict[str, Played]) -> None:
     run = played["noisy json"]
     assert (run.code, run.document["exit_code"]) == (7, 7)
@@ -171,11 +173,13 @@ def test_output_of_the_command_goes_where_it_is_promised(played: dict[str, Playe
     assert "above idle" in run.err
 
 
+@pytest.mark.alone
 def test_a_command_that_dies_by_a_signal(played: dict[str, Played]) -> None:
     run = played["signal"]
     assert (run.code, run.document["exit_code"]) == (137, 137)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("words", [words for _, words in WRONG])
 def test_a_wrong_request_is_one_line_and_exit_2(played: dict[str, Played], words: str) -> None:
     run = played[f"wrong {words}"]
@@ -184,6 +188,7 @@ def test_a_wrong_request_is_one_line_and_exit_2(played: dict[str, Played], words
     assert words in run.err
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("code", REFUSALS)
 def test_an_nvml_that_refuses_is_one_line_and_exit_1(played: dict[str, Played], code: Code) -> None:
     run = played[f"refused {code.name}"]
@@ -192,6 +197,7 @@ def test_an_nvml_that_refuses_is_one_line_and_exit_1(played: dict[str, Played], 
     assert "NVML cannot be used" in run.err
 
 
+@pytest.mark.alone
 def test_the_device_is_the_one_that_is_visible(played: dict[str, Played]) -> None:
     for name, index in (("second", 1), ("visible", 0)):
         found = played[name].document
@@ -200,6 +206,7 @@ def test_the_device_is_the_one_that_is_visible(played: dict[str, Played]) -> Non
         assert found["idle_watts"] == pytest.approx(15, abs=1)
 
 
+@pytest.mark.alone
 def test_a_counter_that_is_not_there_is_said_and_the_power_log_stands_in(played: dict[str, Played]) -> None:
     run = played["no counter"]
     assert run.code == 0, run.err
@@ -207,6 +214,7 @@ def test_a_counter_that_is_not_there_is_said_and_the_power_log_stands_in(played:
     assert run.document["dynamic_joules"] == pytest.approx(480, rel=0.1)
 
 
+@pytest.mark.alone
 def test_neither_counter_nor_power_is_no_zero(played: dict[str, Played]) -> None:
     run = played["unreadable"]
     assert run.code == 1

@@ -170,6 +170,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
     return ended
 
 
+@pytest.mark.alone
 def test_a_job_has_its_comparison_per_pass_without_network_or_files(played: dict[str, Played]) -> None:
     run = played["job"]
     assert run.code == 0, run.err
@@ -190,6 +191,7 @@ def test_a_job_has_its_comparison_per_pass_without_network_or_files(played: dict
     assert twin["gross_joules"] == pytest.approx(expected, abs=3 * twin["dynamic_joules_std"])
 
 
+@pytest.mark.alone
 def test_a_command_has_its_comparison(played: dict[str, Played]) -> None:
     run = played["command"]
     assert run.code == 0, run.err
@@ -205,6 +207,7 @@ def test_a_command_has_its_comparison(played: dict[str, Played]) -> None:
     assert twin["gross_joules"] == pytest.approx(found["energy_joules"], abs=2 * twin["dynamic_joules_std"])
 
 
+@pytest.mark.alone
 def test_a_device_lost_on_the_way_leaves_the_part_and_says_what_failed(played: dict[str, Played]) -> None:
     run = played["lost"]
     assert run.code == 1
@@ -217,6 +220,7 @@ def test_a_device_lost_on_the_way_leaves_the_part_and_says_what_failed(played: d
     assert "0 J" in twin["error"]
 
 
+@pytest.mark.alone
 def test_a_twin_that_reads_nothing_leaves_the_number(played: dict[str, Played]) -> None:
     run = played["frozen"]
     assert run.code == 0, run.err
@@ -227,6 +231,7 @@ def test_a_twin_that_reads_nothing_leaves_the_number(played: dict[str, Played]) 
     assert "0 J" in twin["error"]
 
 
+@pytest.mark.alone
 def test_without_a_counter_both_say_so_and_agree(played: dict[str, Played]) -> None:
     run = played["no counter"]
     assert run.code == 0, run.err
@@ -235,6 +240,7 @@ def test_without_a_counter_both_say_so_and_agree(played: dict[str, Played]) -> N
     assert abs(twin["dynamic_joules"] - run.dynamic_joules) < 1.96 * twin["dynamic_joules_std"]
 
 
+@pytest.mark.alone
 def test_in_words_both_are_told_and_that_the_counter_loses_by_being_read(played: dict[str, Played]) -> None:
     run = played["blind"]
     assert (run.code, run.out) == (0, ""), run.err
@@ -245,6 +251,7 @@ def test_in_words_both_are_told_and_that_the_counter_loses_by_being_read(played:
     assert "may be too little" in run.err
 
 
+@pytest.mark.alone
 def test_a_window_too_short_is_flagged_and_the_code_is_the_commands(played: dict[str, Played]) -> None:
     run = played["short"]
     assert run.code == 7, run.err
@@ -254,6 +261,7 @@ def test_a_window_too_short_is_flagged_and_the_code_is_the_commands(played: dict
     assert found["comparison"] is found["twin"] is None
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", [name for name in SCENES if ":" in name])
 def test_what_cannot_start_is_one_line_before_anything_runs(played: dict[str, Played], name: str) -> None:
     run = played[name]
