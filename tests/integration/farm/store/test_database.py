@@ -51,7 +51,10 @@ def test_a_newer_database_is_refused(store, settings):
 )
 def test_a_database_of_something_else_is_refused_and_not_touched(request, farm, tmp_path, kind, statements):
     path = tmp_path / "other.db"
-    url = f"sqlite:///{path}" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    if kind == "sqlite":
+        url = f"sqlite:///{path}"
+    else:  # which asks nobody for a password, and takes any
+        url = request.getfixturevalue("postgres_url").replace("postgres@", "postgres:Recognisable@")
     engine = create_engine(url)
     with engine.begin() as db:
         for statement in statements:
@@ -64,7 +67,7 @@ def test_a_database_of_something_else_is_refused_and_not_touched(request, farm, 
         assert (outcome.code, outcome.out) == (2, "")
         assert "not a joulefarm database" in outcome.err
         assert str(engine.url.database) in outcome.err
-        assert engine.url.password is None or engine.url.password not in outcome.err
+        assert "Recognisable" not in outcome.err
     with engine.connect() as db:
         assert sorted(inspect(db).get_table_names()) == before
     engine.dispose()

@@ -110,7 +110,9 @@ def test_a_part_time_sensor_is_refused_what_it_did_not_see() -> None:
         assert w.energy.flags == ("window_too_short",)
         assert w.energy.notes["shortest_seconds"] == pytest.approx(0.075)
         assert w.energy.total_std_joules is None
-    assert all(w.covered for w in windows if w.energy.total_joules is not None)
+    stated = [w for w in windows if w.energy.total_joules is not None]
+    assert len(stated) > 20
+    assert all(w.covered for w in stated)
 
 
 def test_no_false_flags_in_clean_runs() -> None:
@@ -138,10 +140,13 @@ FAULTS = {
 
 @pytest.mark.parametrize(("kind", "after", "flag"), FAULTS.values(), ids=FAULTS)
 def test_a_fault_on_the_way_is_flagged(kind: Fault, after: float, flag: str) -> None:
-    found = one(at_start=lambda gpu, start: gpu.fault(kind, start=start + after)).energy
-    assert flag in found.flags
-    assert found.complete == (flag != "gpu_lost")
-    assert found.total_joules != 0
+    found = one(at_start=lambda gpu, start: gpu.fault(kind, start=start + after))
+    assert flag in found.energy.flags
+    assert found.energy.complete == (flag != "gpu_lost")
+    if found.energy.complete:
+        assert found.covered
+    else:  # what was drawn until the device went, 1.5 of 3 s, but for a tick
+        assert found.energy.total_joules == pytest.approx(found.joules / 2, abs=40)
 
 
 @pytest.mark.parametrize("joules", [1e6, 1e3, -500.0])

@@ -115,7 +115,9 @@ def test_a_sensor_that_looks_away(profile: list[tuple[float, float]], board: dic
 def test_a_sensor_in_step_with_the_work_is_found_out_by_the_power() -> None:
     """It sees the same part of every cycle; nothing in the counter tells."""
     windows = [command([(300, 0.05), (50, 0.05)] * 20, seed=s, name=PART_TIME, sensor_window=0.025) for s in SEEDS]
-    assert all("counter_power_disagree" in w.energy.flags for w in windows if abs(w.error) > 0.15)
+    wrong = [w for w in windows if abs(w.error) > 0.15]
+    assert len(wrong) > len(windows) / 2
+    assert all("counter_power_disagree" in w.energy.flags for w in wrong)
 
 
 @pytest.mark.parametrize("average", [False, True])
