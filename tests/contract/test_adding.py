@@ -1,0 +1,113 @@
+"""docs/add-a-gpu.md and docs/add-a-model.md, followed in a lab that has the wheel and no checkout: one file each."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import wait_gone
+from tests.quick import sweep_text
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = ("farm", "workers", "analysis", "pyproject.toml", "README.md", "LICENSE")
+BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which the wheel is installed, to stand before the checkout on the path."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source, built = folder / "source", folder / "built"
+    for name in SHIPPED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, source / name)
+    subprocess.run([sys.executable, "-c", BUILD, built], cwd=source, check=True, capture_output=True)
+    (wheel,) = built.glob("*.whl")
+    options = ["--quiet", "--no-deps", "--no-index", "--disable-pip-version-check"]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", *options, "--target", folder / "site", wheel],
+        check=True,
+        capture_output=True,
+    )
+    return folder / "site"
+
+
+@pytest.fixture
+def lab(site: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Run the installed `farm` where there is no checkout; its JSON document, if it prints one."""
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    where = [sys.executable, "-c", "import farm; print(farm.__file__)"]
+    done = subprocess.run(where, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()) == site / "farm" / "__init__.py"
+
+    def call(*argv: object) -> Any:
+        done = subprocess.run(
+            [sys.executable, site / "bin" / "farm", *map(str, argv)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout) if "--json" in argv else None
+
+    return call
+
+
+def add(home: Path, kind: str, name: str, text: str) -> None:
+    (home / "catalog" / kind).mkdir(parents=True)
+    (home / "catalog" / kind / f"{name}.toml").write_text(text)
+
+
+@pytest.mark.slow
+def test_a_gpu_type_is_one_file(lab, site, home, tmp_path) -> None:
+    """It is predicted, and measured on a queue of its own, without a word about it anywhere else."""
+    shipped = (site / "farm" / "catalog" / "gpus" / "a100.toml").read_text()
+    own = re.sub(r"(?m)^queue = .*$", 'queue = "mine"', shipped)
+    own = re.sub(r"(?m)^nvml_names = .*$", 'nvml_names = ["NVIDIA Mine*"]', own)
+    add(home, "gpus", "mine", own)
+    point = ["--model", "sd2", "--resolution", 512, "--steps", 20, "--precision", "fp16"]
+    predicted = lab("predict", "--gpu", "mine", *point, "--json")
+    assert 0 < predicted["low_joules"] < predicted["energy_joules"] < predicted["high_joules"]
+    assert "GPU mine was never measured" in predicted["rests_on"]
+    (tmp_path / "sweep.yaml").write_text(sweep_text([1, 2], gpus=["mine"]))
+    lab("up", "--simulate", "mine", "--detach")
+    try:
+        submitted = lab("sweep", "submit", tmp_path / "sweep.yaml", "--json")
+        assert (submitted["jobs"], submitted["infeasible"]) == (2, [])
+        assert lab("sweep", "watch", submitted["sweep"], "--json")["jobs"]["done"] == 2
+    finally:
+        lab("down")
+    assert wait_gone(home) == []
+
+
+@pytest.mark.slow
+def test_a_model_is_one_file(lab, site, home, tmp_path) -> None:
+    """It is predicted from its work, which is traced at first use, and taken into a sweep."""
+    shipped = (site / "farm" / "catalog" / "models" / "sd2.toml").read_text()
+    add(home, "models", "mine", small(shipped))
+    point = ["--gpu", "a100", "--resolution", 64, "--steps", 20, "--precision", "fp16"]
+    predicted = lab("predict", "--model", "mine", *point, "--json")
+    assert 0 < predicted["low_joules"] < predicted["energy_joules"] < predicted["high_joules"]
+    assert "model mine was never measured: predicted from its work" in predicted["rests_on"]
+    assert predicted["energy_joules"] < lab("predict", "--model", "sd2", *point, "--json")["energy_joules"]
+    (tmp_path / "sweep.yaml").write_text(sweep_text([1, 2], models=["mine"]))
+    submitted = lab("sweep", "submit", tmp_path / "sweep.yaml", "--json")
+    assert (submitted["jobs"], submitted["infeasible"]) == (2, [])
+
+
+def small(shipped: str) -> str:
+    """The same model, its published configurations replaced by its small ones, so that it is traced in seconds."""
+    part = re.compile(r"^\[components\.(\w+)\.(config|nano)\]\n(.*?)(?=^\[)", re.MULTILINE | re.DOTALL)
+    nano = {m[1]: m[3] for m in part.finditer(shipped) if m[2] == "nano"}
+    return part.sub(lambda m: f"[components.{m[1]}.{m[2]}]\n{nano[m[1]]}", shipped)
