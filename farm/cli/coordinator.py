@@ -26,7 +26,7 @@ def coordinator(db: str | None, broker: str | None) -> None:
     from farm import logs
     from farm.broker.app import Broker
     from farm.broker.embedded import EmbeddedBroker
-    from farm.coordinator import refit as refitting
+    from farm.coordinator import refit
     from farm.coordinator.dispatcher import Dispatcher
     from farm.jobs import CoordinatorJobs
 
@@ -42,11 +42,11 @@ def coordinator(db: str | None, broker: str | None) -> None:
     try:
         sender = Broker(settings)
         sender.ping()
-        refit = refitting.RefitTicker(settings) if refitting.available() else None
-        if refit is None:
+        ticker = refit.RefitTicker(settings) if refit.available() else None
+        if ticker is None:
             logger.warning("no refits here: they need joulefarm[analysis]")
         name = f"{socket.gethostname()}-{os.getpid()}"
-        dispatcher = Dispatcher(jobs, sender, settings, name=name, refit=refit)
+        dispatcher = Dispatcher(jobs, sender, settings, name=name, refit=ticker)
         logger.info("coordinator %s: ready", name)
         try:
             dispatcher.run(stop)

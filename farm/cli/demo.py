@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 def demo(as_json: bool) -> None:
     """The main job on this machine, from nothing."""
     from farm.cli.progress import follow
-    from farm.local import demo as demonstration
+    from farm.local.demo import run
 
     def say(line: str) -> None:
         click.echo(line, err=True)
 
-    done = demonstration.run(say, lambda look: follow(look, 1.0, err=True))
+    done = run(say, lambda look: follow(look, 1.0, err=True))
     if as_json:
         emit_json(asdict(done))
     else:

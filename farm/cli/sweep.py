@@ -10,8 +10,8 @@ import click
 from farm.cli.options import FiniteRange, db_option, emit_json, json_option
 from farm.database import Store, opened
 from farm.sweeps import control
-from farm.sweeps import submit as sweeps
 from farm.sweeps.read import read_spec
+from farm.sweeps.submit import submit as submit_sweep
 
 
 @click.group()
@@ -28,7 +28,7 @@ def submit(spec: str, dry_run: bool, db: str | None, as_json: bool) -> None:
     """Queue every configuration of SPEC.yaml that is not measured yet."""
     checked = read_spec(spec)
     with opened(db, create=not dry_run) as store:
-        result = sweeps.submit(store, checked, dry_run=dry_run)
+        result = submit_sweep(store, checked, dry_run=dry_run)
     if as_json:
         emit_json(result.to_dict())
         return

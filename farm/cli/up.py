@@ -61,21 +61,21 @@ def up(
     settings = load(database_url=db, broker_url=broker)
     settings.prepare_home()
     from farm import logs
-    from farm.local import farm as embedded_farm
+    from farm.local import farm as local_farm
 
     logs.configure(settings)
-    if web and not embedded_farm.can_serve():
+    if web and not local_farm.can_serve():
         raise RequestError("--web", "on", "this installation has no `farm serve` (pip install 'joulefarm[web]')")
-    if not embedded_farm.can_work():
+    if not local_farm.can_work():
         remedy = "pip install 'joulefarm[worker]', or 'joulefarm[analysis]' for simulated devices alone"
         raise OperationError(f"workers need numpy: {remedy}")
     if detach:
         arguments = [*(["--simulate", simulate] if simulate is not None else [])]
         arguments += [*(["--speed", str(speed)] if speed is not None else []), *(["--web"] if web else [])]
         arguments += ["--cpu", cpu] if cpu is not None else []
-        click.echo(embedded_farm.detach(settings, arguments, timeout_seconds=START_SECONDS), err=True)
+        click.echo(local_farm.detach(settings, arguments, timeout_seconds=START_SECONDS), err=True)
         return
-    plan = embedded_farm.Plan(simulate=types, speed=speed, web=web, processor=cpu)
+    plan = local_farm.Plan(simulate=types, speed=speed, web=web, processor=cpu)
     stop = threading.Event()
     again = threading.Event()  # a second signal: at once
 
@@ -85,17 +85,17 @@ def up(
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)
     grace = STOP_SECONDS if settings.on_sigterm == "requeue" else None
-    embedded_farm.run(settings, plan, stop=stop, hurry=again, grace_seconds=grace)
+    local_farm.run(settings, plan, stop=stop, hurry=again, grace_seconds=grace)
 
 
 @click.command()
 def down() -> None:
     """Stop the embedded farm of this FARM_HOME."""
     settings = load()
-    from farm.local import farm as embedded_farm
+    from farm.local import farm as local_farm
 
     seconds = STOP_SECONDS + 15.0 if settings.on_sigterm == "requeue" else None
-    click.echo("stopped" if embedded_farm.end(settings, seconds) else f"no farm runs in {settings.home}", err=True)
+    click.echo("stopped" if local_farm.end(settings, seconds) else f"no farm runs in {settings.home}", err=True)
 
 
 def _types(text: str) -> list[str]:

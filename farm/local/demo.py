@@ -20,7 +20,7 @@ from typing import Any, Final
 from farm import settings
 from farm.database import Store, opened
 from farm.domain.errors import FarmError, OperationError
-from farm.local import farm as embedded_farm
+from farm.local import farm as local_farm
 from farm.results import Results
 from farm.sweeps import control, submit
 from farm.sweeps.read import read_spec
@@ -58,7 +58,7 @@ def run(say: Say, follow: Follow) -> Demonstration:
     with _step("make a home"), _own_home() as chosen:
         say(f"a home of its own: {chosen.home}")
         with _step("start broker, coordinator and worker"):
-            say(embedded_farm.detach(chosen, ["--cpu"], timeout_seconds=START_SECONDS))
+            say(local_farm.detach(chosen, ["--cpu"], timeout_seconds=START_SECONDS))
         try:
             with opened(settings=chosen) as store:
                 with _step("submit the sweep"):
@@ -69,7 +69,7 @@ def run(say: Say, follow: Follow) -> Demonstration:
                     rows = [row.to_dict() for row in Results(store).rows()]
         finally:
             with _step("stop the farm"):
-                embedded_farm.end(chosen, 30.0)
+                local_farm.end(chosen, 30.0)
         after = import_module("analysis.cli.demo")
         with _step("fit the law"):
             fit, scatter = after.refit(chosen)

@@ -32,6 +32,28 @@ FARM: Final = (sys.executable, "-m", "farm")
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedWorker:
+    """A worker that shall run, by the options of `farm worker`."""
+
+    gpu: str  # type of the catalog
+    device: int | None = None  # index; None for the processor
+    simulate: bool = False
+    speed: float | None = None  # simulated seconds a second; None: unlimited
+
+    @property
+    def name(self) -> str:
+        return self.gpu if self.device is None else f"{self.gpu}-{self.device}"
+
+    @property
+    def arguments(self) -> list[str]:
+        """What comes after `farm`."""
+        arguments = ["worker", "--gpu", self.gpu]
+        arguments += ["--device", str(self.device)] if self.device is not None else []
+        arguments += ["--simulate"] if self.simulate else []
+        return arguments + (["--speed", repr(self.speed)] if self.speed is not None else [])
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What shall run."""
 
@@ -49,10 +71,10 @@ def run(
     ``hurry``: do not wait any longer for running jobs. RequestError where one runs in this home already.
     """
     with _only_one(settings) as lock:
-        devices = _devices(plan)
-        _check_before(settings, plan, devices)
-        _check_meters(settings, plan, devices)
-        services = _services(settings, plan, devices)
+        workers = _planned(plan)
+        _check_before(settings, plan, workers)
+        _check_meters(settings, workers)
+        services = _services(settings, plan, workers)
         supervisor = Supervisor(services)
         supervisor.start()
         try:
@@ -165,13 +187,13 @@ def _already(identity: ProcessIdentity | None) -> str:
     return f"a farm runs there already{which}: end it with `farm down`, or set another FARM_HOME"
 
 
-def _check_before(settings: Settings, plan: Plan, devices: Sequence[tuple[str, Sequence[str]]]) -> None:
+def _check_before(settings: Settings, plan: Plan, workers: Sequence[PlannedWorker]) -> None:
     """Say in words, before anything is started, what would let a part of it fail."""
     from farm.jobs import WorkerJobs
 
     with closing(WorkerJobs.open(settings)) as jobs:
-        for gpu in {gpu for _, (_, gpu, *_) in devices}:
-            jobs.refuse_mixing(gpu, simulate=plan.simulate is not None)
+        for worker in workers:
+            jobs.refuse_mixing(worker.gpu, simulate=worker.simulate)
     if plan.web:
         from farm.web.listen import HOST, PORT, listen
 
@@ -187,21 +209,21 @@ def _check_before(settings: Settings, plan: Plan, devices: Sequence[tuple[str, S
         broker.close()
 
 
-def _check_meters(settings: Settings, plan: Plan, devices: Sequence[tuple[str, Sequence[str]]]) -> None:
+def _check_meters(settings: Settings, workers: Sequence[PlannedWorker]) -> None:
     """A setting that no worker can follow is refused here, in words, not by workers that end and are started again."""
     check = import_module("workers.meters").check_meter
-    for _, (_, gpu, *_) in devices:
-        check(settings.meter, gpu, simulate=plan.simulate is not None, asked_by="FARM_METER")
+    for worker in workers:
+        check(settings.meter, worker.gpu, simulate=worker.simulate, asked_by="FARM_METER")
 
 
-def _services(settings: Settings, plan: Plan, devices: Sequence[tuple[str, Sequence[str]]]) -> list[Service]:
+def _services(settings: Settings, plan: Plan, workers: Sequence[PlannedWorker]) -> list[Service]:
     """In the order in which they start."""
     environment = child_environment(settings)
     services: list[Service] = []
     if settings.broker() is None:
         services.append(BrokerService(EmbeddedBroker(settings)))
     commands = [("coordinator", ["coordinator"])]
-    commands += [(f"worker {name}", ["worker", *arguments]) for name, arguments in devices]
+    commands += [(f"worker {worker.name}", worker.arguments) for worker in workers]
     commands += [("web", ["serve"])] if plan.web else []
     for name, arguments in commands:
         log = settings.run / "logs" / f"{name.replace(' ', '-')}.log"
@@ -209,40 +231,32 @@ def _services(settings: Settings, plan: Plan, devices: Sequence[tuple[str, Seque
     return services
 
 
-def _devices(plan: Plan) -> list[tuple[str, list[str]]]:
-    """Name and arguments of every worker that shall run."""
+def _planned(plan: Plan) -> list[PlannedWorker]:
+    """Every worker that shall run."""
     if plan.simulate is not None:
         return _simulated(plan)
-    return _found() if plan.processor is None else _processor(plan.processor)
+    return _real() if plan.processor is None else [PlannedWorker(plan.processor)]
 
 
-def _processor(gpu: str) -> list[tuple[str, list[str]]]:
-    """Name and arguments of a worker for the host's processor, as that type of the catalog."""
-    return [(gpu, ["--gpu", gpu])]
-
-
-def _simulated(plan: Plan) -> list[tuple[str, list[str]]]:
-    """Name and arguments of a worker for every simulated device."""
-    seen: Counter[str] = Counter()
-    found = []
+def _simulated(plan: Plan) -> list[PlannedWorker]:
+    """A worker for every simulated device; those of one type are numbered from 0."""
+    next_device: Counter[str] = Counter()
+    workers = []
     for gpu in plan.simulate or ():
-        number = seen[gpu]
-        seen[gpu] += 1
-        arguments = ["--gpu", gpu, "--device", str(number), "--simulate"]
-        arguments += ["--speed", repr(plan.speed)] if plan.speed is not None else []
-        found.append((f"{gpu}-{number}", arguments))
-    return found
+        workers.append(PlannedWorker(gpu, next_device[gpu], simulate=True, speed=plan.speed))
+        next_device[gpu] += 1
+    return workers
 
 
-def _found() -> list[tuple[str, list[str]]]:
-    """Name and arguments of a worker for every device of this host; the processor where there is none."""
+def _real() -> list[PlannedWorker]:
+    """A worker for every device of this host; the processor where there is none."""
     host = import_module("workers.device.host")
     try:
         devices = host.visible(host.inspect()[1])
     except OperationError as error:
         logger.info("no GPU here: %s", error)
         devices = ()
-    found = []
+    workers = []
     for number, device in enumerate(devices):
         if isinstance(device, host.SilentDevice):
             logger.warning("device %d does not answer: %s", number, device.error)
@@ -250,6 +264,5 @@ def _found() -> list[tuple[str, list[str]]]:
         if not device.types:
             logger.warning("%s is not in the catalog: add a file under FARM_HOME/catalog/gpus", device.name)
             continue
-        gpu = device.types[0]
-        found.append((f"{gpu}-{number}", ["--gpu", gpu, "--device", str(number)]))
-    return found or _processor(catalog.PROCESSOR)
+        workers.append(PlannedWorker(device.types[0], number))
+    return workers or [PlannedWorker(catalog.PROCESSOR)]

@@ -124,7 +124,7 @@ class Supervisor:
                 self._look_after(watch)
 
     def stop(self, grace_seconds: float | None, hurry: threading.Event) -> None:
-        """End them in the reverse order of their start, those of one name's kind together; kill what has not ended
+        """End them in the reverse order of their start, those of one sort together; kill what has not ended
         after ``grace_seconds`` (None: wait for as long as it takes) or when ``hurry`` is set."""
         for group in self._groups():
             for watch in group:
