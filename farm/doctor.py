@@ -81,8 +81,8 @@ def home(settings: Settings) -> Finding:
 def passwords(settings: Settings) -> Finding:
     """Files that hold passwords, those of the embedded broker among them: for their owner only."""
     named = [settings.database_url_file, settings.broker_url_file]
-    own = [settings.home / "farm.toml", settings.run / "broker.json", settings.run / "broker" / "users.acl"]
-    files = [path for path in (*named, *own) if path is not None]
+    written = [settings.home / "farm.toml", settings.run / "broker.json", settings.run / "broker" / "users.acl"]
+    files = [path for path in (*named, *written) if path is not None]
     exposed = [str(path) for path in files if _others_read(path)]
     if exposed:
         shown = " ".join(exposed)
@@ -115,8 +115,8 @@ def set_aside(settings: Settings) -> Iterator[Finding]:
         )
         return
     if count:
-        found = f"{count} result(s) that could not be read, or were refused, lie in {spool.corrupt}"
-        yield warning("spool", found, "the worker's log says why; move them away once you have looked")
+        state = f"{count} result(s) that could not be read, or were refused, lie in {spool.corrupt}"
+        yield warning("spool", state, "the worker's log says why; move them away once you have looked")
 
 
 def disk(settings: Settings) -> Finding:
@@ -125,12 +125,12 @@ def disk(settings: Settings) -> Finding:
     while not path.exists():
         path = path.parent
     free = shutil.disk_usage(path).free
-    found = f"{free / 1e9:.1f} GB free under {path}"
+    room = f"{free / 1e9:.1f} GB free under {path}"
     if free < NO_DISK_BYTES:
-        return failure("disk", found, "make room: results are kept on disk first")
+        return failure("disk", room, "make room: results are kept on disk first")
     if free < LITTLE_DISK_BYTES:
-        return warning("disk", found, "make room soon: results are kept on disk first")
-    return ok("disk", found)
+        return warning("disk", room, "make room soon: results are kept on disk first")
+    return ok("disk", room)
 
 
 def database(settings: Settings) -> Finding:

@@ -37,11 +37,11 @@ class Results:
         """Rows of a data set (``farm`` for its own measurements), or of all; spoiled ones too."""
         with self.store.read() as db:
             if dataset in (None, OWN):
-                with closing(sql.own(db, model=model, gpu=gpu)) as found:
-                    yield from map(_own_row, found)
+                with closing(sql.own(db, model=model, gpu=gpu)) as records:
+                    yield from map(_own_row, records)
             if dataset != OWN:
-                with closing(sql.imported(db, dataset=dataset, model=model, gpu=gpu)) as found:
-                    yield from map(_imported_row, found)
+                with closing(sql.imported(db, dataset=dataset, model=model, gpu=gpu)) as records:
+                    yield from map(_imported_row, records)
 
     def datasets(self) -> dict[str, int]:
         """Rows of each imported data set."""
@@ -80,11 +80,11 @@ def check_dataset(name: str) -> str:
 def newest(store: Store, limit: int) -> list[dict[str, Any]]:
     """The newest accepted measurements, as `farm measure --json` prints them."""
     with store.read() as db:
-        return [dict(found["document"]) for found in sql.own(db, newest=limit)]
+        return [dict(record["document"]) for record in sql.own(db, newest=limit)]
 
 
-def _own_row(found: Mapping[str, Any]) -> Row:
-    m = Measurement.from_dict(found["document"])
+def _own_row(record: Mapping[str, Any]) -> Row:
+    m = Measurement.from_dict(record["document"])
     phases = {
         f"{phase}_{unit}": getattr(part, unit) for phase, part in m.phases.items() for unit in ("joules", "seconds")
     }
@@ -97,15 +97,15 @@ def _own_row(found: Mapping[str, Any]) -> Row:
             "systematic_percent": m.systematic_percent,
             "forwards": m.forwards,
             "repeats": m.repeats,
-            "job": found["job_id"],
-            "attempt": found["attempt"],
-            "worker": found["worker"],
+            "job": record["job_id"],
+            "attempt": record["attempt"],
+            "worker": record["worker"],
         },
     )
 
 
-def _imported_row(found: Mapping[str, Any]) -> Row:
-    document = found["document"]
+def _imported_row(record: Mapping[str, Any]) -> Row:
+    document = record["document"]
     return replace(parse_row({**document, "extra": None}), extra=document["extra"])
 
 

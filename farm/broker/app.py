@@ -191,8 +191,8 @@ class Broker:
 def _no_answer(url: str, error: BaseException) -> OperationError:
     """In one line, without the URL's secret, which clients may repeat."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    found = re.search(r"//[^:]*:(.+)@", url, flags=re.DOTALL)
-    for secret in {found.group(1), unquote(found.group(1))} if found else ():
+    password = re.search(r"//[^:]*:(.+)@", url, flags=re.DOTALL)
+    for secret in {password.group(1), unquote(password.group(1))} if password else ():
         reason = reason.replace(secret, "***")
     return OperationError(f"broker {redact(url)} does not answer: {reason}")
 

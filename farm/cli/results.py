@@ -35,8 +35,8 @@ def list_(
     with opened(db, create=False) as store:
         rows = islice(Results(store).rows(dataset, model=model, gpu=gpu), limit)
         if as_json:
-            found = [row.to_dict() | {"flags": list(row.flags)} for row in rows]
-            emit_json({"count": len(found), "results": found})
+            documents = [row.to_dict() | {"flags": list(row.flags)} for row in rows]
+            emit_json({"count": len(documents), "results": documents})
         else:
             _print(rows)
 

@@ -161,12 +161,12 @@ def parse_row(values: Mapping[str, Any], *, energy_required: bool = True) -> Row
 
 def refuse_repeats(rows: Sequence[Row], source: str) -> None:
     """BadRows where the id of a row came before, in a table where every row must count once."""
-    seen: dict[tuple[str | None, str], int] = {}
+    first_numbers: dict[tuple[str | None, str], int] = {}
     problems = []
     for number, row in enumerate(rows, start=1):
         if row.measurement_id is None:
             continue
-        first = seen.setdefault((row.dataset, row.measurement_id), number)
+        first = first_numbers.setdefault((row.dataset, row.measurement_id), number)
         if first != number:
             problems.append(
                 f"row {number}, measurement_id: {row.measurement_id}: already in row {first}; keep one of the two"
@@ -178,13 +178,13 @@ def refuse_repeats(rows: Sequence[Row], source: str) -> None:
 def with_ids(rows: Iterable[Row]) -> Iterator[tuple[str, Row]]:
     """Each row with its id. One without gets a digest of its content and of how often that came before it, so that
     a file imported twice counts once, while the same reading found twice in one file stays two rows."""
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for row in rows:
         if row.measurement_id is not None:
             yield row.measurement_id, row
             continue
         text = json.dumps(row.to_dict(), sort_keys=True, default=str)
-        count = seen[text] = seen.get(text, 0) + 1
+        count = counts[text] = counts.get(text, 0) + 1
         yield "row-" + hashlib.sha256(f"{count} {text}".encode()).hexdigest()[:32], row
 
 

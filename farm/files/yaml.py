@@ -79,12 +79,12 @@ def _twice(node: Node) -> str | None:
     """A key that a mapping has twice; a plain parser would silently take the last."""
     if not isinstance(node, MappingNode):
         return None
-    seen: set[str] = set()
+    keys: set[str] = set()
     for key, _ in node.value:
         if isinstance(key, ScalarNode):
-            if key.value in seen:
+            if key.value in keys:
                 return str(key.value)
-            seen.add(key.value)
+            keys.add(key.value)
     return None
 
 

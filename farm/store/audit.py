@@ -33,15 +33,15 @@ def jobs(
 
 def job(db: Connection, job_id: int) -> dict[str, Any] | None:
     """One job with its attempts, its sweeps, its measurement and what came late."""
-    found = db.execute(_jobs([t.job.c.id == job_id], None, *_JOB, *_CONFIGURATION)).mappings().first()
-    if found is None:
+    row = db.execute(_jobs([t.job.c.id == job_id], None, *_JOB, *_CONFIGURATION)).mappings().first()
+    if row is None:
         return None
     attempts = select(t.attempt).where(t.attempt.c.job_id == job_id).order_by(t.attempt.c.number)
     sweeps = select(t.sweep_job.c.sweep_id).where(t.sweep_job.c.job_id == job_id).order_by(t.sweep_job.c.sweep_id)
     accepted = select(t.measurement.c.document).where(t.measurement.c.job_id == job_id)
     late = select(t.late_measurement).where(t.late_measurement.c.job_id == job_id)
     return {
-        **found,
+        **row,
         "sweeps": list(db.execute(sweeps).scalars()),
         "attempts": [_without_id(dict(row)) for row in db.execute(attempts).mappings()],
         "measurement": db.execute(accepted).scalar(),

@@ -61,7 +61,7 @@ def claim(
 def load(db: Connection, job_id: int) -> Job | None:
     """The job as it stands, None where there is none of that id."""
     job = t.job.c
-    found = db.execute(
+    row = db.execute(
         select(
             job.id, job.sweep_id, job.queue, job.replicate, job.attempt, job.prompts_sha256, job.code_version,
             job.catalog_version, *_CONFIGURATION,
@@ -69,11 +69,11 @@ def load(db: Connection, job_id: int) -> Job | None:
         .join(t.configuration, t.configuration.c.id == job.configuration_id)
         .where(job.id == job_id)
     ).mappings().first()  # fmt: skip
-    if found is None:
+    if row is None:
         return None
     names = Configuration.__dataclass_fields__
-    configuration = Configuration(**{name: found[name] for name in names})
-    return Job(configuration=configuration, **{k: v for k, v in found.items() if k not in names})
+    configuration = Configuration(**{name: row[name] for name in names})
+    return Job(configuration=configuration, **{k: v for k, v in row.items() if k not in names})
 
 
 def heartbeat(db: Connection, job_id: int, attempt: int, *, lease_seconds: float) -> bool:
@@ -129,18 +129,18 @@ def take_back(db: Connection, worker: str, *, max_attempts: int) -> int:
 
 
 def _take_back(db: Connection, where: ColumnElement[bool], why: str, max_attempts: int) -> int:
-    found = db.execute(
+    rows = db.execute(
         select(t.job.c.id, t.job.c.attempt, t.job.c.tries, t.job.c.worker)
         .where(RUNNING, where)
         .with_for_update(skip_locked=True)
     ).all()
-    for row in found:
+    for row in rows:
         end_attempt(db, row.id, row.attempt, AttemptEnd.LEASE_EXPIRED, f"{row.worker} {why}")
         if row.tries < max_attempts:
             requeue(db, t.job.c.id == row.id)
         else:
             _close(db, row.id, JobState.FAILED, reasons(db, row.id))
-    return len(found)
+    return len(rows)
 
 
 def count_load(db: Connection, job_id: int) -> None:

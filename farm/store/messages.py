@@ -40,13 +40,13 @@ def resend_unclaimed(db: Connection, queue: str, *, older_than: float) -> int:
 
 def queues(db: Connection) -> list[str]:
     """Queues with open jobs. Jumps from name to name in the index: as fast with a million jobs as with ten."""
-    found: list[str] = []
+    names: list[str] = []
     while True:
         query = select(func.min(t.job.c.queue)).where(OPEN)
-        name = db.execute(query.where(t.job.c.queue > found[-1]) if found else query).scalar()
+        name = db.execute(query.where(t.job.c.queue > names[-1]) if names else query).scalar()
         if name is None:
-            return found
-        found.append(name)
+            return names
+        names.append(name)
 
 
 def open_jobs(db: Connection) -> int:

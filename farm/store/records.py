@@ -56,10 +56,12 @@ def record(
 
 
 def _known(db: Connection, job_id: int, measurement_id: str) -> bool | None:
-    found = db.execute(select(t.measurement.c.job_id).where(t.measurement.c.measurement_id == measurement_id)).scalar()
-    if found is not None:
-        if found != job_id:
-            raise RequestError("measurement", measurement_id, f"already stored for job {found}, not {job_id}")
+    its_job = db.execute(
+        select(t.measurement.c.job_id).where(t.measurement.c.measurement_id == measurement_id)
+    ).scalar()
+    if its_job is not None:
+        if its_job != job_id:
+            raise RequestError("measurement", measurement_id, f"already stored for job {its_job}, not {job_id}")
         return True
     late = t.late_measurement.c
     return False if db.execute(select(exists().where(late.measurement_id == measurement_id))).scalar() else None

@@ -13,9 +13,9 @@ from farm.store.clock import now
 
 def result_count(db: Connection) -> int:
     """Measurements and imported rows. Counted, since sequence numbers may commit out of order."""
-    own = select(func.count()).select_from(t.measurement).scalar_subquery()
+    measured = select(func.count()).select_from(t.measurement).scalar_subquery()
     imported = select(func.count()).select_from(t.dataset_row).scalar_subquery()
-    return int(db.execute(select(own + imported)).scalar_one())
+    return int(db.execute(select(measured + imported)).scalar_one())
 
 
 def take_lease(db: Connection, *, lease_seconds: float) -> tuple[int, int] | None:

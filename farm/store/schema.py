@@ -21,19 +21,19 @@ def check(engine: Engine, name: str, *, create: bool) -> bool:
     """
     with engine.connect() as connection:
         connection.execution_options(read_only=True)
-        found = _revision(connection)
+        revision = _revision(connection)
         ours = inspect(connection).has_table(OURS)
         others = [] if ours else sorted(set(inspect(connection).get_table_names()) - {VERSION})
-    if others or (found in migrations.REVISIONS and not ours):
-        has = f"it has the table {others[0]}" if others else f"its version is {found}"
+    if others or (revision in migrations.REVISIONS and not ours):
+        has = f"it has the table {others[0]}" if others else f"its version is {revision}"
         raise RequestError("database", name, f"not a joulefarm database ({has}): name another, or an empty one")
-    if found == migrations.HEAD:
+    if revision == migrations.HEAD:
         return True
-    if found is not None and found not in migrations.REVISIONS:
+    if revision is not None and revision not in migrations.REVISIONS:
         raise RequestError(
             "database",
             name,
-            f"written by a newer joulefarm (schema {found}, this one knows {migrations.HEAD}): update joulefarm, "
+            f"written by a newer joulefarm (schema {revision}, this one knows {migrations.HEAD}): update joulefarm, "
             "or name another database",
         )
     if not create:

@@ -85,8 +85,8 @@ def add_jobs(db: Connection, wanted: Sequence[Wanted], job: Mapping[str, Any]) -
         insert(db, t.configuration).on_conflict_do_nothing(),
         [{"key": key, **c.to_dict()} for key, c in unique.items()],
     )
-    found = select(t.configuration.c.key, t.configuration.c.id).where(t.configuration.c.key.in_(unique))
-    ids = {row.key: row.id for row in db.execute(found)}
+    query = select(t.configuration.c.key, t.configuration.c.id).where(t.configuration.c.key.in_(unique))
+    ids = {row.key: row.id for row in db.execute(query)}
     db.execute(
         t.job.insert(),
         [{**job, "configuration_id": ids[w.key], "replicate": w.replicate, "queue": w.queue} for w in wanted],
@@ -148,7 +148,7 @@ def _known_jobs(db: Connection, keys: Sequence[str]) -> dict[tuple[str, int], di
     )
     known: dict[tuple[str, int], dict[str, int]] = {}
     for row in db.execute(query):
-        kind = (
+        status = (
             "measured"
             if row.spoiled is False
             else "open"
@@ -157,6 +157,6 @@ def _known_jobs(db: Connection, keys: Sequence[str]) -> dict[tuple[str, int], di
             if row.state == JobState.FAILED
             else None
         )
-        if kind is not None:
-            known.setdefault((row.key, row.replicate), {})[kind] = row.id
+        if status is not None:
+            known.setdefault((row.key, row.replicate), {})[status] = row.id
     return known

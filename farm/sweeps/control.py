@@ -15,9 +15,9 @@ STATES: Final = tuple(state.value for state in JobState)
 def resolve(store: Store, name_or_id: str) -> dict[str, Any]:
     """The sweep of that id, or the newest of that name. RequestError naming those there are."""
     with store.read() as db:
-        found = sweeps.find(db, name_or_id)
-        if found is not None:
-            return found
+        sweep = sweeps.find(db, name_or_id)
+        if sweep is not None:
+            return sweep
         known = sweeps.sweeps(db)
     near = difflib.get_close_matches(name_or_id, [row["name"] for row in known], n=1)
     shown = ", ".join(f"{row['id']} ({row['name']})" for row in known[:5])

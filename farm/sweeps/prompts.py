@@ -38,8 +38,8 @@ def read_prompts(path: Path | None, limit: int) -> PromptList:
     """
     source = path or SHIPPED
     text = _read(source)
-    found = _coco(text, source) if text[:1_000].lstrip()[:1] in ("{", "[") else _lines(text)
-    prompts = tuple(islice(_checked(found, source), limit))
+    texts = _coco(text, source) if text[:1_000].lstrip()[:1] in ("{", "[") else _lines(text)
+    prompts = tuple(islice(_checked(texts, source), limit))
     if not prompts:
         raise RequestError("prompts_file", str(source), "at least one prompt")
     return PromptList.of(prompts)

@@ -174,8 +174,8 @@ class Command:
 
     def _ends_within(self, seconds: float, impatient: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0 and not impatient():
-            if select.select([self._ended], [], [], min(left, LOOK_SECONDS))[0]:
+        while (remaining := deadline - time.monotonic()) > 0 and not impatient():
+            if select.select([self._ended], [], [], min(remaining, LOOK_SECONDS))[0]:
                 return True
         return False
 

@@ -73,12 +73,12 @@ def keep(execute: Callable[[], NoReturn], *, lifeline: int, status: int) -> NoRe
 def _reap(command: int, status: int) -> None:
     with contextlib.suppress(ChildProcessError):
         while True:
-            pid, found = os.waitpid(-1, os.WNOHANG)
+            pid, wait_status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
             if pid == command:
                 with contextlib.suppress(BrokenPipeError):  # nobody asks any longer
-                    os.write(status, str(found).encode())
+                    os.write(status, str(wait_status).encode())
 
 
 def _kill_all() -> None:

@@ -112,7 +112,7 @@ class DeviceSession:
 
         assert self._meter is not None
         assert self._workloads is not None
-        found = measure(
+        outcome = measure(
             job.configuration,
             self._workloads.bind(job),
             self._meter,
@@ -126,7 +126,7 @@ class DeviceSession:
             cold_idle_watts=self._cold_idle_watts,
             environment=self._identity.environment,
         )
-        return found.measurement, found.samples()
+        return outcome.measurement, outcome.samples()
 
     def unload(self) -> None:
         """Let go of the pipeline and its memory."""
