@@ -50,7 +50,7 @@ def failure(check: str, found: str, remedy: str) -> Finding:
 
 
 def coordinator(settings: Settings) -> Iterator[Finding]:
-    """Everything but the GPU. Nothing is created or changed."""
+    """Check everything but the GPU. Nothing is created or changed."""
     yield ok("python", f"{platform.python_version()} on {platform.system()} {platform.release()}")
     yield home(settings)
     yield passwords(settings)

@@ -48,7 +48,10 @@ def resolve_url(settings: Settings, *, user: str = acl.COORDINATOR) -> str:
 
 
 def _is_url(url: str) -> bool:
-    """Asked here, since the client library would repeat what it takes for a port, which may be a password's part."""
+    """Whether this can be a broker's URL.
+
+    The client library, asked instead, repeats what it takes for a port, which may be a part of a password.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -101,7 +104,7 @@ def make_app(url: str, settings: Settings) -> Celery:
 
 
 def _tls(url: str, settings: Settings) -> dict[str, Any]:
-    """A server must prove who it is: left to itself, the client library would take any certificate."""
+    """The options of TLS: the server must prove who it is, while the client library's defaults take any certificate."""
     options: dict[str, Any] = {"cert_reqs": ssl.CERT_REQUIRED}
     if settings.broker_ca is not None:
         if not settings.broker_ca.is_file():
@@ -189,7 +192,7 @@ class Broker:
 
 
 def _no_answer(url: str, error: BaseException) -> OperationError:
-    """In one line, without the URL's secret, which clients may repeat."""
+    """An error in one line, without the URL's secret, which client libraries may repeat."""
     reason = " ".join(str(error).split()) or type(error).__name__
     password = re.search(r"//[^:]*:(.+)@", url, flags=re.DOTALL)
     for secret in {password.group(1), unquote(password.group(1))} if password else ():

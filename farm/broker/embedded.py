@@ -54,11 +54,11 @@ class EmbeddedBroker:
 
     @property
     def url(self) -> str | None:
-        """Where its owner, who may do everything, finds it, running or not; None when this home never had one."""
+        """The URL for its owner, who may do everything, whether it runs or not; None when this home never had one."""
         return self.url_of(acl.OWNER)
 
     def url_of(self, user: str) -> str | None:
-        """Where that user finds it. OperationError for one whom it does not know."""
+        """The URL for that user; OperationError for one whom the server does not know."""
         state = self._read()
         if state is None:
             return None
@@ -114,7 +114,7 @@ class EmbeddedBroker:
             self._ended(identity, grace_seconds)
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill the server at once, as a power cut would."""
         identity = self.identity
         if identity is not None:
             identity.signal(signal.SIGKILL)

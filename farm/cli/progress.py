@@ -48,7 +48,7 @@ def follow(look: Callable[[], Status], interval: float, *, err: bool = False) ->
 
 
 def _patient(look: Callable[[], Status], interval: float) -> Callable[[], Status]:
-    """A database that goes away while somebody watches is waited for, as the farm waits for it."""
+    """Wait for a database that goes away while somebody watches, as the farm itself does."""
 
     def wait() -> Status:
         told = False

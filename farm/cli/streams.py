@@ -62,7 +62,7 @@ def unwritable() -> str:
 
 
 def give_up() -> None:
-    """What is still printed, or waits to be, goes nowhere."""
+    """Throw away what is still printed or waits to be."""
     _null(sys.stdout.fileno(), os.O_WRONLY)
 
 

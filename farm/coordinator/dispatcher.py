@@ -132,14 +132,17 @@ class Dispatcher:
         self._broker.close()
 
     def _may_reap(self) -> bool:
-        """The gap rule: when no coordinator was there for long (or this one could not reach the database), workers
-        could not renew their leases either; they are given one lease's time before any is taken back. Half a lease is
-        long: a lease that was last renewed some time before such a gap may end with it."""
+        """Whether jobs may be taken back now.
+
+        The gap rule: when no coordinator was there for long (or this one could not reach the database), workers could
+        not renew their leases either; they are given one lease's time before any is taken back. Half a lease is long: a
+        lease that was last renewed some time before such a gap may end with it.
+        """
         lease = self._settings.lease_seconds
         gap = self._jobs.touch_coordinator(self._name)
         now = self._clock()
-        own_gap = now - self._touched if self._touched is not None else 0.0
+        gap_here = now - self._touched if self._touched is not None else 0.0
         self._touched = now
-        if max(gap, own_gap) > lease / 2:
+        if max(gap, gap_here) > lease / 2:
             self._reap_from = now + lease
         return now >= self._reap_from

@@ -128,7 +128,7 @@ def fold(db: Connection, sweep_id: int) -> int:
 
 
 def _less_deadline(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The same hours from now are another time whenever they are asked for."""
+    """The sweep file without its deadline, which is another time whenever the same hours from now are asked for."""
     return {name: value for name, value in spec.items() if name != "deadline"}
 
 

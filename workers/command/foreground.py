@@ -12,7 +12,7 @@ NUMBERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """Not an Exception: no handler of ordinary errors on the way may swallow it."""
+    """Raised to end a measurement. It is no Exception, so that no handler of ordinary errors swallows it."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -37,12 +37,12 @@ class Interruptions:
 
     @property
     def exit_code(self) -> int | None:
-        """What a shell would return for the first signal; None where there was none."""
+        """The exit code that a shell would return for the first signal; None where there was none."""
         return None if self.number is None else 128 + self.number
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
-        """Where Interrupted may be raised: once, in all."""
+        """Let signals raise Interrupted in this block; it is raised once in all."""
         try:
             self._allowed = True
             self._raise_once()

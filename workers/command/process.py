@@ -100,18 +100,18 @@ class Command:
         self._closed = False
 
     def start(self) -> None:
-        """Let it execute; returns when it does. OperationError where the system refuses."""
+        """Let the command execute; returns once it does. OperationError where the system refuses."""
         os.write(self._go, b"!")
         if errno := os.read(self._failed, 16):
             self.wait()
             raise OperationError(f"{self._argv[0]}: cannot be executed: {os.strerror(int(errno))}")
 
     def until_ended(self) -> None:
-        """Returns when it has ended. May be left by an exception at any time: ``wait`` still knows its exit code."""
+        """Wait for the command's end. May be left by an exception at any time: ``wait`` still knows its exit code."""
         select.select([self._ended], [], [])
 
     def wait(self) -> int:
-        """Its exit code, when it has ended; 128 and the signal's number where a signal ended it, as shells say it."""
+        """The exit code, once the command has ended; 128 and the signal's number where one ended it, as shells say."""
         if self._status is None:
             said = os.read(self._ended, 16)
             if not said:  # the subreaper was killed, and with it the command: the rest has come to us

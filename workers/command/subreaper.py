@@ -30,7 +30,7 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 def adopt_orphans() -> None:
-    """From now on what our descendants leave behind becomes a child of this process, not of init."""
+    """Make this process, rather than init, the parent of what its descendants leave behind."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -82,7 +82,7 @@ def _reap(command: int, status: int) -> None:
 
 
 def _kill_all() -> None:
-    """All descendants, those included that they start meanwhile."""
+    """Kill all descendants, also those that they start meanwhile."""
     deadline = time.monotonic() + KILL_SECONDS
     with contextlib.suppress(ChildProcessError):  # none is left
         while time.monotonic() < deadline:
@@ -95,7 +95,7 @@ def _kill_all() -> None:
 
 
 def _close_all_but(*kept: int) -> None:
-    """The command's input and output are none of the subreaper's: who waits for their end must not wait for it."""
+    """Close the command's input and output here, so that whoever waits for their end does not wait for this process."""
     for descriptor in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
         if descriptor not in kept:
             with contextlib.suppress(OSError):  # the listing's own

@@ -26,7 +26,7 @@ class Why(StrEnum):
 
 
 class Interrupted(BaseException):
-    """Not an Exception: no handler of ordinary errors on the way may swallow it."""
+    """Raised to end a measurement. It is no Exception, so that no handler of ordinary errors swallows it."""
 
     def __init__(self, why: Why) -> None:
         self.why = why
@@ -50,7 +50,7 @@ class Interrupt:
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
-        """Where a measurement may be ended. Raises Interrupted, also at once when it was asked for before."""
+        """Let a measurement be ended in this block. Raises Interrupted, at once where that was asked for before."""
         try:
             self._allowed = True
             self._raise_if_asked()
@@ -59,7 +59,7 @@ class Interrupt:
             self._allowed = False
 
     def concerns(self, token: object) -> None:
-        """From now on the job of that token runs (None: none); what was said of the one before is forgotten."""
+        """Note that the job of that token runs now (None: no job); a lost lease of an earlier one is forgotten."""
         with self._lock:
             self._token = token
             self._fenced = False

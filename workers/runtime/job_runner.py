@@ -99,7 +99,7 @@ class JobRunner:
         )
 
     def _recover(self, error: Exception) -> None:
-        """Be fit for the next job."""
+        """Make the device ready for the next job after an attempt that failed."""
         if isinstance(error, DeviceLost):
             self._device.close()
             if not self._identity.simulate:
@@ -110,7 +110,7 @@ class JobRunner:
 
 
 def _failure(error: Exception) -> Failure:
-    """What went wrong, as a value. What no retry can mend is not retried."""
+    """The error as a value; what no retry can mend is not retried."""
     message = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, AttemptError):
         peak = getattr(error, "peak_bytes", None)

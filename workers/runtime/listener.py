@@ -76,4 +76,4 @@ class Listener:
 
 
 def _keep_our_logging(**_: object) -> None:
-    """Celery asks whether somebody else sets up logging: we did."""
+    """Keep Celery from setting up logging: where anybody answers this signal, it does not."""

@@ -89,9 +89,11 @@ class _QoS(redis.QoS):  # type: ignore[misc]  # kombu and Celery have no types
 
     @contextmanager
     def _broker_may_be_gone(self, delivery_tag: str) -> Iterator[None]:
-        """A message is done with even where the broker cannot be told. Left to itself, kombu would count it as taken
-        for ever: the prefetch limit reached, the worker would not ask for another, and so never notice that its
-        connection is gone."""
+        """Count a message as answered even where the broker cannot be told.
+
+        Left to itself, kombu would count it as taken for ever: the prefetch limit reached, the worker would not ask for
+        another, and so never notice that its connection is gone.
+        """
         try:
             yield
         except (RedisError, OSError) as error:
