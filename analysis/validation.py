@@ -19,12 +19,6 @@ from analysis.table import DataError, Floats, Table
 
 LEVEL: Final = 0.9
 FOLDS: Final = 2
-# The splits of the paper's Figure 4: trained on, tested on.
-HELD_OUT_MODELS: Final = (
-    (("qwen", "sd35"), ("flux",)),
-    (("flux", "sd35"), ("qwen",)),
-    (("flux", "qwen"), ("sd35",)),
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from farm.domain.errors import (
     OutOfMemory,
     RequestError,
 )
-from farm.domain.job import LEGAL_MOVES, TERMINAL, AttemptEnd, Job, JobState
+from farm.domain.job import AttemptEnd, Job, JobState
 from farm.domain.measurement import (
     FLAGS,
     INFORMING_FLAGS,
@@ -25,12 +25,10 @@ from farm.domain.measurement import (
 __all__ = [
     "FLAGS",
     "INFORMING_FLAGS",
-    "LEGAL_MOVES",
     "PHASES",
     "PRECISIONS",
     "SIZES",
     "SPOILING_FLAGS",
-    "TERMINAL",
     "WEIGHTS",
     "AttemptEnd",
     "AttemptError",

@@ -1,10 +1,9 @@
-"""A job, its states, the legal moves between them, and how an attempt can end."""
+"""A job, its states, and how an attempt can end."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from farm.domain.configuration import Configuration
 
@@ -15,18 +14,6 @@ class JobState(StrEnum):
     DONE = "done"  # has its accepted measurement
     FAILED = "failed"  # attempts used up, or an end that no retry can mend
     CANCELLED = "cancelled"  # by a person, a deadline or a joule budget
-
-
-TERMINAL: Final = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
-
-# A late measurement may still turn a failed or cancelled job into a done one: valid data is never thrown away.
-LEGAL_MOVES: Final[dict[JobState, frozenset[JobState]]] = {
-    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.FAILED, JobState.DONE}),
-    JobState.RUNNING: frozenset({JobState.QUEUED, JobState.DONE, JobState.FAILED, JobState.CANCELLED}),
-    JobState.DONE: frozenset(),
-    JobState.FAILED: frozenset({JobState.QUEUED, JobState.DONE}),
-    JobState.CANCELLED: frozenset({JobState.QUEUED, JobState.DONE}),
-}
 
 
 class AttemptEnd(StrEnum):

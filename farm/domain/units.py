@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 JOULES_PER_KWH: Final = 3.6e6
-JOULES_PER_WH: Final = 3600.0
 GIGA: Final = 1e9
-TERA: Final = 1e12
 
 
 def kwh(joules: float) -> float:

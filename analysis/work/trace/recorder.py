@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -33,7 +33,7 @@ _NO_DIMS: Final = Dims()
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One dispatched operation, or ``count`` equal ones. FLOPs: 2 a multiply-add, zero outside of matrix products."""
+    """One dispatched operation. FLOPs: 2 a multiply-add, zero outside of matrix products."""
 
     name: str  # aten packet, such as addmm
     kind: str  # matmul, attention, convolution, elementwise, layout, gather or view
@@ -43,7 +43,6 @@ class Op:
     weight_bytes: int = 0
     write_bytes: int = 0
     dims: Dims = _NO_DIMS
-    count: int = 1
 
 
 _ATTENTION: Final = (aten._scaled_dot_product_flash_attention, aten._scaled_dot_product_efficient_attention)
@@ -163,15 +162,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
         """fp32 where the result is wider than the model's own type, else low."""
         floating = [x.dtype for x in outputs if x.dtype.is_floating_point]
         return "fp32" if floating and floating[0].itemsize > self._low.itemsize else "low"
-
-
-def merged(ops: Iterable[Op]) -> list[Op]:
-    """Equal operations counted together, in the order of first appearance."""
-    counts: dict[Op, int] = {}
-    for op in ops:
-        single = replace(op, count=1)
-        counts[single] = counts.get(single, 0) + op.count
-    return [replace(op, count=n) for op, n in counts.items()]
 
 
 def _kind(packet: Any) -> str:

@@ -1,4 +1,4 @@
-"""The value types: identity, bounds, and what may follow what."""
+"""The value types: identity and bounds."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farm.domain import (
-    LEGAL_MOVES,
-    TERMINAL,
+    FLAGS,
     Configuration,
-    JobState,
     Measurement,
     PhaseEnergy,
     RequestError,
@@ -84,13 +82,6 @@ def test_what_cannot_be_is_refused_by_name(change, field):
         Configuration.from_mapping({**BASE, **change})
     assert caught.value.field == field
     assert "\n" not in str(caught.value)
-
-
-def test_no_job_leaves_a_terminal_state_but_for_a_retry_or_a_late_measurement():
-    assert LEGAL_MOVES[JobState.DONE] == frozenset()
-    for state in TERMINAL - {JobState.DONE}:
-        assert LEGAL_MOVES[state] == {JobState.QUEUED, JobState.DONE}
-    assert set(LEGAL_MOVES) == set(JobState)
 
 
 def measurement(**changes):

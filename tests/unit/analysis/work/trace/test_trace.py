@@ -15,7 +15,7 @@ from analysis.work.trace.compact import tabulate
 from analysis.work.trace.inputs import DENOISERS
 from analysis.work.trace.phases import Tracer
 from analysis.work.trace.pipeline import from_catalog
-from analysis.work.trace.recorder import FusedAttention, Recorder, merged
+from analysis.work.trace.recorder import FusedAttention, Recorder
 from farm import catalog
 from farm.catalog import Component
 from farm.domain.errors import RequestError
@@ -118,7 +118,7 @@ def test_fused_attention_writes_no_matrix_of_scores():
     q = torch.empty(2, 4, 100, 16, device="meta")
     with torch.no_grad(), FusedAttention(), Recorder(torch.float32, ()) as recorder:
         torch.nn.functional.scaled_dot_product_attention(q, q, q)
-    (op,) = merged(recorder.ops)
+    (op,) = recorder.ops
     assert (op.kind, op.dims, op.flops) == ("attention", (8, 100, 100, 16), 4 * 8 * 100 * 100 * 16)
     assert op.write_bytes == 4 * q.numel()
 
