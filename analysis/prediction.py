@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from analysis import laws
-from analysis.laws.base import Law
+from analysis.laws.base import LEVEL, Law
 from analysis.table import Floats, Table
 from farm import catalog
 from farm.catalog import memory
@@ -15,7 +15,6 @@ from farm.domain import PHASES, Configuration
 
 SHIPPED: Final = Path(__file__).resolve().parent / "data" / "paper_a100_energy.csv"
 SHIPPED_WORDS: Final = "the 200 A100 rows of arXiv 2511.17031v2 that ship with joulefarm"
-LEVEL: Final = 0.9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,19 +93,18 @@ def predict_with(
     """The prediction of a fitted law; ``source`` says in words where its rows came from."""
     catalog.check(configuration)
     table = Table.of(configuration)
-    energy, low, high = fitted.predict(table, level=level)
-    seconds = fitted.predict_seconds(table)
-    phases = fitted.predict_phases(table)
+    answer = fitted.forecast(table, level)
+    phases = answer.phases or {}
     words = fitted.rests_on(table)
     too_large = memory.explain(configuration)
     return Prediction(
         configuration=configuration,
-        energy_joules=float(energy[0]),
-        low_joules=float(low[0]),
-        high_joules=float(high[0]),
+        energy_joules=float(answer.joules[0]),
+        low_joules=float(answer.low[0]),
+        high_joules=float(answer.high[0]),
         level=level,
-        duration_seconds=_first(seconds),
-        phases={phase: _first((phases or {}).get(phase)) for phase in PHASES},
+        duration_seconds=_first(answer.seconds),
+        phases={phase: _first(phases.get(phase)) for phase in PHASES},
         rests_on=f"{words} ({source})" if source else words,
         law=fitted.name,
         fit_id=fit_id,

@@ -13,11 +13,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.laws.base import Law, Rows
+from analysis.laws.base import LEVEL, Forecast, Law, Rows
 from analysis.metrics import interval_metrics, metrics
 from analysis.table import DataError, Floats, Table
 
-LEVEL: Final = 0.9
 FOLDS: Final = 2
 
 
@@ -59,7 +58,7 @@ def in_sample(law: Law, X: Any, *, level: float = LEVEL) -> Validation:
     rows = law.usable(X)
     everything = np.arange(len(rows.table))
     names = rows.table.names("model")
-    return _assembled(law, rows, iter([(everything, everything)]), (names, names), level)
+    return _assembled(law, rows, iter([(everything, everything)]), names, names, level)
 
 
 def within(law: Law, X: Any, folds: int = FOLDS, *, level: float = LEVEL, seed: int = 0) -> Validation:
@@ -77,7 +76,7 @@ def within(law: Law, X: Any, folds: int = FOLDS, *, level: float = LEVEL, seed: 
 
     splits = KFold(folds, shuffle=True, random_state=seed).split(np.arange(n))
     names = rows.table.names("model")
-    return _assembled(law, rows, splits, (names, names), level)
+    return _assembled(law, rows, splits, names, names, level)
 
 
 def held_out(
@@ -107,37 +106,38 @@ def held_out(
     for name, mask in (("train", fitted), ("test", tested)):
         if not mask.any():
             raise DataError(name, "no rows", "models and GPUs that the data have together")
+    column = "gpu" if (train_gpu or test_gpu) and not (train or test) else "model"
+    fitted_names, tested_names = (rows.table.take(part).names(column) for part in (fitted, tested))
     split = (np.flatnonzero(fitted), np.flatnonzero(tested))
-    by_gpu = bool(train_gpu or test_gpu) and not (train or test)
-    names = [rows.table.take(part).names("gpu" if by_gpu else "model") for part in split]
-    return _assembled(law, rows, iter([split]), (names[0], names[1]), level)
+    return _assembled(law, rows, iter([split]), fitted_names, tested_names, level)
 
 
 def _assembled(
     law: Law,
     rows: Rows,
     splits: Iterator[tuple[NDArray[Any], NDArray[Any]]],
-    names: tuple[tuple[str, ...], tuple[str, ...]],
+    train: tuple[str, ...],
+    test: tuple[str, ...],
     level: float,
 ) -> Validation:
-    parts = []
+    tested_rows, forecasts = [], []
     n_train = len(rows.table)
     for fitted, tested in splits:
         fresh = law.fresh().fit(rows.table.take(fitted), rows.energy_joules[fitted])
-        parts.append((tested, *fresh.predict(rows.table.take(tested), level=level)))
+        tested_rows.append(tested)
+        forecasts.append(fresh.forecast(rows.table.take(tested), level))
         n_train = min(n_train, len(fitted))
-    order = np.concatenate([part[0] for part in parts])
-    energy, low, high = (np.concatenate([part[place] for part in parts]) for place in (1, 2, 3))
+    order, answer = np.concatenate(tested_rows), Forecast.joined(forecasts)
     return Validation(
         law=law.name,
-        train=names[0],
-        test=names[1],
+        train=train,
+        test=test,
         n_train=n_train,
         table=rows.table.take(order),
         measured_joules=rows.energy_joules[order],
-        predicted_joules=energy,
-        low_joules=low,
-        high_joules=high,
+        predicted_joules=answer.joules,
+        low_joules=answer.low,
+        high_joules=answer.high,
         level=level,
     )
 

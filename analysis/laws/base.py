@@ -1,8 +1,8 @@
 """What every law is: a regressor, by scikit-learn's conventions, from configurations to joules.
 
-A law is one module or package beside this one that defines ``LAW``, a subclass of :class:`Law`. It writes four hooks:
-``_fit``, ``_predict``, ``_state`` and ``_restore``; where it can, ``_interval``, ``predict_seconds`` and
-``predict_phases`` too. ``tests/contract/test_law_contract.py`` holds every law to what is said here.
+A law is one module or package beside this one that exports ``LAW``, a subclass of :class:`Law`. It writes five hooks:
+``_fit``, ``_predict``, ``_forecast``, ``_state`` and ``_restore``. ``tests/contract/test_law_contract.py`` holds every
+law to what is said here.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, overload
+from typing import Any, ClassVar, Final, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +27,41 @@ from farm.version import __version__, commit
 
 Params = dict[str, Any]  # name -> float, or name -> {category -> float} for one coefficient a category
 LeftOut = list[dict[str, Any]]  # {"what": "rows", "column" or "formula", "name", "why", "count"}; rows: "numbers", too
+
+
+LEVEL: Final = 0.9  # of an interval, where nobody says otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """A law's whole answer for n configurations, worked out once.
+
+    Attributes:
+        joules: energy above idle of all prompts together, (n,).
+        low, high: bounds in joules, (n,) each, between which the energy of one run lies with the asked probability.
+        seconds: of one pass over all prompts, (n,); None from a law that knows no time.
+        phases: joules of text, denoise and decode, (n,) each, which add up to ``joules``; None from a law that knows no
+            phases.
+    """
+
+    joules: Floats
+    low: Floats
+    high: Floats
+    seconds: Floats | None = None
+    phases: Mapping[str, Floats] | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[Forecast]) -> Self:
+        """The forecast of the rows of all parts, one after the other. ValueError for no part."""
+        seconds = [part.seconds for part in parts if part.seconds is not None]
+        phases = [part.phases for part in parts if part.phases is not None]
+        return cls(
+            joules=np.concatenate([part.joules for part in parts]),
+            low=np.concatenate([part.low for part in parts]),
+            high=np.concatenate([part.high for part in parts]),
+            seconds=np.concatenate(seconds) if seconds else None,
+            phases={name: np.concatenate([part[name] for part in phases]) for name in phases[0]} if phases else None,
+        )
 
 
 class Law(Regressor):
@@ -93,26 +128,37 @@ class Law(Regressor):
     @overload
     def predict(self, X: Any, level: float) -> tuple[Floats, Floats, Floats]: ...
     def predict(self, X: Any, level: float | None = None) -> Floats | tuple[Floats, Floats, Floats]:
-        """Joules (n,); with ``level``, say 0.9, also the bounds that hold the energy of one run so often.
+        """Joules (n,), as scikit-learn asks for them; with ``level``, also the bounds of :meth:`forecast`."""
+        if level is not None:
+            answer = self.forecast(X, level)
+            return answer.joules, answer.low, answer.high
+        self._require_fit()
+        return self._predict(Table.of(X))
 
-        The law says in its ``_interval`` on which assumptions.
+    def forecast(self, X: Any, level: float = LEVEL) -> Forecast:
+        """Joules, interval, seconds and phases of n configurations, with what they share worked out once.
+
+        Args:
+            X: n configurations, anything that :meth:`analysis.table.Table.of` takes.
+            level: probability that the energy of one run lies within the bounds; the law's ``_forecast`` says on which
+                assumptions.
+
+        Raises:
+            DataError: a level that is not between 0 and 1.
+            NotFittedError: before :meth:`fit`.
         """
         self._require_fit()
-        table = Table.of(X)
-        energy = self._predict(table)
-        if level is None:
-            return energy
         if not 0 < level < 1:
             raise DataError("level", level, "a number between 0 and 1, such as 0.9")
-        return energy, *self._interval(table, energy, level)
+        return self._forecast(Table.of(X), level)
 
     def predict_seconds(self, X: Any) -> Floats | None:
-        """Seconds of one pass over all prompts, (n,); None from a law that knows no time."""
-        return None
+        """The seconds of :meth:`forecast`, (n,); None from a law that knows no time."""
+        return self.forecast(X).seconds
 
-    def predict_phases(self, X: Any) -> dict[str, Floats] | None:
-        """Joules of text, denoise and decode, (n,) each; None from a law that knows no phases."""
-        return None
+    def predict_phases(self, X: Any) -> Mapping[str, Floats] | None:
+        """The phases of :meth:`forecast`, (n,) each; None from a law that knows no phases."""
+        return self.forecast(X).phases
 
     def rests_on(self, X: Any) -> str:
         """In words: which rows, and what where there were none, the prediction of the first configuration rests on."""
@@ -135,11 +181,12 @@ class Law(Regressor):
 
     @abstractmethod
     def _predict(self, table: Table) -> Floats:
-        """Joules, (n,)."""
+        """Joules, (n,), and no more: what searches and cross-validation ask for often."""
 
     @abstractmethod
-    def _interval(self, table: Table, energy_joules: Floats, level: float) -> tuple[Floats, Floats]:
-        """Low and high, (n,) each, around the prediction. The docstring gives formula, assumptions and source."""
+    def _forecast(self, table: Table, level: float) -> Forecast:
+        """The same joules with all that goes with them. The docstring gives the interval's formula, assumptions and
+        source."""
 
     def _unknown(self, table: Table) -> dict[str, NDArray[np.bool_]]:
         """Rows that the law cannot place, a mask (n,) by the reason: fits leave them out."""

@@ -295,3 +295,22 @@ def test_an_update_equals_a_fit_to_all_rows(fresh: Law) -> None:
     assert updated.predict(grid()) == pytest.approx(whole.predict(grid()), rel=1e-4)
     assert updated.n_ == whole.n_
     assert updated.data_sha256_ == whole.data_sha256_
+
+
+def test_a_forecast_is_what_its_readers_read_and_of_one_row_what_it_is_of_many(fitted: Law) -> None:
+    table = grid(models=["flux", "sd2"], gpus=["a100", "h100"])
+    answer = fitted.forecast(table, 0.8)
+    assert (answer.joules == fitted.predict(table)).all()
+    for bound, read in zip((answer.joules, answer.low, answer.high), fitted.predict(table, level=0.8), strict=True):
+        assert (bound == read).all()
+    one = fitted.forecast(table[[7]], 0.8)
+    assert one.joules == pytest.approx(answer.joules[[7]], rel=1e-9)
+    assert one.high == pytest.approx(answer.high[[7]], rel=1e-9)
+    for phase, joules in (answer.phases or {}).items():
+        assert one.phases[phase] == pytest.approx(joules[[7]], rel=1e-9)
+
+
+def test_a_forecast_of_no_row_is_empty(fitted: Law) -> None:
+    answer = fitted.forecast(grid()[:0])
+    columns = [answer.joules, answer.low, answer.high, *(answer.phases or {}).values()]
+    assert [len(column) for column in columns] == [0] * len(columns)

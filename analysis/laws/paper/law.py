@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
-from analysis.laws.base import Law, LeftOut, Params, merged_scope, refuse_mixed_origin, scope_of
+from analysis.laws.base import Forecast, Law, LeftOut, Params, merged_scope, refuse_mixed_origin, scope_of
 from analysis.laws.paper.leastsquares import INTERCEPT, Design, Factor, Solution, solve
 from analysis.table import Floats, Integers, Table
 from analysis.work import load
@@ -101,15 +101,17 @@ class PaperLaw(Law):
         ]
 
     def _predict(self, table: Table) -> Floats:
+        return self._joules(_design(table), len(table))
+
+    def _joules(self, design: Design, n: int) -> Floats:
         known = self._solution.coefficients
-        design = _design(table)
-        logarithm = np.full(len(table), known[INTERCEPT])
+        logarithm = np.full(n, known[INTERCEPT])
         for name, column in design.columns.items():
             if name != INTERCEPT and name in known:
                 logarithm += known[name] * column
         return np.asarray(np.exp(logarithm) * JOULES_PER_KWH)
 
-    def _interval(self, table: Table, energy_joules: Floats, level: float) -> tuple[Floats, Floats]:
+    def _forecast(self, table: Table, level: float) -> Forecast:
         """Prediction interval in ln E: t s sqrt(1 + x' (X'X)^-1 x + v / s^2), t with n - p degrees of freedom.
 
         Assumed: residuals are normal in ln E, alike and independent (Seber and Lee, Linear Regression Analysis, 2nd
@@ -117,9 +119,12 @@ class PaperLaw(Law):
         the mean square of each model's mean residual, under a scaled inverse chi-squared prior (Gelman et al., Bayesian
         Data Analysis, 3rd ed., section 2.6), with t of the prior's and the models' degrees of freedom; for a GPU or a
         precision without rows, a fixed spread. Two or three models carry no more than that.
+        The law knows neither seconds nor phases.
         """
+        design = _design(table)
+        energy_joules = self._joules(design, len(table))
         fit = self._solution
-        variance = fit.residual_std**2 * (1 + fit.leverage(_design(table)))
+        variance = fit.residual_std**2 * (1 + fit.leverage(design))
         degrees = np.full(len(table), float(fit.degrees_of_freedom))
         spread, spread_degrees = self._between_models()
         strange = ~np.isin(table.model, self.scope["models"])
@@ -129,7 +134,7 @@ class PaperLaw(Law):
         classes = {precision == "fp32" for precision in self.scope["precisions"]}
         variance[~np.isin(table.precision == "fp32", list(classes))] += PRECISION_SPREAD**2
         half = stdtrit(degrees, (1 + level) / 2) * np.sqrt(variance)
-        return energy_joules * np.exp(-half), energy_joules * np.exp(half)
+        return Forecast(energy_joules, energy_joules * np.exp(-half), energy_joules * np.exp(half))
 
     def _between_models(self) -> tuple[float, float]:
         """Standard deviation of ln E from model to model, and its degrees of freedom."""

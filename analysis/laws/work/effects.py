@@ -22,6 +22,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from analysis.laws.work.physics import COEFFICIENTS
+from analysis.laws.work.roofline import CALL_COLUMNS
 from analysis.table import Floats, Integers, Table
 from farm import catalog
 
@@ -36,7 +37,7 @@ SPREADS: Final[Mapping[str, Floats]] = {
 }
 # Of the whole. guess: a device whose figures in the catalog are an order of magnitude (the host's processor).
 LEVELS: Final[Mapping[str, float]] = {"board": 0.08, "pair": 0.03, "dataset": 0.04, "guess": 3.0}
-CELL_COLUMNS: Final = ("model", "gpu", "precision", "cfg", "width", "height", "batch")
+CELL_COLUMNS: Final = CALL_COLUMNS  # rows that agree in these share an effect of their own, a cell's
 
 # Kind of group -> place (n,) of each row's group among the known ones, or one of:
 Members = Mapping[str, Integers]

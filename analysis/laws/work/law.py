@@ -10,21 +10,22 @@ Rows of a model whose work is not tabulated, or of a GPU that the catalog does n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from analysis.laws.base import Law
+from analysis.laws.base import Forecast, Law
 from analysis.laws.work import hierarchy, physics
 from analysis.laws.work.blocks import Blocks
-from analysis.laws.work.effects import CELL_COLUMNS, Effects
+from analysis.laws.work.effects import CELL_COLUMNS, Effects, Members
 from analysis.laws.work.hardware import SHARES
 from analysis.laws.work.hierarchy import Cells, Posterior
 from analysis.laws.work.physics import COEFFICIENTS, HOST_SECONDS, LAUNCH_SECONDS
-from analysis.laws.work.roofline import Demand, demand
+from analysis.laws.work.roofline import demand
 from analysis.table import Floats, Integers, Table
 from analysis.work import load
 from analysis.work.format import PHASES
@@ -67,8 +68,8 @@ class WorkLaw(Law):
         start = self._start(effects)
         first, alike = table.groups(*CELL_COLUMNS, "dataset", "steps", "prompts")
         distinct = table.take(first)  # what is measured often is worked out once
-        asked, members = demand(distinct), effects.members(distinct)
         representative, cell = distinct.groups(*CELL_COLUMNS)
+        asked, members = demand(distinct, (representative, cell)), effects.members(distinct)
         boards, board = distinct.groups("model", "gpu")  # rows of the same coefficients
         each_board = {kind: places[boards] for kind, places in members.items()}
         basis = effects.basis(each_board)
@@ -78,11 +79,12 @@ class WorkLaw(Law):
             eta = np.log(response.joules.sum(axis=1)) + effects.level(p, members)
             return eta, lambda: Blocks(effects.local(response.slope, members["dataset"]), basis, board)
 
-        own = np.nan_to_num(table.energy_std_joules / energy_joules, nan=0.0) ** 2
-        posterior = hierarchy.solve(model, np.log(energy_joules), effects.std, alike, cell, own, weight, start)
+        run_variance = np.nan_to_num(table.energy_std_joules / energy_joules, nan=0.0) ** 2
+        posterior = hierarchy.solve(model, np.log(energy_joules), effects.std, alike, cell, run_variance, weight, start)
         self._effects, self._posterior = effects, posterior
         self._cell_places = {key: place for place, key in enumerate(_cell_keys(distinct.take(representative)))}
-        self._slowness = self._fit_seconds(table, self._respond(distinct, asked).seconds.sum(axis=1)[alike])
+        response = physics.respond(asked, effects.coefficients(posterior.p, members))
+        self._slowness = self._fit_seconds(table, response.seconds.sum(axis=1)[alike])
         self.params_, self.params_std_ = self._readings()
 
     def _unknown(self, table: Table) -> dict[str, NDArray[np.bool_]]:
@@ -118,40 +120,10 @@ class WorkLaw(Law):
 
     # --- predicting
 
-    def predict_seconds(self, X: Any) -> Floats:
-        """Seconds of one pass over all prompts, (n,)."""
-        self._require_fit()
-        table = Table.of(X)
-        seconds: Floats = self._respond(table, demand(table)).seconds.sum(axis=1) * np.exp(self._slowness)
-        return seconds
-
-    def predict_phases(self, X: Any) -> dict[str, Floats]:
-        """Joules of text, denoise and decode, (n,) each; they add up to ``predict``."""
-        self._require_fit()
-        table = Table.of(X)
-        joules = self._respond(table, demand(table)).joules
-        shares = joules.reshape(len(table), -1, len(PHASES)).sum(axis=1)
-        whole = self._predict(table)
-        return {phase: shares[:, i] / shares.sum(axis=1) * whole for i, phase in enumerate(PHASES)}
-
-    def _respond(self, table: Table, asked: Demand) -> physics.Response:
-        members = self._effects.members(table)
-        return physics.respond(asked, self._effects.coefficients(self._posterior.p, members))
-
     def _predict(self, table: Table) -> Floats:
-        starts = range(0, len(table), _CHUNK)
-        parts = [self._predict_chunk(table.take(slice(start, start + _CHUNK))) for start in starts]
-        return np.concatenate(parts) if parts else np.zeros(0)
+        return np.concatenate([self._work_out(chunk).joules for chunk in _chunks(table)])
 
-    def _predict_chunk(self, table: Table) -> Floats:
-        members = self._effects.members(table)
-        joules = self._respond(table, demand(table)).joules.sum(axis=1)
-        place = self._places(table)
-        cell = np.where(place >= 0, _at(self._posterior.cells.mean, place), 0.0)
-        energy: Floats = joules * np.exp(self._effects.level(self._posterior.p, members) + cell)
-        return energy
-
-    def _interval(self, table: Table, energy_joules: Floats, level: float) -> tuple[Floats, Floats]:
+    def _forecast(self, table: Table, level: float) -> Forecast:
         """Predictive interval: E exp(+- t sqrt(V)), V the variance of ln E of one further run.
 
         V = (1 - k)^2 x' S x + c + u + s^2: S the covariance of all effects (Laplace), x their derivatives; k and c of
@@ -160,26 +132,53 @@ class WorkLaw(Law):
         spreads of models and GPUs that were fixed beforehand, hence t with 20 degrees of freedom, and with 6 where the
         model or the GPU is new. With three models no interval for a fourth is guaranteed, a conformal one neither.
         Gelman and Hill, Data Analysis Using Regression and Multilevel Models (2007), ch. 12.
+
+        Seconds are the roofline's, times the ratio that measured seconds have to it; phases share the energy as the
+        terms of physics do.
         """
-        post = self._posterior
-        variance = np.empty(len(table))
-        strange = np.empty(len(table), dtype=np.bool_)
-        for start in range(0, len(table), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            rows = table.take(part)
-            members = self._effects.members(rows)
-            slope = self._respond(rows, demand(rows)).slope
-            x = self._effects.jacobian(slope, members)
-            place = self._places(rows)
-            settled = np.where(place >= 0, _at(post.cells.known, place), 0.0)
-            left = np.where(place >= 0, _at(post.cells.variance, place), post.tau**2)
-            shared = np.einsum("np,pq,nq->n", x, post.covariance, x, optimize=True)
-            unseen = self._effects.strange_variance(slope, members)
-            variance[part] = (1 - settled) ** 2 * shared + left + unseen + post.sigma**2
-            strange[part] = (members["model"] < 0) | (members["gpu"] < 0)
-        degrees = np.where(strange, STRANGE_DEGREES, KNOWN_DEGREES)
-        half = stdtrit(degrees, (1 + level) / 2) * np.sqrt(variance)
-        return energy_joules * np.exp(-half), energy_joules * np.exp(half)
+        return Forecast.joined([self._forecast_chunk(self._work_out(chunk), level) for chunk in _chunks(table)])
+
+    def _forecast_chunk(self, worked: _WorkedOut, level: float) -> Forecast:
+        members, response, joules = worked.members, worked.response, worked.joules
+        unknown_groups = (members["model"] < 0) | (members["gpu"] < 0)
+        degrees = np.where(unknown_groups, STRANGE_DEGREES, KNOWN_DEGREES)
+        half = stdtrit(degrees, (1 + level) / 2) * np.sqrt(self._variance(worked))
+        runs = response.joules.shape[1] // len(PHASES)  # full batches, and the remainder where a row has one
+        by_phase = response.joules.reshape(len(joules), runs, len(PHASES)).sum(axis=1)
+        whole = by_phase.sum(axis=1)
+        return Forecast(
+            joules=joules,
+            low=joules * np.exp(-half),
+            high=joules * np.exp(half),
+            seconds=response.seconds.sum(axis=1) * np.exp(self._slowness),
+            phases={phase: by_phase[:, place] / whole * joules for place, phase in enumerate(PHASES)},
+        )
+
+    def _variance(self, worked: _WorkedOut) -> Floats:
+        """Variance of ln E of one further run of each row, (n,)."""
+        post, slope = self._posterior, worked.response.slope
+        x = self._effects.jacobian(slope, worked.members)
+        settled, remaining = self._cell_knowledge(worked.cell)
+        shared = np.einsum("np,pq,nq->n", x, post.covariance, x, optimize=True)
+        unseen = self._effects.strange_variance(slope, worked.members)
+        variance: Floats = (1 - settled) ** 2 * shared + remaining + unseen + post.sigma**2
+        return variance
+
+    def _cell_knowledge(self, cell: Integers) -> tuple[Floats, Floats]:
+        """The part of the shared error that each row's cell takes away, and the variance of its effect, (n,) each."""
+        cells = self._posterior.cells
+        settled = np.where(cell >= 0, _at(cells.known, cell), 0.0)
+        return settled, np.where(cell >= 0, _at(cells.variance, cell), self._posterior.tau**2)
+
+    def _work_out(self, table: Table) -> _WorkedOut:
+        """Everything that energy, interval, seconds and phases of these rows rest on, once."""
+        groups = table.groups(*CELL_COLUMNS)
+        effects, post = self._effects, self._posterior
+        members, cell = effects.members(table), self._places(table, groups)
+        response = physics.respond(demand(table, groups), effects.coefficients(post.p, members))
+        shift = np.where(cell >= 0, _at(post.cells.mean, cell), 0.0)
+        joules = response.joules.sum(axis=1) * np.exp(effects.level(post.p, members) + shift)
+        return _WorkedOut(members, cell, response, joules)
 
     def error_covariance(self, X: Any) -> tuple[Floats, float]:
         """(n, n) covariance of the errors that ``ln predict(X)`` may have, and the variance of one run beside it.
@@ -194,19 +193,19 @@ class WorkLaw(Law):
         theirs = [known[effects.labels[place]] for place in old]
         covariance = np.diag(effects.std**2)
         covariance[np.ix_(old, old)] = post.covariance[np.ix_(theirs, theirs)]
-        x = effects.jacobian(self._respond(table, demand(table)).slope, effects.members(table))
-        place = self._places(table)
-        settled = np.where(place >= 0, _at(post.cells.known, place), 0.0)
-        left = np.where(place >= 0, _at(post.cells.variance, place), post.tau**2)
+        worked = self._work_out(table)
+        x = effects.jacobian(worked.response.slope, effects.members(table))
+        settled, remaining = self._cell_knowledge(worked.cell)
         x *= 1 - settled[:, None]
         _, cell = table.groups(*CELL_COLUMNS)
-        return x @ covariance @ x.T + np.where(cell[:, None] == cell, left, 0.0), post.sigma**2
+        return x @ covariance @ x.T + np.where(cell[:, None] == cell, remaining, 0.0), post.sigma**2
 
-    def _places(self, table: Table) -> Integers:
-        """The place of each row's cell among those that were fitted; -1 for a new one."""
+    def _places(self, table: Table, groups: tuple[Integers, Integers]) -> Integers:
+        """The place of each row's cell among those that were fitted, -1 for a new one, (n,); ``groups`` by
+        CELL_COLUMNS."""
         if not self._cell_places:
             return np.full(len(table), -1, dtype=np.int64)
-        first, cell = table.groups(*CELL_COLUMNS)
+        first, cell = groups
         known = [self._cell_places.get(key, -1) for key in _cell_keys(table.take(first))]
         return np.array(known, dtype=np.int64)[cell]
 
@@ -248,15 +247,26 @@ class WorkLaw(Law):
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._effects = Effects.from_json(state["effects"])
         self._cell_places = {key: place for place, key in enumerate(state["cells"])}
-        values = np.array(list(state["cells"].values()), dtype=np.float64).reshape(-1, 3)
+        mean, variance, known = np.array(list(state["cells"].values()), dtype=np.float64).reshape(-1, 3).T.copy()
         self._posterior = Posterior(
             np.array(state["p"]),
             np.array(state["covariance"]),
             float(state["sigma"]),
             float(state["tau"]),
-            Cells(*values.T.copy()),
+            Cells(mean, variance, known),
         )
         self._slowness = float(state["slowness"])
+
+
+@dataclass(frozen=True, slots=True)
+class _WorkedOut:
+    """Of n rows: the place of each among the known groups, and of its cell among the fitted ones (-1: a new one); the
+    physics of its coefficients; its joules (n,)."""
+
+    members: Members
+    cell: Integers
+    response: physics.Response
+    joules: Floats
 
 
 LAW: Final = WorkLaw
@@ -266,6 +276,12 @@ _READINGS: Final[Mapping[str, tuple[str, float]]] = {
     "launch": ("launch_microseconds", LAUNCH_SECONDS * 1e6),
     "host": ("host_seconds_per_megapixel", HOST_SECONDS),
 }
+
+
+def _chunks(table: Table) -> Iterator[Table]:
+    """The rows in parts that bound the memory; one empty part of an empty table."""
+    for start in range(0, max(len(table), 1), _CHUNK):
+        yield table.take(slice(start, start + _CHUNK))
 
 
 def _cell_keys(table: Table) -> list[str]:

@@ -33,6 +33,7 @@ _SPLITS: Final = {"matmul": (1,), "fp32": (1, 2, 3, 4, 6, 8), "convolution": (1,
 _SPLIT_COST: Final = 1.05
 _SHORTEST_SPLIT: Final = 512  # of k
 _ARITHMETIC: Final = ("matmul", "attention", "convolution")  # kinds; all others only move bytes
+CALL_COLUMNS: Final = ("model", "gpu", "precision", "cfg", "width", "height", "batch")  # rows alike run alike calls
 _AT_ONCE: Final = 4096  # sizes that are worked out together: bounds the memory
 
 
@@ -51,9 +52,17 @@ class Demand:
     watts: Floats
 
 
-def demand(table: Table) -> Demand:
-    """The demand of every row. RequestError for a model or GPU that the catalog does not have."""
-    first, group = table.groups("model", "gpu", "precision", "cfg", "width", "height", "batch")
+def demand(table: Table, groups: tuple[Integers, Integers] | None = None) -> Demand:
+    """The demand of every row.
+
+    Args:
+        table: n configurations.
+        groups: ``table.groups(*CALL_COLUMNS)``, where the caller has it already.
+
+    Raises:
+        RequestError: a model or GPU that the catalog does not have, a precision that the model's work has none of.
+    """
+    first, group = table.groups(*CALL_COLUMNS) if groups is None else groups
     calls, rest = np.divmod(table.prompts, table.batch)
     slots = [_slots(table, first, group, table.batch[first], calls)]
     if rest.any():  # the last batch of a row is smaller
