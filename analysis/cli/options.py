@@ -17,9 +17,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def law_option(function: F) -> F:
-    return click.option("--law", "law_name", default=DEFAULT, show_default=True, help="The law: work or paper.")(
-        function
-    )
+    return click.option(
+        "--law", "law_name", default=DEFAULT, show_default=True, help="The law, by its name in farm law list."
+    )(function)
 
 
 def data_options(function: F) -> F:

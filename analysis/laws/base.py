@@ -87,8 +87,8 @@ class Law(Regressor):
 
     @property
     def name(self) -> str:
-        """The name under which :func:`analysis.laws.get` knows it: that of its module, or of its package."""
-        return type(self).__module__.removesuffix(".law").rpartition(".")[2]
+        """The name under which :func:`analysis.laws.get` knows it."""
+        return laws.name_of(type(self))
 
     # --- fitting and predicting
 
