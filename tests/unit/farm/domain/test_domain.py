@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farm.domain import (
-    FLAGS,
     Configuration,
     Measurement,
     PhaseEnergy,
