@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from workers.meters.base import IDLE, PAD, Meter, Recording, Span
-from workers.meters.nvml.evaluate import SENSOR_CYCLE_SECONDS, judge
+from workers.meters.nvml.evaluate import SENSOR_CYCLE_SECONDS, evaluate
 
 Load = Callable[[float], None]  # keeps the device busy for so many seconds; it is idle again when this returns
 
@@ -90,8 +90,8 @@ def check_windows(meter: Meter, load: Load, seconds: float, count: int, *, seed:
     """So many windows of one length, at random phases of the counter."""
     recording, found = _run(meter, load, [seconds] * count, random.Random(seed))
     sighted = replace(recording, probe={**recording.probe, "sensor_duty": 1.0})
-    counted = [(judge(sighted, spans), _work(spans)) for spans in found]
-    stated = [judge(recording, spans) for spans in found]
+    counted = [(evaluate(sighted, spans), _work(spans)) for spans in found]
+    stated = [evaluate(recording, spans) for spans in found]
     powers = [e.total_joules / s for e, s in counted if e.total_joules is not None]
     apart = [
         100 * (e.power_joules / e.total_joules - 1)
@@ -115,7 +115,7 @@ def check_repeats(meter: Meter, load: Load, seconds: float, count: int) -> Repea
     joules = []
     for number in range(count):
         recording, found = _run(meter, load, [seconds], random.Random(number), warm=number == 0)
-        total = judge(recording, found[0]).total_joules
+        total = evaluate(recording, found[0]).total_joules
         if total is not None:
             joules.append(total)
     return Repeatability(seconds=seconds, joules=tuple(joules))

@@ -1,6 +1,6 @@
 """What a meter is: the interface that every way of reading energy implements.
 
-A meter logs; it does not judge. The procedure says which span of time was what, and pure functions turn the log and
+A meter logs; it does not evaluate. The procedure says which span of time was what, and pure functions turn the log and
 the spans into joules with their uncertainty. So the raw log of every accepted attempt can be kept, and a better method
 applied to it later.
 """

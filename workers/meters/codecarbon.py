@@ -20,7 +20,7 @@ from farm.domain.units import JOULES_PER_KWH
 from workers.meters.base import Device, Energy, MeterError, Recording, Span
 from workers.meters.clock import Clock, SystemClock
 from workers.meters.energy.by_label import energy_from, unknown
-from workers.meters.energy.cumulative import Levels
+from workers.meters.energy.cumulative import CumulativeEnergy
 
 COUNTRY: Final = "FRA"  # stated, not looked up
 CHECK_SECONDS: Final = 1.0  # within which any GPU that can be read shows some energy
@@ -144,7 +144,7 @@ class _CodeCarbonMeter:
         if len(readings) < 2:
             return unknown(spans, flags=self.flags)
         asked, answered = readings[:, 0], readings[:, 1]
-        levels = Levels(
+        levels = CumulativeEnergy(
             times=(asked + answered) / 2,
             joules=readings[:, 2],
             time_std=(answered - asked + self.stale_seconds) / math.sqrt(12),

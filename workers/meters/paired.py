@@ -1,4 +1,4 @@
-"""Two meters on one device: the first one's energies, and beside them the second one's total as its twin."""
+"""Two meters on one device: the first one's energies, and beside them the second one's total as its comparison."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-TWIN: Final = "comparison"  # its key in the notes of an energy, hence in a measurement's environment
+COMPARISON: Final = "comparison"  # its key in the notes of an energy, hence in a measurement's environment
 _SUMS: Final = ("dynamic_joules", "dynamic_joules_std", "gross_joules", "gross_seconds")  # over all passes
 
 
 class PairedMeter:
-    """So that a paper-style number has its precise twin. Both must live by the same clock.
+    """So that a paper-style number has its precise comparison. Both must live by the same clock.
 
-    What the second one fails at is said in the twin's ``error``; the first one's numbers do not depend on it.
+    What the second one fails at is said in the comparison's ``error``; the first one's numbers do not depend on it.
     """
 
     def __init__(self, first: Meter, second: Meter) -> None:
@@ -55,7 +55,7 @@ class PairedMeter:
 
     def energy(self, spans: Sequence[Span]) -> Energy:
         first = self._first.energy(spans)
-        return replace(first, notes={**first.notes, TWIN: self._twin(spans)})
+        return replace(first, notes={**first.notes, COMPARISON: self._comparison(spans)})
 
     def environment(self) -> Mapping[str, Any]:
         return {**self._second.environment(), **self._first.environment()}
@@ -74,10 +74,10 @@ class PairedMeter:
             return action()
         except AttemptError as error:
             self._error = str(error)
-            logger.warning("the twin is lost, %s goes on: %s", self.name, error)
+            logger.warning("the comparison is lost, %s goes on: %s", self.name, error)
             return None
 
-    def _twin(self, spans: Sequence[Span]) -> dict[str, Any]:
+    def _comparison(self, spans: Sequence[Span]) -> dict[str, Any]:
         """The second one's numbers, null where they are not known.
 
         ``dynamic_joules`` is the total above idle, ``gross_joules`` what the second one itself says for the time from
@@ -94,18 +94,21 @@ class PairedMeter:
             "gross_joules": gross[0] if gross else None,
             "gross_seconds": gross[1] if gross else None,
             "flags": sorted(found.flags) if found else [],
-            # Both read one counter. One that loses energy by being read gives the twin too little; NVML has its power.
+            # Both read one counter; one that loses energy by being read gives this one too little, NVML has its power.
             "poll_sensitive": bool(self._first.recording().probe.get("poll_sensitive")),
             "error": self._error,
         }
 
 
 def per_pass(notes: Mapping[str, Any], passes: int) -> dict[str, Any]:
-    """Notes of an energy with the twin's energies per pass, as a measurement's are; without a twin as they are."""
-    twin = notes.get(TWIN)
-    if twin is None:
+    """Notes of an energy with the comparison's energies per pass, as a measurement's are; without one as they are."""
+    comparison = notes.get(COMPARISON)
+    if comparison is None:
         return dict(notes)
-    return {**notes, TWIN: {**twin, **{key: twin[key] / passes for key in _SUMS if twin[key] is not None}}}
+    return {
+        **notes,
+        COMPARISON: {**comparison, **{key: comparison[key] / passes for key in _SUMS if comparison[key] is not None}},
+    }
 
 
 def _reported(recording: Recording, spans: Sequence[Span]) -> tuple[float, float] | None:

@@ -23,7 +23,7 @@ from workers.meters.base import IDLE, PAD, Energy, Meter, Recording, Span
 from workers.meters.energy.statistics import relative_halfwidth
 from workers.meters.paired import per_pass
 from workers.meters.samples import encode_samples
-from workers.procedure.repeats import PassLog
+from workers.procedure.repeats import RepeatLog
 from workers.workload import Workload
 
 # Idle is waited for in such steps, so that a meter that reads when asked sees its scatter.
@@ -97,7 +97,7 @@ def measure(
     ``checkpoint`` is called between batches and during rests; what it raises ends the measurement and is passed on.
     """
     options = options or Options()
-    log = PassLog()
+    log = RepeatLog()
     meter.start()
     try:
         settled = _settle(meter, options, checkpoint)
@@ -144,7 +144,7 @@ def measure_idle(
     meter: Meter, seconds: float, checkpoint: Callable[[], None] = lambda: None
 ) -> tuple[float | None, float | None]:
     """Idle power in watts and its standard error, as things are now (for the cold idle: before anything is loaded)."""
-    log = PassLog()
+    log = RepeatLog()
     meter.start()
     try:
         _idle(meter, log, seconds, checkpoint)
@@ -170,13 +170,13 @@ def _settle(meter: Meter, options: Options, checkpoint: Callable[[], None]) -> b
     return True
 
 
-def _idle(meter: Meter, log: PassLog, seconds: float, checkpoint: Callable[[], None]) -> None:
+def _idle(meter: Meter, log: RepeatLog, seconds: float, checkpoint: Callable[[], None]) -> None:
     seconds = max(seconds, meter.shortest_idle_seconds)
     _rest(meter, log, IDLE, seconds, checkpoint, steps=4)  # a spread needs a few readings
 
 
 def _rest(
-    meter: Meter, log: PassLog, label: str, seconds: float, checkpoint: Callable[[], None], *, steps: int = 1
+    meter: Meter, log: RepeatLog, label: str, seconds: float, checkpoint: Callable[[], None], *, steps: int = 1
 ) -> None:
     start = meter.edge()
     steps = max(steps, math.ceil(seconds / REST_STEP_SECONDS))
@@ -192,7 +192,7 @@ def _one_pass(
     workload: Workload,
     meter: Meter,
     prompts: Sequence[str],
-    log: PassLog,
+    log: RepeatLog,
     checkpoint: Callable[[], None],
 ) -> None:
     mine: list[int] = []
@@ -212,7 +212,7 @@ def _batches(configuration: Configuration, prompts: Sequence[str]) -> Iterator[l
         yield [prompts[i % len(prompts)] for i in range(first, last)]
 
 
-def _window(workload: Workload, meter: Meter, log: PassLog) -> Callable[[str], Any]:
+def _window(workload: Workload, meter: Meter, log: RepeatLog) -> Callable[[str], Any]:
     @contextmanager
     def phase(label: str) -> Iterator[None]:
         workload.synchronize()
@@ -233,7 +233,7 @@ def _unread(workload: Workload) -> Callable[[str], Any]:
     return phase
 
 
-def _enough(meter: Meter, log: PassLog, options: Options, elapsed: float) -> str:
+def _enough(meter: Meter, log: RepeatLog, options: Options, elapsed: float) -> str:
     """Why no further pass is needed; empty where one is."""
     worked = log.seconds(range(len(log.batches)))
     passes = len(log.passes)
@@ -253,7 +253,7 @@ def _enough(meter: Meter, log: PassLog, options: Options, elapsed: float) -> str
 
 
 def _measurement(
-    configuration: Configuration, meter: Meter, log: PassLog, energy: Energy, reason: str
+    configuration: Configuration, meter: Meter, log: RepeatLog, energy: Energy, reason: str
 ) -> dict[str, Any]:
     passes = len(log.passes)
     seen = log.seen(energy)

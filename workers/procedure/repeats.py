@@ -12,7 +12,7 @@ from workers.workload import BatchResult
 
 
 @dataclass(slots=True)
-class PassLog:
+class RepeatLog:
     """What happened so far, as spans, and which of them are which pass and batch."""
 
     spans: list[Span] = field(default_factory=list)

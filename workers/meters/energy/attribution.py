@@ -26,7 +26,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from workers.meters.base import IDLE, PAD, Span
-from workers.meters.energy.cumulative import Baseline, Levels, idle_levels, reach_of, tail_joules, without_doubt
+from workers.meters.energy.cumulative import (
+    Baseline,
+    CumulativeEnergy,
+    idle_levels,
+    reach_of,
+    tail_joules,
+    without_doubt,
+)
 from workers.meters.energy.idle import Floats, IdleLevel
 from workers.meters.energy.split import (
     MOST_INTERVALS,
@@ -64,7 +71,7 @@ class Attribution:
     budget: dict[str, float]  # standard uncertainty of the total by cause, joules
 
 
-def attribute(levels: Levels, spans: Sequence[Span]) -> Attribution | None:
+def attribute(levels: CumulativeEnergy, spans: Sequence[Span]) -> Attribution | None:
     """Energy of every span above idle; None where the log does not reach around the work or holds no idle."""
     work = [s for s in spans if s.works]
     idle = idle_levels(levels, spans)
@@ -188,7 +195,7 @@ def _powers(pieces: _Pieces, dynamic: Floats, times: Floats) -> Floats:
 
 
 def _shared(
-    levels: Levels, baseline: Baseline, pieces: _Pieces, spans: Sequence[Span], dynamic: Floats, low: int
+    levels: CumulativeEnergy, baseline: Baseline, pieces: _Pieces, spans: Sequence[Span], dynamic: Floats, low: int
 ) -> Split:
     """Shares of the pieces in their intervals: by time in those of a single label, by power where there are more."""
     n, labels = len(dynamic), len(pieces.labels)
@@ -211,7 +218,13 @@ def _shared(
 
 
 def _cell_powers(
-    levels: Levels, baseline: Baseline, cells: Cells, spans: Sequence[Span], dynamic: Floats, low: int, tick: float
+    levels: CumulativeEnergy,
+    baseline: Baseline,
+    cells: Cells,
+    spans: Sequence[Span],
+    dynamic: Floats,
+    low: int,
+    tick: float,
 ) -> Powers:
     """From the intervals' energies; of very many, from some that are spread over all."""
     n = len(dynamic)
@@ -229,7 +242,7 @@ def _cell_powers(
 
 
 def _unseen(
-    levels: Levels, pieces: _Pieces, powers: Floats, dynamic: Floats, jumps: Floats, duration: float
+    levels: CumulativeEnergy, pieces: _Pieces, powers: Floats, dynamic: Floats, jumps: Floats, duration: float
 ) -> tuple[float, float, float]:
     """How much power changes at edges, in watts; for how long that may go unseen, in seconds; and joules for changes
     inside the spans, which the difference from one interval to the next tells.

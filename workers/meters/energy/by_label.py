@@ -8,11 +8,11 @@ from typing import Any
 
 from workers.meters.base import Energy, Span
 from workers.meters.energy.attribution import Attribution, attribute
-from workers.meters.energy.cumulative import Levels, idle_levels
+from workers.meters.energy.cumulative import CumulativeEnergy, idle_levels
 
 
 def energy_from(
-    levels: Levels, spans: Sequence[Span], *, flags: Sequence[str] = (), shortest_seconds: float = 0.0
+    levels: CumulativeEnergy, spans: Sequence[Span], *, flags: Sequence[str] = (), shortest_seconds: float = 0.0
 ) -> Energy:
     """From levels that are believed as they are; work shorter than ``shortest_seconds`` is refused."""
     found = attribute(levels, spans)

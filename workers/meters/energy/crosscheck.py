@@ -14,7 +14,7 @@ import numpy as np
 
 from workers.meters.base import Span
 from workers.meters.energy.attribution import Attribution
-from workers.meters.energy.cumulative import Levels
+from workers.meters.energy.cumulative import CumulativeEnergy
 from workers.meters.energy.idle import Floats
 
 DISAGREE: Final = 0.05  # relative
@@ -30,9 +30,9 @@ Readings = Sequence[tuple[float, float]]  # (seconds, watts)
 
 
 def disagree(
-    counter: Levels,
+    counter: CumulativeEnergy,
     counted: Attribution,
-    power: Levels,
+    power: CumulativeEnergy,
     integrated: Attribution,
     spans: Sequence[Span],
     readings: Readings,
@@ -69,7 +69,7 @@ def _apart(a: float, b: float, sigma: float) -> bool:
     return abs(a - b) > max(SIGMAS * sigma, DISAGREE * max(abs(a), abs(b)))
 
 
-def _edge_seconds(power: Levels, spans: Sequence[Span]) -> float:
+def _edge_seconds(power: CumulativeEnergy, spans: Sequence[Span]) -> float:
     """Readings of power stand for the time between them: what changes in between is missed or counted twice."""
     work = [s for s in spans if s.works]
     at = np.searchsorted(power.times, [min(s.start for s in work), max(s.end for s in work)])
@@ -77,7 +77,7 @@ def _edge_seconds(power: Levels, spans: Sequence[Span]) -> float:
     return max(POWER_EDGE_SECONDS, longest / 2)
 
 
-def _leaps(counter: Levels, readings: Readings, spans: Sequence[Span]) -> tuple[float, float]:
+def _leaps(counter: CumulativeEnergy, readings: Readings, spans: Sequence[Span]) -> tuple[float, float]:
     """Joules that the counter gave beyond (below: negative) what the highest (lowest) power seen around explains.
 
     And the longest time in seconds, of those looked at, between two readings.

@@ -22,7 +22,7 @@ TAIL_PART: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Levels:
+class CumulativeEnergy:
     """Cumulative energy, in order of time: what a counter said, and when that was true."""
 
     times: Floats  # seconds
@@ -40,7 +40,7 @@ class Levels:
         return self.unseen + self.cycle
 
 
-def idle_levels(levels: Levels, spans: Sequence[Span]) -> tuple[IdleLevel, ...]:
+def idle_levels(levels: CumulativeEnergy, spans: Sequence[Span]) -> tuple[IdleLevel, ...]:
     """One level for each idle span that holds two readings or more, in order of time."""
     found = []
     for span in sorted((s for s in spans if s.label == IDLE), key=lambda s: s.start):
@@ -88,7 +88,7 @@ class Baseline:
         return np.asarray((watts[: len(start)] + watts[len(start) :]) / 2 * (end - start))
 
 
-def without_doubt(levels: Levels, spans: Sequence[Span]) -> Levels:
+def without_doubt(levels: CumulativeEnergy, spans: Sequence[Span]) -> CumulativeEnergy:
     """Without the levels that are in doubt at an edge between what counts and what does not, the outermost kept."""
     counted = np.array(sorted((s.start, s.end) for s in spans if s.counts)).reshape(-1, 2)
     if not levels.tick or not len(counted):
@@ -103,7 +103,7 @@ def without_doubt(levels: Levels, spans: Sequence[Span]) -> Levels:
     return replace(levels, times=levels.times[keep], joules=levels.joules[keep], time_std=levels.time_std[keep])
 
 
-def tail_joules(levels: Levels, baseline: Baseline, high: int, last: float, joules: float) -> float:
+def tail_joules(levels: CumulativeEnergy, baseline: Baseline, high: int, last: float, joules: float) -> float:
     """Joules above idle between the end of the work and the first reading after it; 0 where no tail is to be seen.
 
     A power that decays with the time constant tau and gave E in the interval after that reading gave

@@ -11,7 +11,7 @@ import numpy as np
 
 from workers.meters.base import IDLE, Span
 from workers.meters.energy.attribution import Attribution
-from workers.meters.energy.cumulative import Levels, idle_levels
+from workers.meters.energy.cumulative import CumulativeEnergy, idle_levels
 
 SIGMAS: Final = 4.0  # by which a change is one
 SETTLED_SECONDS: Final = 0.6  # of the idle after the work at least, however it drifts
@@ -26,7 +26,7 @@ class _Slope:
         return abs(self.watts_per_second - other) >= SIGMAS * self.std
 
 
-def _slope(levels: Levels, span: Span) -> _Slope | None:
+def _slope(levels: CumulativeEnergy, span: Span) -> _Slope | None:
     """Trend of the power inside an idle span, from the energies of its quarters."""
     inside = (levels.times >= span.start) & (levels.times <= span.end)
     times, joules = levels.times[inside], levels.joules[inside]
@@ -42,7 +42,7 @@ def _slope(levels: Levels, span: Span) -> _Slope | None:
     return _Slope(float(fit[0]), math.sqrt(variance / float(middles @ middles)))
 
 
-def settled(levels: Levels, spans: Sequence[Span]) -> list[Span]:
+def settled(levels: CumulativeEnergy, spans: Sequence[Span]) -> list[Span]:
     """The spans, but of the idle after the work only the later part, where power still falls or rises in the earlier
     one, otherwise than from the idle before: a device needs seconds until it draws its idle power again.
     """
@@ -58,14 +58,14 @@ def settled(levels: Levels, spans: Sequence[Span]) -> list[Span]:
     return [rest if span is idle[-1] else span for span in spans]
 
 
-def _departs(slope: _Slope, levels: Levels, before: Span, after: Span) -> bool:
+def _departs(slope: _Slope, levels: CumulativeEnergy, before: Span, after: Span) -> bool:
     first, last = (idle_levels(levels, [span]) for span in (before, after))
     if not first or not last:
         return False
     return slope.departs((last[0].watts - first[0].watts) / (last[0].middle - first[0].middle))
 
 
-def drift_joules(levels: Levels, attributed: Attribution, spans: Sequence[Span], seconds: float) -> float:
+def drift_joules(levels: CumulativeEnergy, attributed: Attribution, spans: Sequence[Span], seconds: float) -> float:
     """Standard uncertainty, in joules, from an idle power that changed otherwise than along a straight line."""
     if len(attributed.idle) < 2:
         return 0.0

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from workers.meters.base import Span
-from workers.meters.energy.cumulative import Baseline, Levels, idle_levels, reach_of
+from workers.meters.energy.cumulative import Baseline, CumulativeEnergy, idle_levels, reach_of
 from workers.meters.energy.idle import Floats
 from workers.meters.energy.split import Cells, Powers, cells_of, powers_of
 
@@ -26,13 +26,13 @@ MOST_CANDIDATES: Final = 40
 SIGNIFICANT: Final = 16.0  # chi-square by which it must be better
 
 
-def without_latency(levels: Levels, spans: Sequence[Span]) -> tuple[Levels, float]:
+def without_latency(levels: CumulativeEnergy, spans: Sequence[Span]) -> tuple[CumulativeEnergy, float]:
     """The levels at the times that they belong to, and the latency in seconds."""
     latency = _find(levels, spans) if levels.tick else 0.0
     return replace(levels, times=levels.times - latency), latency
 
 
-def _find(levels: Levels, spans: Sequence[Span]) -> float:
+def _find(levels: CumulativeEnergy, spans: Sequence[Span]) -> float:
     work = [s for s in spans if s.works]
     idle = idle_levels(levels, spans)
     if not work or not idle:
@@ -78,7 +78,7 @@ def _find(levels: Levels, spans: Sequence[Span]) -> float:
 
 
 def _beyond_wandering(
-    levels: Levels, cells: Cells, intervals: tuple[Floats, Floats, Floats], noise: float, longest: float
+    levels: CumulativeEnergy, cells: Cells, intervals: tuple[Floats, Floats, Floats], noise: float, longest: float
 ) -> float:
     """The latency, if power that wanders, or begins low and overshoots, does not explain as well what was seen."""
     begins, ends, dynamic = intervals

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from workers.meters.base import Span
-from workers.meters.energy.cumulative import Levels
+from workers.meters.energy.cumulative import CumulativeEnergy
 from workers.meters.energy.idle import Floats
 from workers.meters.energy.latency import seconds_by_label
 
@@ -25,7 +25,7 @@ TELLING: Final = 0.7  # the better fit must leave less than this part of the oth
 FEWEST_READINGS: Final = 8  # fewer cannot tell an average
 
 
-def power_levels(power: Sequence[tuple[float, float]], *, window: float = 0.0) -> Levels | None:
+def power_levels(power: Sequence[tuple[float, float]], *, window: float = 0.0) -> CumulativeEnergy | None:
     """Cumulative energy at the time of each reading (window 0) or on a grid; None below three times of readings."""
     times, watts = np.array(power, dtype=np.float64).reshape(-1, 2).T
     rising = np.diff(times, prepend=-math.inf) > 0
@@ -38,7 +38,7 @@ def power_levels(power: Sequence[tuple[float, float]], *, window: float = 0.0) -
     else:
         joules = np.concatenate([[0.0], np.cumsum((watts[1:] + watts[:-1]) / 2 * np.diff(times))])
     spread = np.full(len(times), spacing / math.sqrt(12))
-    return Levels(times=times, joules=joules, time_std=spread, tick=spacing, unseen=spacing)
+    return CumulativeEnergy(times=times, joules=joules, time_std=spread, tick=spacing, unseen=spacing)
 
 
 def averages(power: Sequence[tuple[float, float]], spans: Sequence[Span], window: float) -> bool | None:

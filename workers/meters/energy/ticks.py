@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from workers.meters.energy.cumulative import Levels
+from workers.meters.energy.cumulative import CumulativeEnergy
 from workers.meters.energy.idle import Floats
 from workers.meters.energy.period import coherent_period
 
@@ -51,7 +51,7 @@ class Difference(Enum):
 class Counter:
     """A counter's log in order. ``kinds`` has one entry a level: what came before it."""
 
-    levels: Levels
+    levels: CumulativeEnergy
     kinds: tuple[Difference, ...]
     still_since: float | None  # the counter has not moved since, to the end of the log; None: it moved as it should
 
@@ -67,7 +67,7 @@ def counter_levels(
     *,
     limit_watts: float,
 ) -> Counter | None:
-    """Levels from (asked, answered, joules); None where the counter moved less than twice.
+    """CumulativeEnergy from (asked, answered, joules); None where the counter moved less than twice.
 
     ``tick`` is the seconds between its updates as the probe found them, None where it found none.
     """
@@ -84,7 +84,9 @@ def counter_levels(
         times, std, chosen = (asked[moved] + answered[moved]) / 2, (answered - asked)[moved] / math.sqrt(12), moved
     else:
         times, std, chosen = _bracketed(asked, answered, moved, tick)
-    levels = Levels(times=times, joules=joules[chosen], time_std=std, tick=tick or 0.0, quantum=_quantum(joules))
+    levels = CumulativeEnergy(
+        times=times, joules=joules[chosen], time_std=std, tick=tick or 0.0, quantum=_quantum(joules)
+    )
     quiet = max(FROZEN_TICKS * (tick or spacing), FROZEN_SECONDS)
     # From the first reading of a value to its last: how long the counter was seen to stand still.
     stood = asked[np.append(moved[1:], len(joules)) - 1] - asked[moved]
@@ -203,7 +205,7 @@ def _quantum(joules: Floats) -> float:
     return float(np.gcd.reduce(steps)) / 1000
 
 
-def _kinds(levels: Levels, frozen_from: Floats, limit_watts: float) -> tuple[Difference, ...]:
+def _kinds(levels: CumulativeEnergy, frozen_from: Floats, limit_watts: float) -> tuple[Difference, ...]:
     seconds, steps = np.diff(levels.times), np.diff(levels.joules)
     reset = (steps < 0) | (steps > IMPLAUSIBLE * limit_watts * (seconds + levels.tick))
     begun = np.searchsorted(frozen_from, levels.times[:-1] - levels.tick)

@@ -18,7 +18,7 @@ from workers.meters.base import Energy, Recording, Span
 from workers.meters.energy.attribution import Attribution, attribute
 from workers.meters.energy.by_label import energy_of, unknown, work_seconds
 from workers.meters.energy.crosscheck import disagree
-from workers.meters.energy.cumulative import Levels, idle_levels
+from workers.meters.energy.cumulative import CumulativeEnergy, idle_levels
 from workers.meters.energy.drift import drift_joules, settled
 from workers.meters.energy.idle import Floats, IdleLevel
 from workers.meters.energy.latency import without_latency
@@ -37,7 +37,7 @@ LIKELY_PART: Final = 0.6  # of the power limit: what work draws that the sensor 
 USUAL_LIMIT_WATTS: Final = 1500.0
 
 
-def judge(recording: Recording, spans: Sequence[Span]) -> Energy:
+def evaluate(recording: Recording, spans: Sequence[Span]) -> Energy:
     """Energy of the spans (one or more), from the best source in the log, with flags. What is not known is null."""
     lost_at = next((float(e["time"]) for e in recording.events if e["event"] == "lost"), math.inf)
     usable = [_until(s, lost_at) for s in spans]
@@ -100,7 +100,7 @@ def _seen(joules: Sequence[float | None], spans: Sequence[Span], usable: Sequenc
     return tuple(None if gone else j for j, gone in zip(joules, empty, strict=True))
 
 
-def _hole(power: Levels, spans: Sequence[Span]) -> bool:
+def _hole(power: CumulativeEnergy, spans: Sequence[Span]) -> bool:
     """Whether the log of power was silent for so long around the work that its sum means nothing."""
     start, end = min(s.start for s in spans), max(s.end for s in spans)
     inside = power.times[(power.times > start) & (power.times < end)]
@@ -123,13 +123,13 @@ class _Source:
     """Cumulative energy by one way of knowing it."""
 
     method: str
-    levels: Levels
+    levels: CumulativeEnergy
     latency: float = 0.0  # seconds by which the counter was late, already taken off the levels' times
 
 
 @dataclass(frozen=True, slots=True)
 class _Power:
-    levels: Levels
+    levels: CumulativeEnergy
     averaged: bool
 
 

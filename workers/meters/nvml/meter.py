@@ -13,9 +13,9 @@ from farm.domain import DeviceLost
 from workers.device.nvml import NvmlDevice
 from workers.meters.base import Device, Energy, Recording, Span
 from workers.meters.clock import Clock, SystemClock
-from workers.meters.nvml.evaluate import AVERAGE_SECONDS, judge, shortest_window
+from workers.meters.nvml.evaluate import AVERAGE_SECONDS, evaluate, shortest_window
 from workers.meters.nvml.probe import Probe, probe_counter
-from workers.meters.nvml.processes import Visitors
+from workers.meters.nvml.processes import ForeignProcesses
 from workers.meters.nvml.sampler import COUNTER_SECONDS, SLOW_COUNTER_SECONDS, Sampler
 
 STEADY_CELSIUS: Final = 1.0  # over the last seconds of the log
@@ -48,8 +48,8 @@ class NvmlMeter:
         self._duty = _sensor_duty(self._nvml, self._gpu)
         self.shortest_seconds = shortest_window(self._probe.tick, self._duty)
         self.shortest_idle_seconds = IDLE_READINGS * self._reading_seconds()
-        self._visitors = Visitors(os.getpid(), self._nvml.processes() or frozenset())
-        self._sampler = Sampler(self._nvml, self.clock, self._probe, self._power.read, self._visitors)
+        self._foreign_processes = ForeignProcesses(os.getpid(), self._nvml.processes() or frozenset())
+        self._sampler = Sampler(self._nvml, self.clock, self._probe, self._power.read, self._foreign_processes)
 
     def _reading_seconds(self) -> float:
         """From one reading that helps to know the idle power to the next."""
@@ -91,7 +91,7 @@ class NvmlMeter:
         )
 
     def energy(self, spans: Sequence[Span]) -> Energy:
-        return judge(self.recording(), spans)
+        return evaluate(self.recording(), spans)
 
     def environment(self) -> Mapping[str, Any]:
         nvml = self._nvml
@@ -113,7 +113,7 @@ class NvmlMeter:
                 "throttle_reasons": nvml.throttle_reasons(),
                 "persistence": nvml.persistence(),
                 "mig": nvml.mig(),
-                "foreign_processes": sorted(self._visitors.foreign(nvml.processes() or frozenset())),
+                "foreign_processes": sorted(self._foreign_processes.foreign(nvml.processes() or frozenset())),
             }
         return found
 

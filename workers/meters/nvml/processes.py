@@ -7,7 +7,7 @@ import psutil
 from workers.device.host import in_pid_namespace
 
 
-class Visitors:
+class ForeignProcesses:
     """Tells strangers from our own. Remembers our own, as they may have ended when NVML still lists them."""
 
     def __init__(self, pid: int, present: frozenset[int], container: bool | None = None) -> None:

@@ -17,7 +17,7 @@ from workers.device.nvml import NvmlDevice
 from workers.meters.base import Recording
 from workers.meters.clock import Clock, Stop
 from workers.meters.nvml.probe import Probe
-from workers.meters.nvml.processes import Visitors
+from workers.meters.nvml.processes import ForeignProcesses
 
 COUNTER_SECONDS: Final = 0.1  # a bracket at most so often
 SLOW_COUNTER_SECONDS: Final = 1.0  # where reading makes the counter lose energy
@@ -39,13 +39,13 @@ class Sampler:
         clock: Clock,
         probe: Probe,
         read_power: Callable[[], float | None] | None,
-        visitors: Visitors,
+        foreign_processes: ForeignProcesses,
     ) -> None:
         self._device = device
         self._clock = clock
         self._probe = probe
         self._read_power = read_power
-        self._visitors = visitors
+        self._foreign_processes = foreign_processes
         self._stop: Stop | None = None
         self._counter: list[tuple[float, float, float]] = []
         self._power: list[tuple[float, float]] = []
@@ -131,7 +131,7 @@ class Sampler:
                 "throttle": self._throttle,
                 "limit_watts": device.power_limit_watts(),
                 "mig": device.mig(),
-                "foreign": None if processes is None else sorted(self._visitors.foreign(processes)),
+                "foreign": None if processes is None else sorted(self._foreign_processes.foreign(processes)),
             }
         )
 

@@ -16,7 +16,7 @@ from farm.domain import Configuration
 from workers.meters.base import Device, Energy, Recording, Span
 from workers.meters.clock import Clock, VirtualClock
 from workers.meters.energy.by_label import energy_from
-from workers.meters.energy.cumulative import Levels
+from workers.meters.energy.cumulative import CumulativeEnergy
 from workers.meters.simulated.truth import draws
 from workers.workload import BatchResult, PhaseWindow
 
@@ -79,7 +79,7 @@ class SimulatedMeter:
     def energy(self, spans: Sequence[Span]) -> Energy:
         readings = np.array(self._readings).reshape(-1, 3)
         times = readings[:, 1]
-        levels = Levels(times=times, joules=readings[:, 2], time_std=np.zeros_like(times))
+        levels = CumulativeEnergy(times=times, joules=readings[:, 2], time_std=np.zeros_like(times))
         return energy_from(levels, spans, flags=self.flags)
 
     def environment(self) -> Mapping[str, Any]:

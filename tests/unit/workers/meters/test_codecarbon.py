@@ -27,7 +27,7 @@ from workers.device.identity import WorkerIdentity
 from workers.meters import METERS, open_meter
 from workers.meters.base import IDLE, Span
 from workers.meters.energy.by_label import energy_from
-from workers.meters.energy.cumulative import Levels
+from workers.meters.energy.cumulative import CumulativeEnergy
 from workers.runtime.device_session import DeviceSession
 
 A6000 = Device(name="NVIDIA RTX A6000", noise=Noise(white=1.0))
@@ -326,7 +326,7 @@ def test_a_board_that_the_catalog_lacks_cannot_be_simulated() -> None:
 @pytest.mark.parametrize("readings", [0, 1, 2, 12])
 def test_too_short_is_said_however_little_was_read(readings: int) -> None:
     times = np.linspace(0.0, 2.4, readings)
-    levels = Levels(times=times, joules=10 * times, time_std=np.full(readings, 0.01))
+    levels = CumulativeEnergy(times=times, joules=10 * times, time_std=np.full(readings, 0.01))
     spans = [Span(label=IDLE, start=0.0, end=1.0), Span(label="work", start=1.0, end=1.2)]
     found = energy_from(levels, spans, flags=("estimated",), shortest_seconds=2.0)
     assert found.flags == ("estimated", "window_too_short")

@@ -17,12 +17,12 @@ from scipy.stats import binom, t
 
 from workers.meters.base import IDLE, OTHER, PAD, Recording, Span
 from workers.meters.energy.attribution import attribute
-from workers.meters.energy.cumulative import Levels
+from workers.meters.energy.cumulative import CumulativeEnergy
 from workers.meters.energy.idle import idle_level
 from workers.meters.energy.statistics import mean_and_error, relative_halfwidth, t_975
 from workers.meters.energy.ticks import Difference, counter_levels
-from workers.meters.nvml.evaluate import judge
-from workers.meters.nvml.processes import Visitors
+from workers.meters.nvml.evaluate import evaluate
+from workers.meters.nvml.processes import ForeignProcesses
 from workers.meters.samples import decode_samples, encode_samples
 
 
@@ -43,15 +43,17 @@ def test_the_standard_error_of_idle_knows_autocorrelation(rho: float) -> None:
     assert hits < 400
 
 
-def exact(*corners: tuple[float, float], step: float = 0.1, until: float = 10.0) -> Levels:
-    """Levels of a power that is 60 W and, from each corner (time, watts above idle) on, more."""
+def exact(*corners: tuple[float, float], step: float = 0.1, until: float = 10.0) -> CumulativeEnergy:
+    """CumulativeEnergy of a power that is 60 W and, from each corner (time, watts above idle) on, more."""
     times = np.round(np.arange(0, until + step / 2, step), 9)
     fine = np.arange(0.0005, until, 0.001)
     watts = np.full_like(fine, 60.0)
     for at, more in corners:
         watts[fine > at] = 60 + more
     joules = np.concatenate([[0.0], np.cumsum(watts * 0.001)])
-    return Levels(times=times, joules=np.interp(times, np.arange(len(joules)) * 0.001, joules), time_std=0 * times)
+    return CumulativeEnergy(
+        times=times, joules=np.interp(times, np.arange(len(joules)) * 0.001, joules), time_std=0 * times
+    )
 
 
 def spans(*rows: tuple[str, float, float]) -> list[Span]:
@@ -193,9 +195,9 @@ def test_a_kept_log_can_be_judged_again() -> None:
     counter = [(float(t), float(t), float(j)) for t, j in zip(levels.times, levels.joules, strict=True)]
     recording = Recording(counter=counter, probe={"has_counter": True, "tick": None})
     marks = spans((IDLE, 0, 3.9), ("w", 4, 5), (IDLE, 6, 10))
-    first = judge(recording, marks)
+    first = evaluate(recording, marks)
     assert first.total_joules == pytest.approx(300, rel=0.01)
-    assert judge(*decode_samples(encode_samples(recording, marks))).total_joules == pytest.approx(first.total_joules)
+    assert evaluate(*decode_samples(encode_samples(recording, marks))).total_joules == pytest.approx(first.total_joules)
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 5, 20, 21, 30, 100, 10000])
@@ -214,15 +216,15 @@ def test_whose_process_it_is() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         ours = frozenset({os.getpid(), child.pid})
-        visitors = Visitors(os.getpid(), frozenset(), container=False)
-        assert visitors.foreign(ours) == frozenset()
-        assert visitors.foreign(ours | {1}) == {1}
+        foreign_processes = ForeignProcesses(os.getpid(), frozenset(), container=False)
+        assert foreign_processes.foreign(ours) == frozenset()
+        assert foreign_processes.foreign(ours | {1}) == {1}
     finally:
         child.communicate()
-    assert visitors.foreign(ours) == frozenset()  # ended, but remembered
+    assert foreign_processes.foreign(ours) == frozenset()  # ended, but remembered
     unknown = frozenset({2**22 + 7})
-    assert visitors.foreign(unknown) == unknown
-    inside = Visitors(os.getpid(), frozenset({2**22 + 8}), container=True)
+    assert foreign_processes.foreign(unknown) == unknown
+    inside = ForeignProcesses(os.getpid(), frozenset({2**22 + 8}), container=True)
     assert inside.foreign(unknown) == frozenset()  # our own, by its id outside the container
     assert inside.foreign(frozenset({2**22 + 8})) == {2**22 + 8}  # was there before us
     assert inside.foreign(frozenset({2**22 + 7, 2**22 + 9})) == {2**22 + 7, 2**22 + 9}

@@ -20,7 +20,7 @@ from tests.fake_nvml.fake import Device, Noise
 from tests.unit.workers.meters.stage import PLAIN
 from workers.meters.base import IDLE, PAD, Energy, Span
 from workers.meters.energy.attribution import attribute
-from workers.meters.energy.cumulative import Levels
+from workers.meters.energy.cumulative import CumulativeEnergy
 from workers.meters.nvml.meter import NvmlMeter
 
 Pass = list[tuple[str, list[tuple[float, float]]]]  # label (empty: a gap), then watts above idle and seconds
@@ -186,7 +186,7 @@ def test_what_nothing_determines_is_shared_by_time_and_said_to_be_unsure() -> No
     joules = 60 * times + 20.0 * (times >= 5.05)
     work = [Span(label="a", start=5.01, end=5.03), Span(label="b", start=5.03, end=5.09)]
     rows = [Span(label=IDLE, start=0, end=4), *work, Span(label=IDLE, start=6, end=10)]
-    found = attribute(Levels(times=times, joules=joules, time_std=0 * times, tick=0.1), rows)
+    found = attribute(CumulativeEnergy(times=times, joules=joules, time_std=0 * times, tick=0.1), rows)
     assert found is not None
     assert found.joules.tolist() == pytest.approx([0, 5, 15, 0], abs=1.5)
     assert found.total == pytest.approx(20)

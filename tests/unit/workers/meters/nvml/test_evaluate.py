@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from workers.meters.base import IDLE, OTHER, PAD, Energy, Recording, Span
-from workers.meters.nvml.evaluate import judge
+from workers.meters.nvml.evaluate import evaluate
 
 TICK = 0.1
 IDLE_WATTS = 60.0
@@ -55,7 +55,7 @@ def test_a_log_of_hours_and_thousands_of_spans_is_judged_in_seconds() -> None:
     recording, spans, truth = log_of(batches=2600)
     assert len(recording.counter) + len(recording.power) > 210_000  # an hour and a half
     begun = time.process_time()
-    found = judge(recording, spans)
+    found = evaluate(recording, spans)
     assert time.process_time() - begun < MOST_CPU_SECONDS
     assert found.flags == ()
     assert found.total_joules is not None
@@ -72,21 +72,25 @@ def unknown(found: Energy) -> bool:
 @pytest.mark.parametrize("power", [0, 1, 2])
 def test_a_log_of_hardly_any_readings_tells_nothing(counter: int, power: int) -> None:
     recording, spans, _ = log_of(batches=1)
-    assert unknown(judge(replace(recording, counter=recording.counter[:counter], power=recording.power[:power]), spans))
+    assert unknown(
+        evaluate(replace(recording, counter=recording.counter[:counter], power=recording.power[:power]), spans)
+    )
 
 
 def test_power_that_was_all_read_at_one_time_tells_nothing() -> None:
     recording, spans, _ = log_of(batches=1)
     for kind in ("instant", "average_1s"):
         probe = {**recording.probe, "power": kind}
-        assert unknown(judge(replace(recording, counter=(), power=((1.0, 60.0),) * 5, probe=probe), spans))
+        assert unknown(evaluate(replace(recording, counter=(), power=((1.0, 60.0),) * 5, probe=probe), spans))
 
 
 def test_a_device_that_says_zero_watts_has_an_energy_of_zero() -> None:
     """As it was read: the noise-free zero is divided by nowhere."""
     recording, spans, _ = log_of(batches=2)
     probe = {**recording.probe, "has_counter": False}
-    found = judge(replace(recording, counter=(), power=tuple((t, 0.0) for t, _ in recording.power), probe=probe), spans)
+    found = evaluate(
+        replace(recording, counter=(), power=tuple((t, 0.0) for t, _ in recording.power), probe=probe), spans
+    )
     assert found.total_joules == 0
     assert found.flags == ("counter_unsupported",)
 
@@ -96,18 +100,18 @@ def test_spans_that_hold_no_work_have_no_energy() -> None:
     before, after = spans[0], spans[-1]
     empty = Span(label="work", start=6.0, end=6.0)
     for between in ([], [spans[1]], [empty]):
-        found = judge(recording, [before, *between, after])
+        found = evaluate(recording, [before, *between, after])
         assert found.total_joules is None
         assert found.idle_watts == pytest.approx(IDLE_WATTS, rel=0.02)
-    other = judge(recording, [before, replace(spans[3], label=OTHER), after])
+    other = evaluate(recording, [before, replace(spans[3], label=OTHER), after])
     assert not other.dynamic_joules
 
 
 def test_a_span_of_no_length_changes_nothing_beside_it() -> None:
     recording, spans, _ = log_of(batches=2)
-    plain = judge(recording, spans)
+    plain = evaluate(recording, spans)
     at = spans[4].end
-    found = judge(recording, [*spans, Span(label="empty", start=at, end=at)])
+    found = evaluate(recording, [*spans, Span(label="empty", start=at, end=at)])
     assert found.total_joules == pytest.approx(plain.total_joules)
     assert found.dynamic_joules["empty"] == 0.0
     assert found.std_joules["empty"] == 0.0
