@@ -98,17 +98,17 @@ def select(
     covariance: Floats, noise: float, cost: Floats, budget: int, allowance: float, cost_exponent: float
 ) -> tuple[Integers, Floats]:
     """Picks (budget,) in order, and the variance (n,) that is left of every row without the noise of a run."""
-    left, free = covariance.copy(), np.ones(len(cost), dtype=np.bool_)
+    remaining, free = covariance.copy(), np.ones(len(cost), dtype=np.bool_)
     picks: list[int] = []
     for _ in range(budget):
-        worth = (left**2).sum(axis=0) / (np.diag(left) + noise) / cost**cost_exponent
+        worth = (remaining**2).sum(axis=0) / (np.diag(remaining) + noise) / cost**cost_exponent
         affordable = free & (cost[picks].sum() + cost <= allowance)
         # Where the allowance is spent the cheapest rows go on, since a budget of rows was asked for.
         best = int(np.argmax(np.where(affordable, worth, -cost if not affordable.any() else -np.inf) + _barred(free)))
         picks.append(best)
         free[best] = False
-        left -= np.outer(left[:, best], left[best]) / (left[best, best] + noise)
-    return np.array(picks, dtype=np.int64), np.maximum(np.diag(left), 0.0)
+        remaining -= np.outer(remaining[:, best], remaining[best]) / (remaining[best, best] + noise)
+    return np.array(picks, dtype=np.int64), np.maximum(np.diag(remaining), 0.0)
 
 
 def _barred(free: NDArray[np.bool_]) -> Floats:
@@ -137,11 +137,11 @@ def _runnable(rows: Table) -> Table:
 def _new(rows: Table, known: Table) -> Table:
     """Rows not yet known: one for each configuration but for the number of prompts, the cheapest."""
     columns = (*CELL_COLUMNS, "steps")
-    seen = set(_keys(known, columns))
+    known_keys = set(_keys(known, columns))
     best: dict[tuple[Any, ...], int] = {}
     prompts = rows.prompts
     for place, key in enumerate(_keys(rows, columns)):
-        if key not in seen and (key not in best or prompts[place] < prompts[best[key]]):
+        if key not in known_keys and (key not in best or prompts[place] < prompts[best[key]]):
             best[key] = place
     return rows.take(np.array(sorted(best.values()), dtype=np.int64))
 

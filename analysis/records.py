@@ -61,5 +61,5 @@ def _require_rows(fitted: Law) -> None:
         reasons = [
             f"{entry['count']} left out: {entry['why']}" for entry in fitted.left_out_ if entry["what"] == "rows"
         ]
-        found = f"0 to fit ({'; '.join(reasons)})" if reasons else "0"
-        raise DataError("rows", found, f"at least {max(fitted.minimum_rows, 1)} that law {fitted.name} can use")
+        counted = f"0 to fit ({'; '.join(reasons)})" if reasons else "0"
+        raise DataError("rows", counted, f"at least {max(fitted.minimum_rows, 1)} that law {fitted.name} can use")

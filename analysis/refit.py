@@ -60,17 +60,17 @@ def scopes(table: Table) -> Iterator[Scope]:
     The widest comes last, so that its fit is the newest.
     """
     for origin in np.unique(table.origin).tolist():
-        kind = table.where(origin=origin)
-        datasets = kind.names("dataset")
+        of_origin = table.where(origin=origin)
+        datasets = of_origin.names("dataset")
         for dataset in datasets:
-            rows = kind.where(dataset=dataset)
+            rows = of_origin.where(dataset=dataset)
             for model, gpu in product(rows.names("model"), rows.names("gpu")):
                 cell = rows.where(model=model, gpu=gpu)
                 if ENOUGH_ROWS <= len(cell) < len(rows):
                     yield Scope(dataset, cell, pooled=False)
             yield Scope(dataset, rows, pooled=True)
         if len(datasets) > 1:
-            yield Scope("all", kind, pooled=True)
+            yield Scope("all", of_origin, pooled=True)
 
 
 def refit(table: Table, before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -95,34 +95,34 @@ def refit(table: Table, before: Sequence[Mapping[str, Any]]) -> list[dict[str, A
 
 def _fit(name: str, scope: Scope, before: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """The row of a fit; None where a stored one of this version covers exactly these rows."""
-    kind = laws.get(name)
-    rows = kind().usable(scope.table)
+    law_class = laws.get(name)
+    rows = law_class().usable(scope.table)
     digest = rows.table.digest(rows.energy_joules)
     cells = set(scope_of(rows.table)["cells"])
     previous = None
     for stored in before:
-        if (stored["law"], stored["law_version"], stored["dataset"]) != (name, str(kind.version), scope.dataset):
+        if (stored["law"], stored["law_version"], stored["dataset"]) != (name, str(law_class.version), scope.dataset):
             continue
         if stored["data_hash"] == digest:
             return None
         if previous is None and set(stored["scope"]["cells"]) <= cells:
             previous = Law.from_json(json.dumps(stored["document"]))
-    fitted = kind().fit(scope.table) if previous is None else previous.updated(scope.table)
-    return records.row(fitted, scope.table, dataset=scope.dataset, validation=_validated(kind, scope))
+    fitted = law_class().fit(scope.table) if previous is None else previous.updated(scope.table)
+    return records.row(fitted, scope.table, dataset=scope.dataset, validation=_validated(law_class, scope))
 
 
-def _validated(kind: type[Law], scope: Scope) -> dict[str, Any]:
+def _validated(law_class: type[Law], scope: Scope) -> dict[str, Any]:
     """Summaries by split: folds of all rows and, among several models, each held out. A split that the law refuses
     has the reason instead."""
     table = scope.table
     splits: dict[str, Callable[[], validation.Validation]] = {
-        f"{validation.FOLDS} folds": lambda: validation.within(kind(), table, validation.FOLDS)
+        f"{validation.FOLDS} folds": lambda: validation.within(law_class(), table, validation.FOLDS)
     }
     models = table.names("model")
     if scope.pooled and len(models) > 1:
         for model in models:
             others = [name for name in models if name != model]
-            splits[f"{model} held out"] = partial(validation.held_out, kind(), table, train=others, test=[model])
+            splits[f"{model} held out"] = partial(validation.held_out, law_class(), table, train=others, test=[model])
     outcome: dict[str, Any] = {}
     for name, split in splits.items():
         try:

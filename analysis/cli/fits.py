@@ -24,14 +24,14 @@ def fitted_law(name: str, data: str | None, where: Sequence[str], db: str | None
     """A law fitted to :func:`analysis.cli.rows.fit_rows`."""
     from analysis import laws
 
-    kind = laws.get(name)
+    law_class = laws.get(name)
     known = fit_rows(data, where, db)
     if known.stored:
-        rows = kind().usable(known.table)
+        rows = law_class().usable(known.table)
         stored = find_fit(db, name, rows.table.digest(rows.energy_joules))
         if stored is not None:
             return Fitted(stored[1], known.source, stored[0])
-    return Fitted(kind().fit(known.table), known.source, None)
+    return Fitted(law_class().fit(known.table), known.source, None)
 
 
 def find_fit(db: str | None, name: str, data_sha256: str) -> tuple[int, Law] | None:

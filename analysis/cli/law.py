@@ -48,9 +48,9 @@ def fit(law_name: str, data: str | None, where: tuple[str, ...], db: str | None,
     from analysis.cli.fits import store_fit
     from analysis.cli.rows import known_rows
 
-    kind = laws.get(law_name)
+    law_class = laws.get(law_name)
     known = known_rows(data, where, db)
-    fitted = kind().fit(known.table)
+    fitted = law_class().fit(known.table)
     document = {**records.report(fitted, known.table), "source": known.source, "fit_id": None}
     if known.stored:
         dataset = ", ".join(known.table.names("dataset"))
@@ -95,14 +95,14 @@ def show(fit_id: int | None, law_name: str, db: str | None, as_json: bool) -> No
 
     laws.get(law_name)
     if fit_id is None:
-        found = stored_fits(db, law=law_name)
+        stored = stored_fits(db, law=law_name)
         remedy = "a law that has a stored fit; farm law fit makes one"
     else:
-        found = [row for row in stored_fits(db) if row["id"] == fit_id]
+        stored = [row for row in stored_fits(db) if row["id"] == fit_id]
         remedy = "the id of a stored fit; farm law list shows them"
-    if not found:
+    if not stored:
         raise RequestError("fit", law_name if fit_id is None else fit_id, remedy)
-    document = _entry(found[0]) | {"left_out": found[0]["document"]["left_out"]}
+    document = _entry(stored[0]) | {"left_out": stored[0]["document"]["left_out"]}
     if as_json:
         emit_json(document)
     else:

@@ -41,25 +41,25 @@ def plan(
 
     choice = None if candidates is None else Table.read(candidates, energies=False)
     known = fit_rows(data, where, db)
-    found = design.plan(known.table, choice, model=model, gpu=gpu, budget=budget)
-    picks = list(found.configurations.configurations())
+    made = design.plan(known.table, choice, model=model, gpu=gpu, budget=budget)
+    picks = list(made.configurations.configurations())
     if as_json:
         emit_json(
             {
                 "configurations": [_entry(pick) for pick in picks],
-                "expected_error_percent": found.expected_error_percent,
-                "expected_energy_joules": found.expected_energy_joules,
-                "error_before_percent": found.error_before_percent,
-                "candidates_energy_joules": found.candidates_energy_joules,
+                "expected_error_percent": made.expected_error_percent,
+                "expected_energy_joules": made.expected_energy_joules,
+                "error_before_percent": made.error_before_percent,
+                "candidates_energy_joules": made.candidates_energy_joules,
                 "source": known.source,
             }
         )
         return
     for pick in picks:
         click.echo(pick.label())
-    click.echo(f"expected error   {found.expected_error_percent:.2g}%, before {found.error_before_percent:.2g}%")
-    part = found.expected_energy_joules / found.candidates_energy_joules
-    click.echo(f"expected energy  {found.expected_energy_joules:.4g} J, {part:.1%} of all candidates")
+    click.echo(f"expected error   {made.expected_error_percent:.2g}%, before {made.error_before_percent:.2g}%")
+    part = made.expected_energy_joules / made.candidates_energy_joules
+    click.echo(f"expected energy  {made.expected_energy_joules:.4g} J, {part:.1%} of all candidates")
 
 
 def _entry(pick: Configuration) -> dict[str, Any]:

@@ -234,10 +234,10 @@ class Law(Regressor):
         """A fitted law of whichever kind the document names. RequestError for another version of its form."""
         try:
             document = json.loads(text)
-            kind = laws.get(document["law"])
-            if document["law_version"] != kind.version:
-                raise RequestError("law_version", document["law_version"], f"{kind.version}; fit the law again")
-            law = kind(**document["settings"])
+            law_class = laws.get(document["law"])
+            if document["law_version"] != law_class.version:
+                raise RequestError("law_version", document["law_version"], f"{law_class.version}; fit the law again")
+            law = law_class(**document["settings"])
             law.n_, law.scope = document["n"], document["scope"]
             law.params_, law.params_std_ = document["params"], document["params_std"]
             law.left_out_, law.data_sha256_ = document["left_out"], document["data_sha256"]
@@ -312,8 +312,8 @@ def merged_scope(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, 
 def refuse_mixed_origin(counts: Mapping[str, int]) -> None:
     """Measured, estimated and simulated rows are fitted among their own kind only."""
     if len(counts) > 1:
-        found = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-        raise DataError("rows", found, "rows of one origin; choose with --where origin=measured")
+        origins = ", ".join(f"{count} {origin}" for origin, count in sorted(counts.items()))
+        raise DataError("rows", origins, "rows of one origin; choose with --where origin=measured")
 
 
 def _column(name: str, values: Any, n: int) -> Floats:

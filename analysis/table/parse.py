@@ -28,18 +28,18 @@ _KNOWN: Final = frozenset({*LABELS, *WHOLE, *REAL, "cfg", "resolution"})
 
 def rows(items: Iterable[Configuration | Measurement | Row | Mapping[str, Any]]) -> Parts:
     """From one object a row. DataError naming the first row that cannot be taken, TypeError for what is no row."""
-    found = [_row(number, item) for number, item in enumerate(items, start=1)]
-    configurations = [row.configuration for row in found]
+    parsed = [_row(number, item) for number, item in enumerate(items, start=1)]
+    configurations = [row.configuration for row in parsed]
     labels = {name: Labels.of(getattr(c, name) for c in configurations) for name in TEXTS}
-    labels["flags"] = Labels.of(" ".join(row.flags) for row in found)
-    labels["dataset"] = Labels.of(row.dataset or "" for row in found)
-    labels["measurement_id"] = Labels.of(row.measurement_id or "" for row in found)
+    labels["flags"] = Labels.of(" ".join(row.flags) for row in parsed)
+    labels["dataset"] = Labels.of(row.dataset or "" for row in parsed)
+    labels["measurement_id"] = Labels.of(row.measurement_id or "" for row in parsed)
     numbers: dict[str, NDArray[Any]] = {
         name: np.array([getattr(c, name) for c in configurations], dtype=np.int64) for name in WHOLE
     }
     numbers["cfg"] = np.array([c.cfg for c in configurations], dtype=np.bool_)
     for name in REAL:
-        values = (getattr(row, name) for row in found)
+        values = (getattr(row, name) for row in parsed)
         numbers[name] = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
     return _by_build(labels), numbers
 

@@ -24,8 +24,8 @@ class Blocks:
         """A' A (P, P) of the matrix A that has ``rows`` (m, k) for ``local``."""
         total = np.zeros((self.basis.shape[2], self.basis.shape[2]))
         for g, basis in enumerate(self.basis):
-            mine = rows[self.group == g]
-            total += basis.T @ (mine.T @ mine) @ basis
+            of_group = rows[self.group == g]
+            total += basis.T @ (of_group.T @ of_group) @ basis
         return total
 
     def transposed(self, values: Floats) -> Floats:
@@ -39,6 +39,6 @@ class Blocks:
         result = np.empty(len(self.local))
         for g, basis in enumerate(self.basis):
             at = np.flatnonzero(self.group == g)
-            mine = self.local[at]
-            result[at] = ((mine @ (basis @ covariance @ basis.T)) * mine).sum(axis=1)
+            of_group = self.local[at]
+            result[at] = ((of_group @ (basis @ covariance @ basis.T)) * of_group).sum(axis=1)
         return result

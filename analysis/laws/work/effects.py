@@ -56,7 +56,7 @@ class Effects:
         """The groups that the rows of these tables belong to."""
         keys = [_keys(table.take(_distinct(table)[0])) for table in tables]
         names = {kind: {n for k in keys for n in k[kind] if n is not None} | _ALWAYS[kind] for kind in _ALWAYS}
-        return cls({kind: tuple(sorted(found)) for kind, found in names.items()})
+        return cls({kind: tuple(sorted(known)) for kind, known in names.items()})
 
     def union(self, other: Effects) -> Effects:
         return Effects({kind: tuple(sorted({*names, *other.groups[kind]})) for kind, names in self.groups.items()})
@@ -83,8 +83,8 @@ class Effects:
         total = np.zeros((len(members["shared"]), N))
         for kind in SPREADS:
             if self.groups[kind]:
-                mine = p[self._start[kind] :][: N * len(self.groups[kind])].reshape(-1, N)
-                total += np.where(members[kind][:, None] >= 0, mine[np.maximum(members[kind], 0)], 0.0)
+                factors = p[self._start[kind] :][: N * len(self.groups[kind])].reshape(-1, N)
+                total += np.where(members[kind][:, None] >= 0, factors[np.maximum(members[kind], 0)], 0.0)
         return total
 
     def level(self, p: Floats, members: Members) -> Floats:
@@ -92,8 +92,8 @@ class Effects:
         total = np.zeros(len(members["shared"]))
         for kind in LEVELS:
             if self.groups[kind]:
-                mine = p[self._start[kind] :][: len(self.groups[kind])]
-                total += np.where(members[kind] >= 0, mine[np.maximum(members[kind], 0)], 0.0)
+                factors = p[self._start[kind] :][: len(self.groups[kind])]
+                total += np.where(members[kind] >= 0, factors[np.maximum(members[kind], 0)], 0.0)
         return total
 
     def jacobian(self, slope: Floats, members: Members) -> Floats:

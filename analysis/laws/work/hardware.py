@@ -64,8 +64,8 @@ class Machine:
 
 def machines(gpus: Sequence[str], precision: str) -> Machine:
     """The machines of n catalog GPUs, every field (n, 1)."""
-    found = [machine(gpu, precision) for gpu in gpus]
-    columns = (np.array([getattr(each, field.name) for each in found], dtype=np.float64) for field in fields(Machine))
+    of_gpus = [machine(gpu, precision) for gpu in gpus]
+    columns = (np.array([getattr(each, field.name) for each in of_gpus], dtype=np.float64) for field in fields(Machine))
     return Machine(*(column[:, None] for column in columns))
 
 

@@ -71,9 +71,9 @@ def solve(
     sigma, tau, p = NOISE, CELL, start
     robust = np.ones_like(y)
     for _ in range(_ROUNDS):
-        seen = _Pooled.of(y, (sigma**2 / weight + extra_variance) / robust, alike, len(cell))
-        p, eta, jacobian, information = _mode(model, seen, prior_std, cell, cells, tau, p)
-        residual, blup = y - eta[alike], _cells(seen.mean - eta, seen.variance, tau, cell, cells)
+        pooled = _Pooled.of(y, (sigma**2 / weight + extra_variance) / robust, alike, len(cell))
+        p, eta, jacobian, information = _mode(model, pooled, prior_std, cell, cells, tau, p)
+        residual, blup = y - eta[alike], _cells(pooled.mean - eta, pooled.variance, tau, cell, cells)
         covariance = cho_solve(cho_factor(information), np.eye(len(p)))
         fitted = jacobian.variance(covariance)  # of eta
         sigma, tau = _spreads(residual, fitted[alike], blup, robust * weight, cell_of_row, cells)
@@ -97,10 +97,10 @@ class _Pooled:
         return cls(mean, 1 / precision, float(((y - mean[alike]) ** 2 / variance).sum()))
 
 
-def _robust(left: Floats, sigma: float, weight: Floats, extra_variance: Floats) -> Floats:
+def _robust(residual: Floats, sigma: float, weight: Floats, extra_variance: Floats) -> Floats:
     """Huber's weights. The scale is the smaller of sigma and what half of the rows stay within, which outliers, unlike
     sigma, cannot move."""
-    scaled = np.abs(left) / np.sqrt(1 / weight + extra_variance / sigma**2)
+    scaled = np.abs(residual) / np.sqrt(1 / weight + extra_variance / sigma**2)
     typical = float(np.median(scaled)) / _NORMAL_MEDIAN if len(scaled) else sigma
     scale = min(sigma, max(typical, NOISE / 2))
     return np.minimum(1.0, _OUTLIER * scale / np.maximum(scaled, 1e-12))
@@ -128,10 +128,10 @@ def whitened(local: Floats, variance: Floats, tau: float, cell: Integers, cells:
 
 
 def _mode(
-    model: Model, seen: _Pooled, prior_std: Floats, cell: Integers, cells: int, tau: float, p: Floats
+    model: Model, pooled: _Pooled, prior_std: Floats, cell: Integers, cells: int, tau: float, p: Floats
 ) -> tuple[Floats, Floats, Blocks, Floats]:
     """The posterior mode; eta and its Jacobian there; the information matrix of the last step."""
-    precision, variance = prior_std**-2.0, seen.variance
+    precision, variance = prior_std**-2.0, pooled.variance
     shrink = tau**2 / (1 + tau**2 * np.bincount(cell, 1 / variance, cells))
 
     def inverse(r: Floats) -> Floats:
@@ -140,15 +140,15 @@ def _mode(
         return np.asarray((r - pull[cell]) / variance)
 
     def loss(eta: Floats, at: Floats) -> float:
-        r = seen.mean - eta
-        return float(r @ inverse(r) + at @ (precision * at)) + seen.scatter
+        r = pooled.mean - eta
+        return float(r @ inverse(r) + at @ (precision * at)) + pooled.scatter
 
     eta, jacobian = model(p)
     before = loss(eta, p)
     for _ in range(_STEPS):
         slope = jacobian()
         information = slope.gram(whitened(slope.local, variance, tau, cell, cells)) + np.diag(precision)
-        step = cho_solve(cho_factor(information), slope.transposed(inverse(seen.mean - eta)) - precision * p)
+        step = cho_solve(cho_factor(information), slope.transposed(inverse(pooled.mean - eta)) - precision * p)
         size = 1.0
         while True:
             eta, jacobian = model(p + size * step)

@@ -83,8 +83,8 @@ def _slots(
     seconds = np.zeros((len(first), len(PHASES), len(CLASSES)))
     dispatches, megapixels = np.zeros((2, len(first), len(PHASES)))
     some = table.take(first)
-    kind, alike = some.groups("model", "precision", "cfg")
-    for place, row in enumerate(kind):
+    representatives, alike = some.groups("model", "precision", "cfg")
+    for place, row in enumerate(representatives):
         at = np.flatnonzero(alike == place)
         for part in np.array_split(at, len(at) // _AT_ONCE + 1):
             seconds[part], dispatches[part] = _one_kind(some.configuration(int(row)), some.take(part), batch[part])

@@ -133,8 +133,8 @@ def _scale(pipeline: Pipeline, ops: Sequence[Op], sizes: Sequence[Size], odd: Se
         total = Fraction(0)
         for name in QUANTITIES:
             c = _interpolate(_areas(sizes, scale), [_value(op, name) for op in ops[: len(sizes)]])
-            (area,), seen = _areas(odd, scale), _value(ops[len(sizes)], name)
-            total += abs(c[0] + area * (c[1] + area * c[2]) - seen) / (seen or 1)
+            (area,), traced = _areas(odd, scale), _value(ops[len(sizes)], name)
+            total += abs(c[0] + area * (c[1] + area * c[2]) - traced) / (traced or 1)
         return total
 
     return min((pipeline.convention.multiple << level for level in range(_LEVELS)), key=error)

@@ -116,10 +116,10 @@ def _transformers_has(cls: str) -> bool:
 
 def _assemble(name: str, cls: str, components: Mapping[str, Component], convention: Convention) -> Pipeline:
     def one_of(names: tuple[str, ...], role: str) -> str:
-        found = [n for n in names if n in components]
-        if not found:
+        present = [n for n in names if n in components]
+        if not present:
             raise RequestError("model_index.json", cls, f"a {role} ({' or '.join(names)})")
-        return found[0]
+        return present[0]
 
     denoiser, decoder = one_of(_DENOISERS, "denoiser"), one_of(_DECODERS, "decoder")
     kept = {n: c for n, c in components.items() if n in convention.text or n in (denoiser, decoder)}
