@@ -89,19 +89,19 @@ def test_it_runs_whole_without_a_gpu(board, tmp_path: Path) -> None:
     sweep = checks["sweep"]["found"]
     assert sweep["counts"] == {"queued": 0, "running": 0, "done": 12, "failed": 0, "cancelled": 0}
     assert sweep["lost"] == 1
-    assert len(sweep["rows"]) == 12
+    assert len(sweep["rows"]) == 13  # and the one after the batch that was too large
     assert sweep["too_large"]["state"] == "failed"
     assert "out_of_memory" in sweep["too_large"]["reason"]
     assert sweep["too_large"]["after_it"] == "done"
     assert set(checks["calibrate"]["found"]["reached"]) == {"matmul", "attention", "convolution", "memory"}
-    assert checks["laws"]["found"]["rows"] == 16
+    assert checks["laws"]["found"]["rows"] == 17
 
     limits = checks["power limit"]["found"]
     assert list(limits["limits"]) == ["700", "525", "350"]
     assert [line.split()[-1] for line in log.read_text().splitlines()] == ["700", "700", "525", "700", "350", "700"]
 
     rows = read_table(out / "rows" / "h200.csv")
-    assert len(rows) == 18
+    assert len(rows) == 19
     assert not (ROOT / "analysis/data/measured/h200.csv").read_text().count("nano")
     text = (out / "report.md").read_text()
     assert "Rehearsed over the fake driver" in text

@@ -158,7 +158,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
             time.sleep(0.0 if ":" in name else 0.7)  # what measures at once disturbs each other's clocks
     ended = {}
     for name, (config, folder, process) in running.items():
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)
         with fake.Fake(config) as gpu:
             ended[name] = Played(
                 process.returncode,
