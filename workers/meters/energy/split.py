@@ -39,6 +39,8 @@ CELL_TICKS: Final = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 CELL_SECONDS: Final = 0.3  # from each edge, at least; what lies further inside is one cell
 DEVIATION_PARTS: Final = (0.02, 0.05, 0.1, 0.2, 0.4)  # A, of the mean power of all work
 WANDER_PARTS: Final = (0.003, 0.01, 0.02, 0.04, 0.08, 0.16)  # W, likewise
+LEAST_ERROR: Final = 1e-6  # of an interval's joules, as part of what mean power makes in a tick
+MOST_ERROR: Final = 1e6
 NEGLIGIBLE: Final = 1e-3  # pairs of A and W that are less likely than this are left out
 WANDER_SECONDS: Final = 0.2  # at most so long a power that wanders stays on one side
 MOST_INTERVALS: Final = 4000  # are enough to find the powers
@@ -136,6 +138,9 @@ def powers_of(
     mean = float(np.abs(joules[work > 0]).sum()) / max(float(work.sum()), 1e-12) or 1e-9
     prior = np.where(cells.label == 0, OTHER_PART, 1.0) * mean
     left = joules - seconds @ prior
+    # Readings of no known time say nothing, and a noiseless log does not say everything: both without dividing by it.
+    least, most = ((scale * mean * tick) ** 2 for scale in (LEAST_ERROR, MOST_ERROR))
+    variance = np.clip(np.nan_to_num(variance, nan=most, posinf=most), least, most)
     roots = _prior_roots(cells, mean, tick, DEVIATION_PARTS[:: 1 + roughly])
     fits = [
         fit
