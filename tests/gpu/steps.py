@@ -26,11 +26,11 @@ from tests.gpu.acceptance import Check, Failed, Run
 
 # Seconds of idle on each side, of settling, after which no pass is begun; at nano size as short as can be.
 PROCEDURE: Final = {"full": (2.5, 6.0, 8.0), "nano": (0.7, 0.0, 1.0)}
-DEEP_MINUTES: Final = {"full": 4.0, "nano": 0.5}  # of farm doctor --deep; fewer where less is left
-DEEP_MINUTES_LEAST: Final = {"full": 2.0, "nano": 0.5}
+DEEP_MINUTES: Final = {"full": 4.0, "nano": 0.2}  # of farm doctor --deep; fewer where less is left
+DEEP_MINUTES_LEAST: Final = {"full": 2.0, "nano": 0.2}
 WEIGHTS_SECONDS: Final = {"full": 3.0, "nano": 0.3}  # of work with each kind of weights
 SWEEP_SECONDS: Final = 240.0
-POLL_SECONDS: Final = {"full": 0.5, "nano": 2.0}  # a question is a process of its own, which few cores feel
+POLL_SECONDS: Final = {"full": 0.5, "nano": 1.0}  # a question is a process of its own, which few cores feel
 CLOSING_SECONDS: Final = 20.0  # of a farm: what it measured is read out, and it is ended
 # A worker that measures in seconds: the sweep shows that nothing is lost, the other checks how true the numbers are.
 QUICK: Final = {"FARM_IDLE_SECONDS": "1", "FARM_SETTLE_SECONDS": "0", "FARM_REPEAT_SECONDS": "1.5"}
@@ -120,7 +120,7 @@ PREDICTED: Final = (
 
 def doctor(run: Run) -> dict[str, Any]:
     """Steps 1 and 2: what NVML says, counter, idle, windows from 50 ms to 5 s, repeats of a long job."""
-    minutes = max(0.5, min(DEEP_MINUTES[run.size], (run.left - 20) / 60))
+    minutes = max(DEEP_MINUTES_LEAST[run.size], min(DEEP_MINUTES[run.size], (run.left - 20) / 60))
     with _home() as home:
         done = run.farm(
             "doctor", "--deep", "--minutes", f"{minutes:.2f}", "--json", seconds=60 * minutes + 60, FARM_HOME=str(home)
@@ -264,7 +264,7 @@ def _swept(run: Run, farm: Callable[..., Any], home: Path, text: str, *, kill: b
         complete = not counts["queued"] and not counts["running"]
         if complete or time.monotonic() > ends:
             break
-        if kill and not victims and counts["done"] >= 4 and counts["running"]:
+        if kill and not victims and counts["done"] >= sum(counts.values()) // 3 and counts["running"]:
             workers = farm("workers", "list", "--json", seconds=30).document()["workers"]
             victims = [pid for worker in workers for pid in _family(worker["pid"])]
             for pid in victims:
