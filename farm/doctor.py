@@ -10,7 +10,6 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -55,7 +54,6 @@ def coordinator(settings: Settings) -> Iterator[Finding]:
     yield home(settings)
     yield passwords(settings)
     yield disk(settings)
-    yield from set_aside(settings)
     yield database(settings)
     yield broker(settings)
 
@@ -102,21 +100,6 @@ def _others_read(path: Path) -> bool:
         mode & read and all(folder & search for folder in above)
         for read, search in ((stat.S_IRGRP, stat.S_IXGRP), (stat.S_IROTH, stat.S_IXOTH))
     )
-
-
-def set_aside(settings: Settings) -> Iterator[Finding]:
-    """Results that no database took: measurements that somebody should look at before they are forgotten."""
-    spool = import_module("workers.runtime.spool").Spool(settings.spool)
-    try:
-        count = spool.set_aside
-    except OSError as error:
-        yield warning(
-            "spool", f"{spool.corrupt}: {error.strerror}", "run farm doctor as the user whose FARM_HOME it is"
-        )
-        return
-    if count:
-        state = f"{count} result(s) that could not be read, or were refused, lie in {spool.corrupt}"
-        yield warning("spool", state, "the worker's log says why; move them away once you have looked")
 
 
 def disk(settings: Settings) -> Finding:

@@ -64,8 +64,10 @@ def _deep(minutes: float | None) -> Iterator[Finding | Mapping[str, Any]]:
 
 def _all(settings: Settings) -> Iterator[Finding]:
     from farm.doctor import coordinator
+    from workers.doctor.spool import spool
 
     yield from coordinator(settings)
+    yield from spool(settings)
     try:
         from workers.doctor.host import gpu_host
     except ImportError as error:  # a coordinator without the worker extra
@@ -73,7 +75,7 @@ def _all(settings: Settings) -> Iterator[Finding]:
 
         yield warning("worker", f"{error.name} is not installed: no measuring here", "pip install 'joulefarm[worker]'")
     else:
-        yield from gpu_host(settings)
+        yield from gpu_host()
 
 
 def _line(finding: Finding) -> str:

@@ -6,7 +6,8 @@ FarmError
 └── AttemptError        one attempt at a job ended without a measurement; says whether another may succeed
     ├── OutOfMemory     does not fit this device: never retried
     ├── Infeasible      cannot run at all here (missing weights, wrong version): never retried
-    └── DeviceLost      the GPU fell off the bus, the driver was reset: retried
+    ├── DeviceLost      the GPU fell off the bus, the driver was reset: retried
+    └── MeterError      the meter cannot read, at all or any longer: retried
 """
 
 from __future__ import annotations
@@ -57,6 +58,10 @@ class Infeasible(AttemptError):
 
 class DeviceLost(AttemptError):
     reason = "device_lost"
+
+
+class MeterError(AttemptError):
+    """The meter cannot read (at all, or any longer): names what is missing and what to do."""
 
 
 def _shorten(value: object, limit: int = 120) -> str:

@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 
 import pynvml as nvml
 
-from farm.domain import DeviceLost, RequestError
-from workers.meters.base import Device, MeterError
+from farm.domain import DeviceLost, MeterError, RequestError
+from workers.device.board import Device
 
 T = TypeVar("T")
 

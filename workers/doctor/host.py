@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from farm import catalog
 from farm.doctor import Finding, failure, ok, package, warning
 from farm.domain import DeviceLost, FarmError, OperationError
-from farm.settings import Settings
 from workers.device import host
 from workers.device.host import DeviceFacts, Found, SilentDevice
 from workers.device.lock import DeviceLock
-from workers.runtime.spool import Spool
 
 if TYPE_CHECKING:
     from workers.meters.base import Recording
@@ -30,13 +28,12 @@ SIGMAS: Final = 4.0  # and beyond so many standard errors
 _TORCH: Final = "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.device_count())"
 
 
-def gpu_host(settings: Settings) -> Iterator[Finding]:
+def gpu_host() -> Iterator[Finding]:
     """One finding after another; devices are looked at one by one. A device that is measured on is left alone."""
     # Importing torch takes seconds: it does so while the devices are looked at.
     with subprocess.Popen(
         [sys.executable, "-c", _TORCH], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as torch:
-        yield spool(settings)
         yield package("diffusers", "image generation", "worker")
         yield package("codecarbon", "comparison with the paper's meter", "worker")
         try:
@@ -80,14 +77,6 @@ def deep(minutes: float | None = None) -> Iterator[Finding | Mapping[str, Any]]:
             yield warning(f"device {number}", f"not checked deeply: in use by {occupant}", "when it is free")
             continue
         yield from deep_check.run(number, facts, minutes or deep_check.MINUTES)
-
-
-def spool(settings: Settings) -> Finding:
-    """Results that wait for the database."""
-    waiting = Spool(settings.spool).waiting
-    if waiting:
-        return warning("spool", f"{waiting} result(s) wait in {settings.spool}", "a running worker delivers them")
-    return ok("spool", "nothing waits")
 
 
 def _torch(child: subprocess.Popen[str], *, expects_gpu: bool) -> Finding:

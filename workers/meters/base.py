@@ -11,26 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from farm.domain import AttemptError
+from workers.device.board import Device
 from workers.meters.clock import Clock
 
 IDLE: Final = "idle"  # the baseline: nothing asked of the device
 PAD: Final = "pad"  # a short rest beside work: no dynamic energy, but not yet (or no longer) the baseline
 OTHER: Final = "other"  # work that is not part of the job; so is all time between the first and last span with no span
-
-
-class MeterError(AttemptError):
-    """The meter cannot read (at all, or any longer): names what is missing and what to do."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Device:
-    """What a meter says it is reading."""
-
-    index: int | None
-    name: str
-    uuid: str | None
-    pci_bus_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,8 +16,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from farm.domain import MeterError
 from farm.domain.units import JOULES_PER_KWH
-from workers.meters.base import Device, Energy, MeterError, Recording, Span
+from workers.device.board import Device
+from workers.meters.base import Energy, Recording, Span
 from workers.meters.clock import Clock, SystemClock
 from workers.meters.energy.by_label import energy_from, unknown
 from workers.meters.energy.cumulative import CumulativeEnergy

@@ -1,8 +1,7 @@
-"""What `farm doctor` finds on a coordinator: secrets that others can read, results that were set aside."""
+"""What `farm doctor` finds on a coordinator: secrets that others can read."""
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,19 +41,3 @@ def test_a_closed_folder_hides_what_is_in_it(open_folder):
     open_folder.chmod(0o700)
     assert doctor.passwords(load(home=open_folder)).level is Level.OK
     assert doctor.passwords(load(home=open_folder / "none", broker_url_file=open_folder / "none")).level is Level.OK
-
-
-def test_results_that_were_set_aside(home):
-    from workers.runtime.spool import Spool
-
-    settings = load()
-    assert list(doctor.set_aside(settings)) == []
-    settings.spool.mkdir(parents=True)
-    (settings.spool / "0000000001-1-abc.result").write_text("nonsense")
-    os.utime(settings.spool / "0000000001-1-abc.result", (1.0, 1.0))  # of long ago, so it is not left to its owner
-    Spool(settings.spool, "w").drain("db", lambda _entry: None)
-    (found,) = doctor.set_aside(settings)
-    assert found.level is Level.WARNING
-    assert found.found.startswith("1 result(s)")
-    assert "corrupt" in found.found
-    assert found in list(doctor.coordinator(settings))

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from farm import catalog
 from farm.domain import DeviceLost
+from workers.device.board import Device
 from workers.device.nvml import NvmlDevice
-from workers.meters.base import Device, Energy, Recording, Span
+from workers.meters.base import Energy, Recording, Span
 from workers.meters.clock import Clock, SystemClock
 from workers.meters.nvml.evaluate import AVERAGE_SECONDS, evaluate, shortest_window
 from workers.meters.nvml.probe import Probe, probe_counter

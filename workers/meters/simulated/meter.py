@@ -13,7 +13,8 @@ import numpy as np
 
 from farm import catalog
 from farm.domain import Configuration
-from workers.meters.base import Device, Energy, Recording, Span
+from workers.device.board import Device
+from workers.meters.base import Energy, Recording, Span
 from workers.meters.clock import Clock, VirtualClock
 from workers.meters.energy.by_label import energy_from
 from workers.meters.energy.cumulative import CumulativeEnergy

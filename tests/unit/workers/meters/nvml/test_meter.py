@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import binom
 
-from farm.domain import DeviceLost, RequestError
+from farm.domain import DeviceLost, MeterError, RequestError
 from tests.fake_nvml import fake
 from tests.fake_nvml.fake import Code, Device, Fault, Noise, Throttle
 from tests.unit.workers.meters.stage import (
@@ -25,7 +25,7 @@ from tests.unit.workers.meters.stage import (
     rms,
     window,
 )
-from workers.meters.base import MeterError, Span
+from workers.meters.base import Span
 from workers.meters.clock import VirtualClock
 from workers.meters.nvml.meter import NvmlMeter
 
