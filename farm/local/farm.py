@@ -251,14 +251,15 @@ def _simulated(plan: Plan) -> list[PlannedWorker]:
 def _real() -> list[PlannedWorker]:
     """A worker for every device of this host; the processor where there is none."""
     host = import_module("workers.device.host")
+    silent = import_module("workers.device.board").SilentDevice
     try:
-        devices = host.visible(host.inspect()[1])
+        devices = host.visible(host.inspect().devices)
     except OperationError as error:
         logger.info("no GPU here: %s", error)
         devices = ()
     workers = []
     for number, device in enumerate(devices):
-        if isinstance(device, host.SilentDevice):
+        if isinstance(device, silent):
             logger.warning("device %d does not answer: %s", number, device.error)
             continue
         if not device.types:

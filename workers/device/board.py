@@ -1,8 +1,10 @@
-"""A board of this host, as values. Imports no NVML: whoever reads one says so with these."""
+"""The boards of this host, as values. Imports no NVML: whoever reads one says so with these."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from farm import catalog
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,3 +15,51 @@ class Device:
     name: str
     uuid: str | None
     pci_bus_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceFacts:
+    """What NVML says of one device; None where it does not say."""
+
+    index: int  # NVML's
+    name: str
+    uuid: str | None
+    pci_bus_id: str | None
+    architecture: str | None
+    memory_bytes: int | None
+    memory_used_bytes: int | None
+    power_limit_watts: float | None
+    mig: bool | None
+    persistence: bool | None
+    processes: tuple[int, ...] | None  # ids of compute processes
+
+    @property
+    def key(self) -> str:
+        """Its UUID; where NVML tells none, its number, which NVML and CUDA take as well."""
+        return self.uuid or str(self.index)
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Names of the catalog's GPU types that this device is one of."""
+        return tuple(sorted(name for name, gpu in catalog.gpus().items() if gpu.matches(self.name)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SilentDevice:
+    """A device that is there but does not answer: its number stays its own, so that no other is taken for it."""
+
+    index: int  # NVML's
+    uuid: str | None
+    error: str  # what NVML says
+    remedy: str
+
+
+AnyDevice = DeviceFacts | SilentDevice
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostFacts:
+    """What NVML says of this host: all devices that it counts, by its index."""
+
+    driver: str | None
+    devices: tuple[AnyDevice, ...]

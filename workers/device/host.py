@@ -17,8 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from pydantic import TypeAdapter
+
 from farm import catalog
 from farm.domain import OperationError, RequestError
+from workers.device.board import AnyDevice, DeviceFacts, HostFacts, SilentDevice
 
 logger = logging.getLogger(__name__)
 
@@ -31,46 +34,6 @@ NO_MIG: Final = (
 )
 
 ForeignPolicy = Literal["refuse", "wait", "allow"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DeviceFacts:
-    """What NVML says of one device; None where it does not say."""
-
-    index: int  # NVML's
-    name: str
-    uuid: str | None
-    pci_bus_id: str | None
-    architecture: str | None
-    memory_bytes: int | None
-    memory_used_bytes: int | None
-    power_limit_watts: float | None
-    mig: bool | None
-    persistence: bool | None
-    processes: tuple[int, ...] | None  # ids of compute processes
-
-    @property
-    def key(self) -> str:
-        """Its UUID; where NVML tells none, its number, which NVML and CUDA take as well."""
-        return self.uuid or str(self.index)
-
-    @property
-    def types(self) -> tuple[str, ...]:
-        """Names of the catalog's GPU types that this device is one of."""
-        return tuple(sorted(name for name, gpu in catalog.gpus().items() if gpu.matches(self.name)))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SilentDevice:
-    """A device that is there but does not answer: its number stays its own, so that no other is taken for it."""
-
-    index: int  # NVML's
-    uuid: str | None
-    error: str  # what NVML says
-    remedy: str
-
-
-Found = DeviceFacts | SilentDevice
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,8 +58,11 @@ class Host:
         return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": self.uuid}
 
 
-def inspect() -> tuple[str | None, tuple[Found, ...]]:
-    """Driver version and all devices that NVML counts, read in a short-lived child. OperationError where it cannot."""
+def inspect() -> HostFacts:
+    """The driver's version and all devices that NVML counts, read in a short-lived child.
+
+    OperationError where it cannot be asked.
+    """
     try:
         child = subprocess.run(
             [sys.executable, "-m", "workers.device.facts"],
@@ -105,26 +71,19 @@ def inspect() -> tuple[str | None, tuple[Found, ...]]:
             timeout=INSPECTION_SECONDS,
             check=True,
         )
-        facts: dict[str, Any] = json.loads(child.stdout)
+        document: dict[str, Any] = json.loads(child.stdout)
+        if "error" in document:
+            raise OperationError(document["error"])
+        return TypeAdapter(HostFacts).validate_python(document)
     except subprocess.TimeoutExpired:
         raise OperationError(
             f"NVML did not answer within {INSPECTION_SECONDS:.0f} s: the driver hangs; try nvidia-smi, or reboot"
         ) from None
     except (subprocess.CalledProcessError, ValueError) as error:
         raise OperationError(f"NVML could not be asked: {error}") from None
-    if "error" in facts:
-        raise OperationError(facts["error"])
-    devices: list[Found] = []
-    for entry in facts["devices"]:
-        if "error" in entry:
-            devices.append(SilentDevice(**entry))
-            continue
-        processes = entry.pop("processes")
-        devices.append(DeviceFacts(**entry, processes=None if processes is None else tuple(processes)))
-    return facts["driver"], tuple(devices)
 
 
-def visible(devices: tuple[Found, ...], environment: Mapping[str, str] = os.environ) -> tuple[Found, ...]:
+def visible(devices: tuple[AnyDevice, ...], environment: Mapping[str, str] = os.environ) -> tuple[AnyDevice, ...]:
     """Those that CUDA_VISIBLE_DEVICES leaves, in its order: as CUDA reads it, the first bad entry ends the list.
 
     Slurm and container runtimes set it, or hide devices from NVML altogether; both may hold. Numbers count in the
@@ -133,12 +92,12 @@ def visible(devices: tuple[Found, ...], environment: Mapping[str, str] = os.envi
     wanted = environment.get("CUDA_VISIBLE_DEVICES")
     if wanted is None:
         return devices
-    chosen: list[Found] = []
+    chosen: list[AnyDevice] = []
     for entry in wanted.split(","):
-        found = _named(devices, entry.strip())
-        if len(found) != 1 or found[0] in chosen:
+        named = _named(devices, entry.strip())
+        if len(named) != 1 or named[0] in chosen:
             break
-        chosen.append(found[0])
+        chosen.append(named[0])
     return tuple(chosen)
 
 
@@ -148,7 +107,7 @@ def only_mig(environment: Mapping[str, str] = os.environ) -> str:
     return first if _is_mig(first) else ""
 
 
-def select(device: int | str, devices: tuple[Found, ...]) -> tuple[int, DeviceFacts]:
+def select(device: int | str, devices: tuple[AnyDevice, ...]) -> tuple[int, DeviceFacts]:
     """The device meant by a number among those visible, a UUID or the start of one.
 
     RequestError for none, OperationError for one that does not answer.
@@ -159,11 +118,11 @@ def select(device: int | str, devices: tuple[Found, ...]) -> tuple[int, DeviceFa
         raise RequestError("CUDA_VISIBLE_DEVICES", instance, NO_MIG)
     shown = "; ".join(f"{i} {_described(d)}" for i, d in enumerate(devices)) or "none is visible"
     restricted = " under CUDA_VISIBLE_DEVICES" if "CUDA_VISIBLE_DEVICES" in os.environ else ""
-    found = _named(devices, str(device))
-    if len(found) != 1:
-        problem = "more than one device begins so; here" if found else "one of the devices here"
+    named = _named(devices, str(device))
+    if len(named) != 1:
+        problem = "more than one device begins so; here" if named else "one of the devices here"
         raise RequestError("device", str(device), f"{problem}{restricted}: {shown}")
-    chosen = found[0]
+    chosen = named[0]
     if isinstance(chosen, SilentDevice):
         who = f"device {device} (NVML's number {chosen.index})"
         raise OperationError(f"{who} does not answer: NVML says {chosen.error}: {chosen.remedy}")
@@ -172,9 +131,9 @@ def select(device: int | str, devices: tuple[Found, ...]) -> tuple[int, DeviceFa
 
 def identify(device: int | str) -> Host:
     """The visible device of that number or UUID, whatever its type. RequestError, OperationError."""
-    driver, devices = inspect()
-    number, chosen = select(device, visible(devices))
-    return Host(device=chosen, number=number, driver=driver, notes=_notes(chosen))
+    facts = inspect()
+    number, chosen = select(device, visible(facts.devices))
+    return Host(device=chosen, number=number, driver=facts.driver, notes=_notes(chosen))
 
 
 def verify(gpu: str, device: int | str, *, foreign: ForeignPolicy = "refuse") -> Host:
@@ -256,7 +215,7 @@ def environment(host: Host) -> dict[str, Any]:
     }
 
 
-def _named(devices: tuple[Found, ...], name: str) -> list[Found]:
+def _named(devices: tuple[AnyDevice, ...], name: str) -> list[AnyDevice]:
     """Those meant by a number, or by a UUID or the start of one.
 
     A UUID that no device bears may be that of one which does not even tell it.
@@ -269,11 +228,11 @@ def _named(devices: tuple[Found, ...], name: str) -> list[Found]:
     return bear_it or list(filter(_tells_no_uuid, devices))[:1]
 
 
-def _tells_no_uuid(device: Found) -> bool:
+def _tells_no_uuid(device: AnyDevice) -> bool:
     return isinstance(device, SilentDevice) and device.uuid is None
 
 
-def _described(device: Found) -> str:
+def _described(device: AnyDevice) -> str:
     if isinstance(device, SilentDevice):
         return "does not answer"
     return f"is {device.name} {device.uuid or ''}".rstrip()

@@ -1,21 +1,23 @@
 """NVML behind one door: its errors translated in one table, its readings in SI units, each ability optional.
 
-A reading that this device, driver or user cannot have is None, and why is kept in ``missing``. A device that went away
-raises DeviceLost. nvidia-ml-py (module ``pynvml``) does the calls.
+``NvmlDevice`` reads one device again and again: a reading that this device, driver or user cannot have is None, and why
+is kept in ``missing``; a device that went away raises DeviceLost. ``read_host`` asks once what boards there are, and
+asks again where an error may pass. Both use the same readings. nvidia-ml-py (module ``pynvml``) does the calls.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any, Final, TypeVar
 
 import pynvml as nvml
 
 from farm.domain import DeviceLost, MeterError, RequestError
-from workers.device.board import Device
+from workers.device.board import AnyDevice, Device, DeviceFacts, HostFacts, SilentDevice
 
 T = TypeVar("T")
 
@@ -49,6 +51,10 @@ MEANINGS: Final[dict[int, Meaning]] = {
 # What may pass is asked again after so many seconds: a driver that wakes up, a device that another program initialises.
 PAUSES: Final = (0.05, 0.15, 0.3, 0.5)
 
+# Number in NVML -> the name that farm/catalog uses.
+ARCHITECTURES: Final = {5: "Volta", 6: "Turing", 7: "Ampere", 8: "Ada", 9: "Hopper", 10: "Blackwell"}
+
+# What to do where NVML as a whole cannot be used.
 REMEDIES: Final[dict[int, str]] = {
     nvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no NVIDIA driver is installed here (libnvidia-ml.so.1 was not found)",
     nvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA driver is installed but not loaded: try nvidia-smi, or reboot",
@@ -79,32 +85,119 @@ def throttle_flags(reasons: Iterable[int]) -> tuple[str, ...]:
     return tuple(flags)
 
 
-def compute_processes(handle: Any) -> frozenset[int]:
-    """Ids of the processes that compute on a device. NVMLError; NVMLLibraryMismatchError in an old library."""
+@contextmanager
+def translate_errors() -> Iterator[None]:
+    """Raise MeterError, with what to do, for an error that NVML answers to what concerns no single device."""
     try:
-        found = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        yield
+    except nvml.NVMLError as error:
+        raise _unusable(error) from None
+
+
+def read_host() -> HostFacts:
+    """The driver and every device that NVML counts. MeterError where NVML cannot be used at all."""
+    with translate_errors():
+        insist(nvml.nvmlInit)
+        try:
+            count = insist(nvml.nvmlDeviceGetCount)
+            return HostFacts(
+                driver=_if_told(nvml.nvmlSystemGetDriverVersion),
+                devices=tuple(_device_facts(index) for index in range(count)),
+            )
+        finally:
+            with contextlib.suppress(nvml.NVMLError):
+                nvml.nvmlShutdown()
+
+
+def _device_facts(index: int) -> AnyDevice:
+    handle = None
+    try:
+        handle = insist(lambda: nvml.nvmlDeviceGetHandleByIndex(index))
+        name = insist(lambda: _name(handle))
+    except (nvml.NVMLError, UnicodeDecodeError) as error:
+        uuid = None if handle is None else _if_told(lambda: _uuid(handle))
+        return SilentDevice(index=index, uuid=uuid, error=str(error), remedy=_remedy(index, error))
+
+    def told(reading: Callable[[Any], T]) -> T | None:
+        return _if_told(lambda: reading(handle))
+
+    memory = told(nvml.nvmlDeviceGetMemoryInfo)
+    processes = told(_compute_processes)
+    return DeviceFacts(
+        index=index,
+        name=name,
+        uuid=told(_uuid),
+        pci_bus_id=told(_pci_bus_id),
+        architecture=told(lambda h: ARCHITECTURES.get(nvml.nvmlDeviceGetArchitecture(h))),
+        memory_bytes=None if memory is None else int(memory.total),
+        memory_used_bytes=None if memory is None else int(memory.used),
+        power_limit_watts=told(_power_limit_watts),
+        mig=told(_mig),
+        persistence=told(_persistence),
+        processes=None if processes is None else tuple(sorted(processes)),
+    )
+
+
+def _if_told(question: Callable[[], T]) -> T | None:
+    """NVML's answer, waited for; None where it has none, here or in its version."""
+    try:
+        return insist(question)
+    except (nvml.NVMLError, nvml.NVMLLibraryMismatchError, UnicodeDecodeError):
+        return None
+
+
+# Readings of a device by its handle. They raise NVMLError.
+
+
+def _name(handle: Any) -> str:
+    return str(nvml.nvmlDeviceGetName(handle))
+
+
+def _uuid(handle: Any) -> str:
+    return str(nvml.nvmlDeviceGetUUID(handle))
+
+
+def _pci_bus_id(handle: Any) -> str:
+    number = nvml.nvmlDeviceGetPciInfo(handle).busId
+    return number.decode() if isinstance(number, bytes) else str(number)
+
+
+def _power_limit_watts(handle: Any) -> float:
+    return float(nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000)
+
+
+def _mig(handle: Any) -> bool:
+    return bool(nvml.nvmlDeviceGetMigMode(handle)[0])
+
+
+def _persistence(handle: Any) -> bool:
+    return bool(nvml.nvmlDeviceGetPersistenceMode(handle))
+
+
+def _compute_processes(handle: Any) -> frozenset[int]:
+    """Ids of the processes that compute on a device; NVMLLibraryMismatchError where the library is too old for that."""
+    try:
+        processes = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
     except nvml.NVMLLibraryMismatchError:  # of a driver before 510
-        found = nvml.nvmlDeviceGetComputeRunningProcesses_v2(handle)
-    return frozenset(int(process.pid) for process in found)
+        processes = nvml.nvmlDeviceGetComputeRunningProcesses_v2(handle)
+    return frozenset(int(process.pid) for process in processes)
 
 
 class NvmlDevice:
     """One device, by NVML index or UUID. Close it when done: NVML counts its users."""
 
     def __init__(self, device: int | str) -> None:
-        try:
+        with translate_errors():
             nvml.nvmlInit()
-        except nvml.NVMLError as error:
-            raise _unusable(error) from None
         self.missing: dict[str, str] = {}
         self._open = True
         try:
             self._handle = self._find(device)
             self.identity = Device(
                 index=self._ask("index", lambda h: int(nvml.nvmlDeviceGetIndex(h))),
-                name=self._ask("name", lambda h: str(nvml.nvmlDeviceGetName(h))) or "unknown device",
-                uuid=self._ask("uuid", lambda h: str(nvml.nvmlDeviceGetUUID(h))),
-                pci_bus_id=self._ask("pci", lambda h: _text(nvml.nvmlDeviceGetPciInfo(h).busId)),
+                name=self._ask("name", _name) or "unknown device",
+                uuid=self._ask("uuid", _uuid),
+                pci_bus_id=self._ask("pci", _pci_bus_id),
             )
         except BaseException:
             self.close()
@@ -142,20 +235,20 @@ class NvmlDevice:
         return self._ask("throttle_reasons", lambda h: int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(h)))
 
     def power_limit_watts(self) -> float | None:
-        return self._ask("power_limit", lambda h: nvml.nvmlDeviceGetEnforcedPowerLimit(h) / 1000)
+        return self._ask("power_limit", _power_limit_watts)
 
     def performance_state(self) -> int | None:
         return self._ask("performance_state", lambda h: int(nvml.nvmlDeviceGetPerformanceState(h)))
 
     def persistence(self) -> bool | None:
-        return self._ask("persistence", lambda h: bool(nvml.nvmlDeviceGetPersistenceMode(h)))
+        return self._ask("persistence", _persistence)
 
     def mig(self) -> bool | None:
-        return self._ask("mig", lambda h: bool(nvml.nvmlDeviceGetMigMode(h)[0]))
+        return self._ask("mig", _mig)
 
     def processes(self) -> frozenset[int] | None:
         """Ids of the processes that compute on the device, where they can be seen."""
-        return self._ask("processes", compute_processes)
+        return self._ask("processes", _compute_processes)
 
     def capability(self) -> tuple[int, int] | None:
         """CUDA compute capability."""
@@ -239,9 +332,16 @@ def _unusable(error: nvml.NVMLError) -> MeterError:
     return MeterError(f"NVML cannot be used: {error}: {remedy}")
 
 
-def _code(error: nvml.NVMLError) -> int:
+def _remedy(index: int, error: Exception) -> str:
+    """What to do about a device that does not answer."""
+    reset = f"see `dmesg` (Xid), then nvidia-smi --gpu-reset -i {index}, or reboot"
+    remedies = {
+        **REMEDIES,
+        nvml.NVML_ERROR_GPU_IS_LOST: f"it fell off the bus: {reset}",
+        nvml.NVML_ERROR_RESET_REQUIRED: reset,
+    }
+    return remedies.get(_code(error), f"try nvidia-smi -i {index}")
+
+
+def _code(error: Exception) -> int:
     return int(getattr(error, "value", nvml.NVML_ERROR_UNKNOWN))
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -20,6 +20,7 @@ from farm import catalog
 from farm.doctor import Finding, Level, failure, ok, warning
 from farm.domain import FarmError, OperationError
 from workers.device import host
+from workers.device.board import DeviceFacts
 from workers.device.lock import DeviceLock
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ SCATTER_PERCENT: Final = 3.0  # of windows of 0.2 s and more
 OVERHEAD_SECONDS: Final = 2.0  # of a log of windows, beside windows and rests
 
 
-def run(number: int, facts: host.DeviceFacts, minutes: float) -> Iterator[Finding | Mapping[str, Any]]:
+def run(number: int, facts: DeviceFacts, minutes: float) -> Iterator[Finding | Mapping[str, Any]]:
     """The findings of one visible device as they come, and its figures at the end. Another process does it."""
     command = [sys.executable, "-m", "workers.doctor.deep", facts.key, str(number), str(minutes)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:

@@ -13,7 +13,7 @@ from farm import catalog
 from farm.doctor import Finding, failure, ok, package, warning
 from farm.domain import DeviceLost, FarmError, OperationError
 from workers.device import host
-from workers.device.host import DeviceFacts, Found, SilentDevice
+from workers.device.board import AnyDevice, DeviceFacts, SilentDevice
 from workers.device.lock import DeviceLock
 
 if TYPE_CHECKING:
@@ -37,25 +37,26 @@ def gpu_host() -> Iterator[Finding]:
         yield package("diffusers", "image generation", "worker")
         yield package("codecarbon", "comparison with the paper's meter", "worker")
         try:
-            driver, devices = host.inspect()
+            facts = host.inspect()
         except OperationError as error:
-            devices = ()
+            devices: tuple[AnyDevice, ...] = ()
             yield warning("nvml", str(error), "only simulated and CPU measurements (estimates) are possible here")
         else:
-            yield ok("nvml", f"driver {driver or 'unknown'}, {len(devices)} device(s)")
+            devices = facts.devices
+            yield ok("nvml", f"driver {facts.driver or 'unknown'}, {len(devices)} device(s)")
             yield from _visible(devices)
         yield _torch(torch, expects_gpu=bool(devices))
 
 
-def _visible(devices: tuple[Found, ...]) -> Iterator[Finding]:
-    seen = host.visible(devices)
-    if len(seen) < len(devices):
-        yield ok("visible", f"CUDA_VISIBLE_DEVICES leaves {len(seen)} of them")
+def _visible(devices: tuple[AnyDevice, ...]) -> Iterator[Finding]:
+    visible = host.visible(devices)
+    if len(visible) < len(devices):
+        yield ok("visible", f"CUDA_VISIBLE_DEVICES leaves {len(visible)} of them")
     if instance := host.only_mig():
         yield failure("visible", f"CUDA_VISIBLE_DEVICES is {instance}", host.NO_MIG)
-    elif not seen:
+    elif not visible:
         yield warning("device", "none is visible", "check CUDA_VISIBLE_DEVICES, the container's or the job's GPUs")
-    for number, facts in enumerate(seen):
+    for number, facts in enumerate(visible):
         yield from _device(number, facts)
 
 
@@ -64,7 +65,7 @@ def deep(minutes: float | None = None) -> Iterator[Finding | Mapping[str, Any]]:
     from workers.doctor import deep as deep_check
 
     try:
-        devices = host.visible(host.inspect()[1])
+        devices = host.visible(host.inspect().devices)
     except OperationError as error:
         yield warning("deep", f"no GPU to check: {error}", "run it on a GPU host")
         return
@@ -95,7 +96,7 @@ def _torch(child: subprocess.Popen[str], *, expects_gpu: bool) -> Finding:
     return ok("torch", version if devices == "0" else f"{version}, CUDA {cuda}")
 
 
-def _device(number: int, facts: Found) -> Iterator[Finding]:
+def _device(number: int, facts: AnyDevice) -> Iterator[Finding]:
     label = f"device {number}"
     if isinstance(facts, SilentDevice):
         yield failure(label, f"does not answer: NVML says {facts.error}", facts.remedy)
