@@ -71,7 +71,7 @@ def work_of(model: str, width: int, height: int, cfg: bool) -> dict[str, Any]:
 
 def _of_catalog(model: str, width: int, height: int, cfg: bool) -> dict[str, dict[str, float]]:
     from analysis.work import load
-    from analysis.work.format import PHASES
+    from farm.domain import PHASES
 
     catalog.model(model).rules().check_image(width, height, cfg)
     work = load.load(model)

@@ -26,7 +26,6 @@ from farm.domain.errors import RequestError
 Floats = NDArray[np.float64]
 
 FORMAT: Final = 1
-PHASES: Final = ("text", "denoise", "decode")
 QUANTITIES: Final = ("flops", "read_bytes", "write_bytes", "weight_bytes", "b", "m", "n", "k")
 TERMS: Final = 5  # u0, u1, v0, v1, v2
 

@@ -28,8 +28,8 @@ from analysis.laws.work.physics import COEFFICIENTS, HOST_SECONDS, LAUNCH_SECOND
 from analysis.laws.work.roofline import demand
 from analysis.table import Floats, Integers, Table
 from analysis.work import load
-from analysis.work.format import PHASES
 from farm import catalog
+from farm.domain import PHASES
 from farm.domain.errors import FarmError
 
 # Degrees of freedom of the interval: the spreads of priors are known no better than a handful of groups would tell.

@@ -17,8 +17,8 @@ import numpy as np
 from analysis.laws.work.hardware import KERNEL_SECONDS, SHARES, SOFTMAX_WIDTH, Machine, machines, watts
 from analysis.table import Floats, Integers, Table
 from analysis.work import load
-from analysis.work.format import PHASES, polynomial
-from farm.domain import Configuration
+from analysis.work.format import polynomial
+from farm.domain import PHASES, Configuration
 
 CLASSES: Final = tuple(name for name in SHARES if name != "wait")  # matmul attention fp32 convolution memory
 _PLACE: Final = {name: place for place, name in enumerate(CLASSES)}

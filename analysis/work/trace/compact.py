@@ -17,10 +17,11 @@ from typing import Any, Final
 
 import torch
 
-from analysis.work.format import FORMAT, PHASES, QUANTITIES, TERMS
+from analysis.work.format import FORMAT, QUANTITIES, TERMS
 from analysis.work.trace.phases import Tracer
 from analysis.work.trace.pipeline import Pipeline
 from analysis.work.trace.recorder import Op
+from farm.domain import PHASES
 from farm.domain.errors import OperationError
 
 Size = tuple[int, int]  # width, height in pixels

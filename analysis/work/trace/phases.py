@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from analysis.work.format import PHASES, forwards
+from analysis.work.format import forwards
 from analysis.work.trace.build import DTYPES, build, quiet, summary
 from analysis.work.trace.decoders import decoder as decoder_of
 from analysis.work.trace.inputs import Request, denoiser_inputs
 from analysis.work.trace.pipeline import Pipeline
 from analysis.work.trace.recorder import FusedAttention, Op, Recorder
+from farm.domain import PHASES
 from farm.domain.errors import FarmError, RequestError
 
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.work import load
-from analysis.work.format import PHASES, parse
+from analysis.work.format import parse
 from analysis.work.trace import conventions
 from analysis.work.trace.build import build, parameters
 from analysis.work.trace.compact import tabulate
@@ -18,6 +18,7 @@ from analysis.work.trace.pipeline import from_catalog
 from analysis.work.trace.recorder import FusedAttention, Recorder
 from farm import catalog
 from farm.catalog import Component
+from farm.domain import PHASES
 from farm.domain.errors import RequestError
 from tests.unit.analysis.work.pipelines import nano
 
