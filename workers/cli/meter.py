@@ -59,10 +59,11 @@ def meter(device: str, idle_seconds: float, kind: str, as_json: bool, command: t
     ended it); 1 where the meter failed. Without --json the report goes to stderr, as the command's own output may be
     piped; with --json the command's stdout goes there.
     """
-    from workers.command.foreground import Interrupted, Interruptions
+    from workers.command.foreground import Interruptions
     from workers.command.process import Command, check
     from workers.device.host import identify
     from workers.device.lock import DeviceLock
+    from workers.interrupted import Interrupted
     from workers.meters import open_meter
 
     check(command)
@@ -100,7 +101,7 @@ def _measure(
     Interrupted where it is raised in the first idle: the command has not run. From its start on there is always a
     report: of what there is by then.
     """
-    from workers.command.foreground import Interrupted
+    from workers.interrupted import Interrupted
     from workers.meters.base import IDLE, PAD
 
     idle_seconds = max(idle_seconds, meter.shortest_idle_seconds)
@@ -116,8 +117,9 @@ def _measure(
             command.start()
             command.until_ended()
         code = command.wait()
-    except Interrupted as stop:
-        stopped, code = True, command.end(stop.number, impatient=lambda: interruptions.impatient)
+    except Interrupted:
+        assert interruptions.number is not None
+        stopped, code = True, command.end(interruptions.number, impatient=lambda: interruptions.impatient)
     end = meter.edge()
     spans.append(_span(COMMAND, start, end))
     try:

@@ -8,15 +8,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
+from workers.interrupted import Interrupted
+
 NUMBERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Interrupted(BaseException):
-    """Raised to end a measurement. It is no Exception, so that no handler of ordinary errors swallows it."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        super().__init__(signal.Signals(number).name)
 
 
 class Interruptions:
@@ -65,4 +59,4 @@ class Interruptions:
     def _raise_once(self) -> None:
         if self._allowed and self.number is not None and not self._raised:
             self._raised = True
-            raise Interrupted(self.number)
+            raise Interrupted(signal.Signals(self.number).name)

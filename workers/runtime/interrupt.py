@@ -15,6 +15,8 @@ from enum import StrEnum
 from types import FrameType
 from typing import Final
 
+from workers.interrupted import Interrupted
+
 # Celery's children leave both alone.
 STOP_SIGNAL: Final = signal.SIGUSR2  # sent by the worker's parent
 FENCE_SIGNAL: Final = signal.SIGURG  # sent by a thread of this process to its main thread
@@ -23,14 +25,6 @@ FENCE_SIGNAL: Final = signal.SIGURG  # sent by a thread of this process to its m
 class Why(StrEnum):
     STOPPING = "the worker stops"
     FENCED = "the lease was lost or the job cancelled"
-
-
-class Interrupted(BaseException):
-    """Raised to end a measurement. It is no Exception, so that no handler of ordinary errors swallows it."""
-
-    def __init__(self, why: Why) -> None:
-        self.why = why
-        super().__init__(why)
 
 
 class Interrupt:

@@ -11,10 +11,11 @@ from farm.domain import AttemptEnd, AttemptError, DeviceLost, Failure, Job, Meas
 from farm.jobs import WorkerJobs
 from farm.version import __version__
 from workers.device.identity import WorkerIdentity
+from workers.interrupted import Interrupted
 from workers.runtime.database_retry import DatabaseRetry
 from workers.runtime.delivery import Delivery
 from workers.runtime.device_session import DeviceSession
-from workers.runtime.interrupt import Interrupt, Interrupted, Why
+from workers.runtime.interrupt import Interrupt, Why
 
 logger = logging.getLogger(__name__)
 

@@ -9,11 +9,12 @@ from typing import Final
 from farm.domain import AttemptError, OperationError
 from farm.jobs import WorkerJobs
 from workers.device.identity import WorkerIdentity
+from workers.interrupted import Interrupted
 from workers.runtime.database_retry import DatabaseRetry
 from workers.runtime.delivery import Delivery
 from workers.runtime.device_session import DeviceSession
 from workers.runtime.heartbeat import HeartbeatThread
-from workers.runtime.interrupt import Interrupt, Interrupted
+from workers.runtime.interrupt import Interrupt
 from workers.runtime.job_runner import JobRunner
 
 logger = logging.getLogger(__name__)

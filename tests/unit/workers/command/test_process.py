@@ -20,8 +20,8 @@ with Command(["sh", "-c", sys.argv[1]]) as command:
             command.start()
             command.until_ended()
         print("ended", command.wait(), flush=True)
-    except Interrupted as stop:
-        print("ended", command.end(stop.number), flush=True)
+    except Interrupted:
+        print("ended", command.end(interruptions.number), flush=True)
 """
 
 

@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from workers.runtime.interrupt import FENCE_SIGNAL, STOP_SIGNAL, Interrupt, Interrupted, Why
+from workers.interrupted import Interrupted
+from workers.runtime.interrupt import FENCE_SIGNAL, STOP_SIGNAL, Interrupt, Why
 
 
 @pytest.fixture
