@@ -122,7 +122,7 @@ def _sensor(label: str, meter: NvmlMeter, figures: dict[str, Any]) -> Iterator[F
         return
     short = figures["windows"][0]
     seen = figures["sensor_seen_part"] = meter_check.seen_part(short["scatter_percent"], short["seconds"])
-    taken = 100 * (meter.recording().probe["sensor_duty"] or 1)
+    taken = 100 * (meter.recording().probe.sensor_duty or 1)
     yield ok(
         label,
         f"sensor: windows of {1000 * short['seconds']:.0f} ms scatter as of one that sees {100 * seen:.0f} % "

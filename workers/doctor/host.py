@@ -147,7 +147,7 @@ def _sensors(label: str, facts: DeviceFacts) -> Iterator[Finding]:
     yield _counter(label, recording, error)
     yield ok(
         label,
-        f"power log: {probe['power'] or 'none'}, sensor awake {100 * (probe['sensor_duty'] or 1):.0f} % of the time",
+        f"power log: {probe.power or 'none'}, sensor awake {100 * (probe.sensor_duty or 1):.0f} % of the time",
     )
     found = f"idle {watts:.1f} ± {error:.2f} W over {IDLE_SECONDS:.0f} s"
     if error > watts * STEADY_PERCENT / 100:
@@ -158,10 +158,10 @@ def _sensors(label: str, facts: DeviceFacts) -> Iterator[Finding]:
 
 def _counter(label: str, recording: Recording, error_watts: float) -> Finding:
     probe = recording.probe
-    if not probe["has_counter"]:
+    if not probe.has_counter:
         return warning(label, "no energy counter: energy comes from the power log", "expect wider intervals")
-    if probe["poll_sensitive"]:
-        lost = f"{100 * probe['poll_loss']:.0f} %"
+    if probe.poll_sensitive:
+        lost = f"{100 * (probe.poll_loss or 0.0):.0f} %"
         return warning(
             label, f"energy counter loses {lost} when read often: it is read once a second", "let jobs run longer"
         )
@@ -172,16 +172,16 @@ def _counter(label: str, recording: Recording, error_watts: float) -> Finding:
             "energy counter does not move: the power log stands in, results are flagged counter_frozen and not fitted",
             "reset the device (nvidia-smi --gpu-reset) or reboot; if that does not help, measure on another",
         )
-    if counted is not None and logged is not None and _apart(counted, logged, error_watts, probe["tick"] or 0.0):
+    if counted is not None and logged is not None and _apart(counted, logged, error_watts, probe.tick or 0.0):
         return warning(
             label,
             f"energy counter and power reading disagree at idle: {counted:.1f} W by the counter, {logged:.1f} W by the "
             "power log",
             "results will be flagged counter_power_disagree and not fitted; update the driver, or measure on another",
         )
-    tick = probe["tick"]
+    tick = probe.tick
     every = f"a tick of {1000 * tick:.0f} ms" if tick else "no tick to be seen"
-    return ok(label, f"energy counter: {every}, a reading takes {1000 * (probe['latency'] or 0.0):.2g} ms")
+    return ok(label, f"energy counter: {every}, a reading takes {1000 * (probe.latency or 0.0):.2g} ms")
 
 
 def _counter_watts(recording: Recording) -> float | None:

@@ -89,7 +89,7 @@ def idle_power(meter: Meter, seconds: float) -> IdlePower:
 def check_windows(meter: Meter, load: Load, seconds: float, count: int, *, seed: int = 0) -> WindowCheck:
     """So many windows of one length, at random phases of the counter."""
     recording, found = _run(meter, load, [seconds] * count, random.Random(seed))
-    sighted = replace(recording, probe={**recording.probe, "sensor_duty": 1.0})
+    sighted = replace(recording, probe=replace(recording.probe, sensor_duty=1.0))
     counted = [(evaluate(sighted, spans), _work(spans)) for spans in found]
     stated = [evaluate(recording, spans) for spans in found]
     powers = [e.total_joules / s for e, s in counted if e.total_joules is not None]

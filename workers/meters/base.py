@@ -38,6 +38,28 @@ class Span:
         return self.label not in (IDLE, PAD, OTHER)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """What a meter knows of its readings: found out before the log begins, kept with it. None: not known, or not there.
+
+    ``counter`` is ``exact``, ``ticks`` (it stands still and then jumps) or ``codecarbon``; ``power`` is ``instant`` or
+    ``average_1s``, and ``power_source`` the function of NVML that reads it: ``instant``, ``usage`` or ``average``.
+    """
+
+    counter: str | None = None
+    has_counter: bool = False
+    tick: float | None = None  # seconds between updates of the counter
+    edge: float = 0.0  # when one update came
+    latency: float | None = None  # seconds that one reading of the counter takes
+    poll_loss: float | None = None  # part of the idle energy that fast polling loses
+    poll_sensitive: bool = False
+    power: str | None = None
+    power_source: str | None = None
+    sensor_duty: float | None = None  # part of the time that the power sensor sees
+    limit_watts: float | None = None  # of the board's power
+    codecarbon: str | None = None  # its version
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recording:
     """Everything a meter logged since start. Times are seconds on the meter's clock."""
@@ -45,7 +67,7 @@ class Recording:
     counter: Sequence[tuple[float, float, float]] = ()  # (asked, answered, joules): cumulative energy
     power: Sequence[tuple[float, float]] = ()  # (time, watts): instantaneous or averaged, as the probe says
     telemetry: Sequence[Mapping[str, Any]] = ()  # temperature, clocks, throttle reasons, processes
-    probe: Mapping[str, Any] = field(default_factory=dict)  # abilities: tick, latency, sensor duty, poll-rate effect
+    probe: Probe = Probe()
     events: Sequence[Mapping[str, Any]] = ()  # what went wrong while logging: lost, reset, ...
 
 

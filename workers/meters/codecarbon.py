@@ -19,7 +19,7 @@ import numpy as np
 from farm.domain import MeterError
 from farm.domain.units import JOULES_PER_KWH
 from workers.device.board import Device
-from workers.meters.base import Energy, Recording, Span
+from workers.meters.base import Energy, Probe, Recording, Span
 from workers.meters.clock import Clock, SystemClock
 from workers.meters.energy.by_label import energy_from, unknown
 from workers.meters.energy.cumulative import CumulativeEnergy
@@ -139,7 +139,7 @@ class _CodeCarbonMeter:
         return True
 
     def recording(self) -> Recording:
-        return Recording(counter=tuple(self._readings), probe={"counter": "codecarbon", "codecarbon": _version()})
+        return Recording(counter=tuple(self._readings), probe=Probe(counter="codecarbon", codecarbon=_version()))
 
     def energy(self, spans: Sequence[Span]) -> Energy:
         readings = np.array(self._readings)

@@ -95,7 +95,7 @@ class PairedMeter:
             "gross_seconds": gross[1] if gross else None,
             "flags": sorted(found.flags) if found else [],
             # Both read one counter; one that loses energy by being read gives this one too little, NVML has its power.
-            "poll_sensitive": bool(self._first.recording().probe.get("poll_sensitive")),
+            "poll_sensitive": self._first.recording().probe.poll_sensitive,
             "error": self._error,
         }
 

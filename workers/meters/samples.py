@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, Final
 
 import numpy as np
 
-from workers.meters.base import Recording, Span
+from workers.meters.base import Probe, Recording, Span
 
 VERSION: Final = 1
 MICRO: Final = 1e-6
@@ -22,6 +22,7 @@ MILLI: Final = 1e-3
 # Column by column: the unit that one step of the stored whole numbers stands for.
 COUNTER_UNITS: Final = (MICRO, MICRO, MILLI)
 POWER_UNITS: Final = (MICRO, MILLI)
+PROBED: Final = {field.name for field in fields(Probe)}
 
 
 def encode_samples(recording: Recording, spans: Sequence[Span] = ()) -> bytes:
@@ -30,7 +31,7 @@ def encode_samples(recording: Recording, spans: Sequence[Span] = ()) -> bytes:
         "version": VERSION,
         "counter": len(recording.counter),
         "power": len(recording.power),
-        "probe": dict(recording.probe),
+        "probe": asdict(recording.probe),
         "events": [dict(e) for e in recording.events],
         "telemetry": [dict(t) for t in recording.telemetry],
         "spans": [asdict(s) for s in spans],
@@ -51,7 +52,7 @@ def decode_samples(data: bytes) -> tuple[Recording, tuple[Span, ...]]:
             counter=_rows(columns[:split], COUNTER_UNITS),
             power=_rows(columns[split:], POWER_UNITS),
             telemetry=tuple(header["telemetry"]),
-            probe=header["probe"],
+            probe=Probe(**{k: v for k, v in header["probe"].items() if k in PROBED}),  # other versions knew others
             events=tuple(header["events"]),
         )
         return recording, tuple(Span(**span) for span in header["spans"])

@@ -47,7 +47,7 @@ def evaluate(recording: Recording, spans: Sequence[Span]) -> Energy:
     complete = math.isinf(lost_at)
     if not complete:
         flags["gpu_lost"] = None
-    polled = bool(recording.probe.get("poll_sensitive"))
+    polled = recording.probe.poll_sensitive
     if polled:  # believed only where there is nothing else
         flags["counter_unsupported"] = None
 
@@ -135,19 +135,19 @@ class _Power:
 
 def _counter(recording: Recording) -> Counter | None:
     probe = recording.probe
-    limit = probe.get("limit_watts") or USUAL_LIMIT_WATTS
-    counter = counter_levels(recording.counter, probe.get("tick"), limit_watts=limit)
+    limit = probe.limit_watts or USUAL_LIMIT_WATTS
+    counter = counter_levels(recording.counter, probe.tick, limit_watts=limit)
     if counter is None:
         return None
-    duty = probe.get("sensor_duty") or 1.0
-    cycle = sensor_cycle(probe.get("tick"), duty)
+    duty = probe.sensor_duty or 1.0
+    cycle = sensor_cycle(probe.tick, duty)
     seen = replace(counter.levels, cycle=cycle, unseen=cycle * (1 - duty), likely_watts=LIKELY_PART * limit)
     return replace(counter, levels=seen)
 
 
 def _power(recording: Recording, spans: Sequence[Span]) -> _Power | None:
-    averaged = recording.probe.get("power") == "average_1s"
-    if recording.probe.get("power_source") == "usage":
+    averaged = recording.probe.power == "average_1s"
+    if recording.probe.power_source == "usage":
         seen = averages(recording.power, spans, AVERAGE_SECONDS)
         averaged = averaged if seen is None else seen
     levels = power_levels(recording.power, window=AVERAGE_SECONDS if averaged else 0.0)
@@ -160,7 +160,7 @@ def _by_belief(
     """The counter first, unless reading it makes it lose energy. The next one stands in where one does not reach around
     the work: shifted by its latency, or with too few ticks for an idle that short.
     """
-    if power is not None and recording.probe.get("poll_sensitive"):
+    if power is not None and recording.probe.poll_sensitive:
         yield _Source("power", power.levels)
     if counter is not None:
         levels, latency = without_latency(counter.levels, spans)
@@ -214,7 +214,7 @@ def _circumstances(recording: Recording, spans: Sequence[Span]) -> list[str]:
 
 
 def _counter_faults(recording: Recording, counter: Counter | None, spans: Sequence[Span]) -> list[str]:
-    if not recording.probe.get("has_counter"):
+    if not recording.probe.has_counter:
         return ["counter_unsupported"]
     if counter is None:
         readings = recording.counter

@@ -12,10 +12,10 @@ from farm import catalog
 from farm.domain import DeviceLost
 from workers.device.board import Device
 from workers.device.nvml import NvmlDevice
-from workers.meters.base import Energy, Recording, Span
+from workers.meters.base import Energy, Probe, Recording, Span
 from workers.meters.clock import Clock, SystemClock
 from workers.meters.nvml.evaluate import AVERAGE_SECONDS, evaluate, shortest_window
-from workers.meters.nvml.probe import Probe, probe_counter
+from workers.meters.nvml.probe import CounterProbe, probe_counter
 from workers.meters.nvml.processes import ForeignProcesses
 from workers.meters.nvml.sampler import COUNTER_SECONDS, SLOW_COUNTER_SECONDS, Sampler
 
@@ -42,7 +42,7 @@ class NvmlMeter:
             self._gpu = gpu or _catalog_entry(self.device.name)
             self._power = _power_source(self._nvml, self._gpu)
             self._limit_watts = self._nvml.power_limit_watts()
-            self._probe: Probe = probe_counter(self._nvml, self.clock)
+            self._probe: CounterProbe = probe_counter(self._nvml, self.clock)
         except BaseException:
             self._nvml.close()
             raise
@@ -81,14 +81,14 @@ class NvmlMeter:
 
     def recording(self) -> Recording:
         return self._sampler.recording(
-            {
+            Probe(
                 **asdict(self._probe),
-                "counter": "ticks" if self._probe.tick else "exact" if self._probe.has_counter else None,
-                "power": self._power.kind,
-                "power_source": self._power.name,
-                "sensor_duty": self._duty,
-                "limit_watts": self._limit_watts,
-            }
+                counter="ticks" if self._probe.tick else "exact" if self._probe.has_counter else None,
+                power=self._power.kind,
+                power_source=self._power.name,
+                sensor_duty=self._duty,
+                limit_watts=self._limit_watts,
+            )
         )
 
     def energy(self, spans: Sequence[Span]) -> Energy:

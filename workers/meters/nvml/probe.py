@@ -36,8 +36,8 @@ LOSS: Final = 0.10  # relative; idle power itself wanders by a few per cent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Probe:
-    """What was found. Seconds on the meter's clock."""
+class CounterProbe:
+    """What was found out about a counter. Seconds on the meter's clock."""
 
     has_counter: bool
     tick: float | None = None  # seconds between updates; None: no counter, or it did not move
@@ -68,23 +68,23 @@ class _Jump:
         return self.before - self.after
 
 
-def probe_counter(device: NvmlDevice, clock: Clock) -> Probe:
+def probe_counter(device: NvmlDevice, clock: Clock) -> CounterProbe:
     """Takes two to three seconds of the clock's time; the device should be idle."""
     if not _answers(device, clock):
-        return Probe(has_counter=False)
+        return CounterProbe(has_counter=False)
     fast, latency = _jumps(device, clock, POLL_SECONDS, LONGEST_SECONDS)
     if len(fast) < 3:
         slow, _ = _jumps(device, clock, SLOW_POLL_SECONDS, LONGEST_SECONDS)
         fast = slow if len(slow) > len(fast) else fast
     if len(fast) < 3:
-        return Probe(has_counter=True, latency=latency)
+        return CounterProbe(has_counter=True, latency=latency)
     tick = _period(fast)
     loss = _loss(device, clock, fast, tick)
     if loss is not None and loss > LOSS:  # once more, as idle power may have stepped
         again, _ = _jumps(device, clock, POLL_SECONDS, LONGEST_SECONDS)
         second = _loss(device, clock, again, tick) if len(again) > 2 else loss
         loss = min(loss, second) if second is not None else loss
-    return Probe(
+    return CounterProbe(
         has_counter=True,
         tick=tick,
         edge=fast[-1].time,

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from farm.domain import DeviceLost
 from workers.device.nvml import NvmlDevice
-from workers.meters.base import Recording
+from workers.meters.base import Probe, Recording
 from workers.meters.clock import Clock, Stop
-from workers.meters.nvml.probe import Probe
+from workers.meters.nvml.probe import CounterProbe
 from workers.meters.nvml.processes import ForeignProcesses
 
 COUNTER_SECONDS: Final = 0.1  # a bracket at most so often
@@ -37,7 +37,7 @@ class Sampler:
         self,
         device: NvmlDevice,
         clock: Clock,
-        probe: Probe,
+        probe: CounterProbe,
         read_power: Callable[[], float | None] | None,
         foreign_processes: ForeignProcesses,
     ) -> None:
@@ -69,7 +69,7 @@ class Sampler:
         if stop is not None:
             stop()
 
-    def recording(self, probe: dict[str, Any]) -> Recording:
+    def recording(self, probe: Probe) -> Recording:
         return Recording(
             counter=tuple(self._counter),
             power=tuple(self._power),

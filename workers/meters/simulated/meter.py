@@ -14,7 +14,7 @@ import numpy as np
 from farm import catalog
 from farm.domain import Configuration
 from workers.device.board import Device
-from workers.meters.base import Energy, Recording, Span
+from workers.meters.base import Energy, Probe, Recording, Span
 from workers.meters.clock import Clock, VirtualClock
 from workers.meters.energy.by_label import energy_from
 from workers.meters.energy.cumulative import CumulativeEnergy
@@ -75,7 +75,7 @@ class SimulatedMeter:
         return True
 
     def recording(self) -> Recording:
-        return Recording(counter=tuple(self._readings), probe={"counter": "exact"})
+        return Recording(counter=tuple(self._readings), probe=Probe(counter="exact"))
 
     def energy(self, spans: Sequence[Span]) -> Energy:
         readings = np.array(self._readings).reshape(-1, 3)

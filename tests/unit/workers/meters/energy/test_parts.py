@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, t
 
-from workers.meters.base import IDLE, OTHER, PAD, Recording, Span
+from workers.meters.base import IDLE, OTHER, PAD, Probe, Recording, Span
 from workers.meters.energy.attribution import attribute
 from workers.meters.energy.cumulative import CumulativeEnergy
 from workers.meters.energy.idle import idle_level
@@ -167,7 +167,7 @@ def test_samples_survive_and_are_small() -> None:
         counter=counter,
         power=power,
         telemetry=({"time": 1.0, "celsius": None, "foreign": [3]},),
-        probe={"tick": 0.1},
+        probe=Probe(tick=0.1),
         events=({"event": "lost", "time": 2.0},),
     )
     marks = tuple(spans((IDLE, 0.1, 2.0), ("text", 2.0, 2.5)))
@@ -193,7 +193,7 @@ def test_what_is_no_sample_is_refused_in_one_way(line: bytes) -> None:
 def test_a_kept_log_can_be_judged_again() -> None:
     levels = exact((4.0, 300), (5.0, 0))
     counter = [(float(t), float(t), float(j)) for t, j in zip(levels.times, levels.joules, strict=True)]
-    recording = Recording(counter=counter, probe={"has_counter": True, "tick": None})
+    recording = Recording(counter=counter, probe=Probe(has_counter=True))
     marks = spans((IDLE, 0, 3.9), ("w", 4, 5), (IDLE, 6, 10))
     first = evaluate(recording, marks)
     assert first.total_joules == pytest.approx(300, rel=0.01)

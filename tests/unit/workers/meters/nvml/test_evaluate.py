@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from workers.meters.base import IDLE, OTHER, PAD, Energy, Recording, Span
+from workers.meters.base import IDLE, OTHER, PAD, Energy, Probe, Recording, Span
 from workers.meters.nvml.evaluate import evaluate
 
 TICK = 0.1
@@ -47,7 +47,7 @@ def log_of(batches: int, idle: float = 4.0) -> tuple[Recording, list[Span], floa
     times = np.arange(0.0, edges[-1], 0.05)
     at = np.searchsorted(edges, times, side="right") - 1
     power = zip(times.tolist(), (np.array(watts)[at] + random.normal(0, 1, len(times))).tolist(), strict=True)
-    probe = {"has_counter": True, "tick": TICK, "power": "instant", "power_source": "instant", "limit_watts": 400.0}
+    probe = Probe(has_counter=True, tick=TICK, power="instant", power_source="instant", limit_watts=400.0)
     return Recording(counter=tuple(counter), power=tuple(power), probe=probe), spans, truth
 
 
@@ -80,14 +80,14 @@ def test_a_log_of_hardly_any_readings_tells_nothing(counter: int, power: int) ->
 def test_power_that_was_all_read_at_one_time_tells_nothing() -> None:
     recording, spans, _ = log_of(batches=1)
     for kind in ("instant", "average_1s"):
-        probe = {**recording.probe, "power": kind}
+        probe = replace(recording.probe, power=kind)
         assert unknown(evaluate(replace(recording, counter=(), power=((1.0, 60.0),) * 5, probe=probe), spans))
 
 
 def test_a_device_that_says_zero_watts_has_an_energy_of_zero() -> None:
     """As it was read: the noise-free zero is divided by nowhere."""
     recording, spans, _ = log_of(batches=2)
-    probe = {**recording.probe, "has_counter": False}
+    probe = replace(recording.probe, has_counter=False)
     found = evaluate(
         replace(recording, counter=(), power=tuple((t, 0.0) for t, _ in recording.power), probe=probe), spans
     )

@@ -52,7 +52,7 @@ def test_a_host_that_wakes_late(tick: float, late: float, tmp_path: Path) -> Non
         with fake.load(tmp_path / str(seed), Device(name=PLAIN, noise=WHITE, counter_period=tick)) as gpu:
             gpu.clock = LateClock(gpu, 0.3, late, seed)
             meter = NvmlMeter(0, clock=gpu.clock)
-            assert not meter.recording().probe["poll_sensitive"]
+            assert not meter.recording().probe.poll_sensitive
             for seconds, found in windows.items():
                 for phase in range(4):
                     gpu.clock.sleep(0.3 * tick * phase)
@@ -333,7 +333,7 @@ def test_an_error_that_passes_refuses_no_device() -> None:
     errors = {"nvmlDeviceGetHandleByIndex": (Code.UNKNOWN, 2), "nvmlDeviceGetTotalEnergyConsumption": (Code.UNKNOWN, 2)}
     with tempfile.TemporaryDirectory() as folder, fake.load(Path(folder), Device(name=PLAIN), errors=errors) as gpu:
         meter = NvmlMeter(0, clock=gpu.clock)
-        assert meter.recording().probe["has_counter"]
+        assert meter.recording().probe.has_counter
         meter.close()
 
 
