@@ -17,11 +17,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from farm import catalog
 from farm.domain.errors import RequestError
 
-MeterKind = Literal["auto", "nvml", "codecarbon", "both"]
 LONGEST_SECONDS: Final = 1e8  # three years; the system's clocks take no infinity
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 Wait = Annotated[float, Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
-METER_KINDS: Final = get_args(MeterKind)
 RENAMED: Final = {"doorbell_grace_seconds": "message_grace_seconds"}  # settings of 0.1.0
 NOT_SETTINGS: Final = ("FARM_COMMIT", "FARM_DEBUG", "FARM_NVML_LIBRARY")  # read where they are needed
 
@@ -47,9 +45,7 @@ class Settings(BaseSettings):
     retry_seconds: Wait = 5.0  # wait after a failed attempt, doubled with every one
     visibility_timeout_seconds: Seconds = 14400.0
     on_sigterm: Literal["requeue", "drain"] = "requeue"  # what a stopping worker does with its running job
-    meter: MeterKind = (
-        "auto"  # what workers measure with: NVML, or an estimate on a CPU; the paper's; or it beside NVML
-    )
+    meter: str = "auto"  # what workers measure with, by its name in workers/meters; checked where a worker is begun
     foreign_processes: Literal["refuse", "wait", "allow"] = "refuse"
     idle_seconds: Seconds = 20.0  # idle baseline on each side of a measurement, on NVML
     settle_seconds: Wait = 60.0  # before it, at most so long until power and temperature are steady

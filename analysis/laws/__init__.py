@@ -8,19 +8,16 @@ is the law's and whose value is a module that exports ``LAW``. Nothing else is t
 from __future__ import annotations
 
 import importlib
-import logging
-import pkgutil
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Final
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
 
-from farm.domain.errors import OperationError, RequestError
+from farm.domain.errors import RequestError
+from farm.registry import collect
 
 if TYPE_CHECKING:
     from analysis.laws.base import Law
-
-logger = logging.getLogger(__name__)
 
 DEFAULT: Final = "work"
 GROUP: Final = "joulefarm.laws"  # of entry points
@@ -47,31 +44,15 @@ def name_of(law: type[Law]) -> str:
 
 @cache
 def _registered() -> Mapping[str, type[Law]]:
-    """Every law by its name. A law of another distribution that cannot be used is warned of and left out, so that the
-    commands which do not ask for it go on."""
-    registered = {name: _own(name) for name in _modules()}
-    for point in entry_points(group=GROUP):
-        try:
-            if point.name in registered:
-                raise TypeError("its name is taken")
-            registered[point.name] = _exported(importlib.import_module(point.module))
-        except Exception as error:  # whatever a stranger's module does when it is imported
-            logger.warning("law %s of %s is left out: %s", point.name, _distribution(point), error)
-    return registered
+    """Every law by its name."""
+    return collect("law", package=__name__, folders=__path__, parts=PARTS, load=_load, exported=_exported, group=GROUP)
 
 
-def _modules() -> list[str]:
-    return sorted({module.name for module in pkgutil.iter_modules(__path__)} - set(PARTS))
+def _load(name: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name}")
 
 
-def _own(name: str) -> type[Law]:
-    try:
-        return _exported(importlib.import_module(f"{__name__}.{name}"))
-    except TypeError as error:
-        raise OperationError(f"analysis/laws/{name} is no law: {error}") from None
-
-
-def _exported(module: Any) -> type[Law]:
+def _exported(module: ModuleType) -> type[Law]:
     """The LAW of a module. TypeError where it exports none."""
     from analysis.laws.base import Law
 
@@ -79,7 +60,3 @@ def _exported(module: Any) -> type[Law]:
     if not (isinstance(law, type) and issubclass(law, Law)):
         raise TypeError("it exports no LAW, a subclass of analysis.laws.base.Law")
     return law
-
-
-def _distribution(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else point.value

@@ -1,8 +1,10 @@
-"""docs/add-a-gpu.md and docs/add-a-model.md, followed in a lab that has the wheel and no checkout: one file each."""
+"""docs/add-a-gpu.md, add-a-model.md, add-a-meter.md and add-a-law.md, followed in a lab that has the wheel and no
+checkout: one file each, and for meter and law the entry point that names it."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +17,8 @@ import pytest
 
 from tests.processes import wait_gone
 from tests.quick import sweep_text
+from tests.unit.analysis.laws.test_registry import FLAT
+from tests.unit.workers.meters.test_registry import STEADY
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ("farm", "workers", "analysis", "pyproject.toml", "README.md", "LICENSE")
@@ -80,6 +84,10 @@ def test_a_gpu_type_is_one_file(lab, site, home, tmp_path) -> None:
     predicted = lab("predict", "--gpu", "mine", *point, "--json")
     assert 0 < predicted["low_joules"] < predicted["energy_joules"] < predicted["high_joules"]
     assert "GPU mine was never measured" in predicted["rests_on"]
+    written = subprocess.run(
+        [sys.executable, "-m", "farm.broker.acl"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "\nuser worker-mine on " in written.stdout  # a lab's own broker lets its workers in
     (tmp_path / "sweep.yaml").write_text(sweep_text([1, 2], gpus=["mine"]))
     lab("up", "--simulate", "mine", "--detach")
     try:
@@ -104,6 +112,35 @@ def test_a_model_is_one_file(lab, site, home, tmp_path) -> None:
     (tmp_path / "sweep.yaml").write_text(sweep_text([1, 2], models=["mine"]))
     submitted = lab("sweep", "submit", tmp_path / "sweep.yaml", "--json")
     assert (submitted["jobs"], submitted["infeasible"]) == (2, [])
+
+
+def install(site: Path, folder: Path, group: str, name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A distribution of one module and its entry point, as an installer leaves it, beside the wheel."""
+    (folder / f"lab_{name}.py").write_text(text)
+    information = folder / f"lab_{name}-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: lab-{name}\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text(f"[{group}]\n{name} = lab_{name}\n")
+    monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{folder}")
+
+
+@pytest.mark.slow
+def test_a_meter_is_one_file_and_an_entry_point(lab, site, tmp_path, monkeypatch) -> None:
+    """It is asked for by its name, and nothing else was told of it."""
+    install(site, tmp_path, "joulefarm.meters", "steady", STEADY, monkeypatch)
+    point = ["--gpu", "cpu", "--model", "sd2", "--resolution", 64, "--steps", 2, "--precision", "fp32", "--prompts", 1]
+    measured = lab("measure", *point, "--size", "nano", "--meter", "steady", "--idle-seconds", 0.2, "--json")
+    assert (measured["meter"], measured["flags"]) == ("steady", ["estimated"])
+    assert measured["idle_watts"] == pytest.approx(100)
+
+
+@pytest.mark.slow
+def test_a_law_is_one_file_and_an_entry_point(lab, site, tmp_path, monkeypatch) -> None:
+    install(site, tmp_path, "joulefarm.laws", "flat", FLAT, monkeypatch)
+    point = ["--model", "flux", "--gpu", "a100", "--resolution", 1024, "--steps", 28, "--precision", "fp16"]
+    predicted = lab("predict", *point, "--law", "flat", "--json")
+    assert predicted["law"] == "flat"
+    assert predicted["low_joules"] < predicted["energy_joules"] < predicted["high_joules"]
 
 
 def small(shipped: str) -> str:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from farm import catalog
-from farm.domain import Configuration, Infeasible, RequestError
+from farm.domain import Configuration, Infeasible, OperationError, RequestError
 from workers import pipelines
 from workers.pipelines.base import Pipeline
 
@@ -257,3 +257,10 @@ class TestPixArtSigma(PipelineContract):
     cfg_on: ClassVar = {"guidance_scale": 4.5, "use_resolution_binning": False, "clean_caption": False}
     cfg_off: ClassVar = {"guidance_scale": 1.0, "use_resolution_binning": False, "clean_caption": False}
     forwards_with_cfg = (1, 2)
+
+
+def test_a_family_module_that_exports_no_family_is_an_error(monkeypatch) -> None:
+    monkeypatch.delattr("workers.pipelines.families.sd.FAMILY")
+    nano = {"width": 64, "height": 64, "steps": 2, "precision": "fp32", "cfg": True, "prompts": 1, "size": "nano"}
+    with pytest.raises(OperationError, match="families/sd is no pipeline family: it exports no FAMILY"):
+        pipelines.load(Configuration(model="sd2", gpu="cpu", **nano), "cpu")

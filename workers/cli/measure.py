@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 @click.option("--device", default=0, type=click.IntRange(0, 1023), metavar="N", help="Index of the device.")
 @click.option(
     "--meter",
-    "kind",
-    type=click.Choice(settings.METER_KINDS),
+    "meter_name",
     default="auto",
+    metavar="NAME",
     show_default=True,
-    help="`codecarbon`: as the paper did; `both`: its number beside NVML's.",
+    help="`nvml`, `codecarbon` (as the paper did), `both` (its number beside NVML's), or one that was added.",
 )
 @click.option(
     "--idle-seconds",
@@ -69,7 +69,7 @@ def measure(
     resolution: str,
     prompts_file: Path | None,
     device: int,
-    kind: str,
+    meter_name: str,
     idle_seconds: float | None,
     settle_seconds: float | None,
     repeat_seconds: float | None,
@@ -80,10 +80,10 @@ def measure(
 ) -> None:
     """Measure one configuration, here, without a queue."""
     configuration = _configuration(resolution, row)
-    check_meter(kind, configuration.gpu, simulate=simulate)
+    check_meter(meter_name, configuration.gpu, simulate=simulate)
     setting = settings.load(idle_seconds=idle_seconds, settle_seconds=settle_seconds, repeat_seconds=repeat_seconds)
     with redirect_stdout(sys.stderr):  # libraries that look for devices print; stdout is for the result
-        measured = _measure(configuration, prompts_file, device, kind, setting, idle_seconds, simulate)
+        measured = _measure(configuration, prompts_file, device, meter_name, setting, idle_seconds, simulate)
     if samples is not None:
         with atomic_write(samples, "--samples") as temporary:
             temporary.write_bytes(measured.samples())
@@ -141,7 +141,7 @@ def _measure(
     configuration: Configuration,
     prompts_file: Path | None,
     device: int,
-    kind: str,
+    meter_name: str,
     setting: settings.Settings,
     idle_seconds: float | None,
     simulate: bool,
@@ -160,7 +160,7 @@ def _measure(
         from workers.meters import open_meter, simulated_workload
         from workers.procedure.measure import Options, cold_idle_watts, measure
 
-        meter = stack.enter_context(closing(open_meter(configuration.gpu, board, kind=kind, simulate=simulate)))
+        meter = stack.enter_context(closing(open_meter(configuration.gpu, board, name=meter_name, simulate=simulate)))
         options = (
             Options.quick(idle_seconds or 1.0)
             if on_cpu

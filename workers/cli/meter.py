@@ -11,7 +11,6 @@ import click
 
 from farm.cli.options import emit_json, json_option
 from farm.domain import RequestError
-from farm.settings import METER_KINDS
 from workers.meters.energy.statistics import Z_975
 
 if TYPE_CHECKING:
@@ -44,15 +43,15 @@ def _idle_seconds(_ctx: click.Context, _param: click.Parameter, value: float) ->
 )
 @click.option(
     "--meter",
-    "kind",
-    type=click.Choice(METER_KINDS),
+    "meter_name",
     default="auto",
+    metavar="NAME",
     show_default=True,
-    help="`codecarbon`: as the paper did; `both`: its number beside NVML's.",
+    help="`nvml`, `codecarbon` (as the paper did), `both` (its number beside NVML's), or one that was added.",
 )
 @json_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- CMD ...")
-def meter(device: str, idle_seconds: float, kind: str, as_json: bool, command: tuple[str, ...]) -> None:
+def meter(device: str, idle_seconds: float, meter_name: str, as_json: bool, command: tuple[str, ...]) -> None:
     """The GPU energy of a command: what it drew above idle, with a 95 % interval.
 
     Idle is measured before and after. The command's exit code is returned (128 and the signal's number where a signal
@@ -64,9 +63,10 @@ def meter(device: str, idle_seconds: float, kind: str, as_json: bool, command: t
     from workers.device.host import identify
     from workers.device.lock import DeviceLock
     from workers.interrupted import Interrupted
-    from workers.meters import open_meter
+    from workers.meters import check_meter, open_meter
 
     check(command)
+    check_meter(meter_name, None)
     interruptions = Interruptions()
     try:
         with ExitStack() as taken:
@@ -74,7 +74,7 @@ def meter(device: str, idle_seconds: float, kind: str, as_json: bool, command: t
             with interruptions.allowed():
                 host = identify(device)
                 taken.enter_context(DeviceLock(host.uuid))
-                reading = taken.enter_context(closing(open_meter(_type(host), host.uuid, kind=kind)))
+                reading = taken.enter_context(closing(open_meter(_type(host), host.uuid, name=meter_name)))
             report, status = _measure(prepared, reading, host, idle_seconds, interruptions)
     except Interrupted:
         click.echo("farm: interrupted before the command ran: nothing was measured", err=True)

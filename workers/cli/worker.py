@@ -47,7 +47,7 @@ def worker(
     if on_gpu:  # the board first: that it is the wrong one is wrong whatever else is missing
         from workers.device import host
 
-        check_host(settings.meter)
+        check_host(settings.meter, gpu)
         host.of_type(gpu, device or 0)
     url = resolve_url(settings, user=acl.worker(entry.queue))
     with closing(WorkerJobs.open(settings)) as jobs:  # what cannot be is refused here, before anything runs

@@ -1,95 +1,61 @@
-"""Ways of reading energy. ``open_meter`` opens the one asked for; each lives in a module of its own."""
+"""Ways of reading energy: one module or package each, known by what it exports.
+
+A module or package in this folder that exports ``METER``, a :class:`workers.meters.base.MeterType`, is a meter under
+the name of its file, which is what ``--meter`` and ``FARM_METER`` say. One in another distribution is a meter by an
+entry point of the group ``joulefarm.meters``, whose name is the meter's and whose value is a module that exports
+``METER``. Nothing else is to be registered.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Mapping
+from functools import cache
+from types import ModuleType
 from typing import Final
 
 from farm import catalog
-from farm.catalog import Gpu
 from farm.domain import Configuration, RequestError
-from workers.meters.base import Meter
+from farm.registry import collect
+from workers.meters.base import Meter, MeterType, Target
 from workers.workload import Workload
 
-
-def _nvml(device: int | str, gpu: Gpu | None) -> Meter:
-    from workers.meters.nvml.meter import NvmlMeter
-
-    return NvmlMeter(device, gpu=gpu)
+GROUP: Final = "joulefarm.meters"  # of entry points
+PARTS: Final = ("base", "clock", "energy", "samples")  # of this folder, what meters are made of; all others are meters
+AUTO: Final = "auto"  # the meter that is the default for what is to be read
 
 
-def _codecarbon(device: int | str, _gpu: Gpu | None) -> Meter:
-    from workers.meters.codecarbon import CodeCarbonGpuMeter
-
-    return CodeCarbonGpuMeter(device)
-
-
-def _both(device: int | str, gpu: Gpu | None) -> Meter:
-    from workers.meters.paired import PairedMeter
-
-    first = _nvml(device, gpu)  # first, since it probes what reading the counter does to it: nobody else may read then
-    try:
-        return PairedMeter(first, _codecarbon(device, gpu))
-    except BaseException:
-        first.close()
-        raise
+def names() -> tuple[str, ...]:
+    """What may be asked for: auto, then the meters there are. OperationError where a module here is no meter."""
+    return (AUTO, *sorted(_registered()))
 
 
-# What --meter and FARM_METER may say, and what that is on a GPU. ``auto`` is the most exact one there is.
-METERS: Final[dict[str, Callable[[int | str, Gpu | None], Meter]]] = {
-    "auto": _nvml,
-    "nvml": _nvml,
-    "codecarbon": _codecarbon,
-    "both": _both,
-}
-
-
-def check_meter(kind: str, gpu: str | None, *, simulate: bool = False, asked_by: str = "--meter") -> None:
+def check_meter(name: str, gpu: str | None, *, simulate: bool = False, asked_by: str = "--meter") -> None:
     """RequestError, naming who asked, where that meter cannot read that catalog GPU, whatever the host."""
-    if kind not in METERS:
-        raise RequestError(asked_by, kind, f"one of {', '.join(METERS)}")
-    if simulate and kind != "auto":
-        raise RequestError(asked_by, kind, "a simulated device has a meter of its own: auto, or leave out --simulate")
-    if gpu is not None and catalog.gpu(gpu).is_processor and kind not in ("auto", "codecarbon"):
-        raise RequestError(asked_by, kind, f"{gpu} has no NVML: auto or codecarbon, which estimate, or another --gpu")
+    _type_for(name, _target(gpu, simulate=simulate), asked_by)
 
 
-def check_host(kind: str) -> None:
-    """MeterError where the host lacks what that meter needs of it besides a GPU."""
-    if METERS[kind] is not _nvml:
-        from workers.meters.codecarbon import require_nvidia_smi
-
-        require_nvidia_smi()
+def check_host(name: str, gpu: str | None) -> None:
+    """MeterError where the host lacks what that meter needs of it besides the device."""
+    target = _target(gpu)
+    _type_for(name, target).check_host(target)
 
 
 def open_meter(
     gpu: str | None,
     device: int | str | None = None,
     *,
-    kind: str = "auto",
+    name: str = AUTO,
     simulate: bool = False,
     speed: float | None = None,
 ) -> Meter:
-    """The meter for a catalog GPU (None: a board that the catalog lacks), as ``kind`` says, a key of METERS.
+    """The meter of that name, opened on a device of a catalog GPU type (None: a board that the catalog lacks).
 
-    ``auto`` is simulated when asked, an estimate for a processor, NVML otherwise. ``device`` is an NVML index or UUID.
-    ``speed`` is the simulated seconds in a real one (None: as fast as it goes). RequestError for what cannot be, as
-    ``check_meter``; MeterError or DeviceLost where the meter cannot start.
+    ``device`` is an NVML index or UUID. ``speed`` is the simulated seconds in a real one (None: as fast as it goes).
+    RequestError for what cannot be, as ``check_meter``; MeterError or DeviceLost where the meter cannot start.
     """
-    check_meter(kind, gpu, simulate=simulate)
-    entry = None if gpu is None else catalog.gpu(gpu)
-    if simulate:
-        from workers.meters.simulated.meter import SimulatedMeter
-
-        if entry is None:
-            raise RequestError("gpu", gpu, "a type of the catalog, to be simulated")
-        return SimulatedMeter(entry, int(device or 0), speed=speed)
-    if entry is not None and entry.is_processor:
-        from workers.meters.codecarbon import CodeCarbonCpuMeter
-
-        return CodeCarbonCpuMeter()
-    check_host(kind)  # quickly, as NVML is probed for seconds
-    return METERS[kind](device if device is not None else 0, entry)
+    target = _target(gpu, device, simulate=simulate, speed=speed)
+    return _type_for(name, target).open(target)
 
 
 def simulated_workload(configuration: Configuration, meter: Meter, *, replicate: int = 0, attempt: int = 1) -> Workload:
@@ -99,3 +65,42 @@ def simulated_workload(configuration: Configuration, meter: Meter, *, replicate:
     if not isinstance(meter, SimulatedMeter):
         raise TypeError(f"a simulated workload needs a simulated meter, not {meter.name}")
     return SimulatedWorkload(configuration, meter, replicate=replicate, attempt=attempt)
+
+
+def _target(
+    gpu: str | None, device: int | str | None = None, *, simulate: bool = False, speed: float | None = None
+) -> Target:
+    entry = None if gpu is None else catalog.gpu(gpu)
+    return Target(gpu=entry, device=device, simulate=simulate, speed=speed)
+
+
+def _type_for(name: str, target: Target, asked_by: str = "--meter") -> MeterType:
+    """The meter of that name. RequestError where there is none, or where it cannot read the target."""
+    types = _registered()
+    if name == AUTO:
+        return next(types[each] for each in sorted(types) if types[each].is_default(target))
+    if name not in types:
+        raise RequestError(asked_by, name, f"one of {', '.join(names())}")
+    if objection := types[name].objection(target):
+        raise RequestError(asked_by, name, objection)
+    return types[name]
+
+
+@cache
+def _registered() -> Mapping[str, MeterType]:
+    """Every meter by its name."""
+    return collect(
+        "meter", package=__name__, folders=__path__, parts=PARTS, load=_load, exported=_exported, group=GROUP
+    )
+
+
+def _load(name: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def _exported(module: ModuleType) -> MeterType:
+    """The METER of a module. TypeError where it exports none."""
+    meter = getattr(module, "METER", None)
+    if not isinstance(meter, MeterType):
+        raise TypeError("it exports no METER, a workers.meters.base.MeterType")
+    return meter

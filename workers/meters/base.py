@@ -7,10 +7,12 @@ applied to it later.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from farm.catalog import Gpu
 from workers.device.board import Device
 from workers.meters.clock import Clock
 
@@ -123,3 +125,39 @@ class Meter(Protocol):
 
     def close(self) -> None:
         """Stop logging and let go of the device. May be called twice."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """What a meter is to read."""
+
+    gpu: Gpu | None  # its type in the catalog; None: a board that the catalog lacks
+    device: int | str | None = None  # NVML index or UUID, or a simulated device's number
+    simulate: bool = False
+    speed: float | None = None  # simulated seconds in a real one; None: as fast as it goes
+
+    @property
+    def is_processor(self) -> bool:
+        return self.gpu is not None and self.gpu.is_processor
+
+
+class MeterType(ABC):
+    """A meter before it is opened: what it can read, and what it needs. A meter's module exports one as ``METER``.
+
+    Importing that module imports no library of the device's: ``open`` does.
+    """
+
+    def objection(self, target: Target) -> str:
+        """Why it cannot read such a target, whatever the host, and what would be right; empty where it can."""
+        return "a simulated device has a meter of its own: auto, or leave out --simulate" if target.simulate else ""
+
+    def is_default(self, target: Target) -> bool:
+        """Whether ``auto`` means this meter for such a target."""
+        return False
+
+    def check_host(self, target: Target) -> None:  # noqa: B027  (most need nothing)
+        """MeterError where the host lacks what the meter needs besides the device. Takes no time."""
+
+    @abstractmethod
+    def open(self, target: Target) -> Meter:
+        """The meter, ready to ``start``. MeterError or DeviceLost where it cannot."""

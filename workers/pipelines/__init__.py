@@ -12,7 +12,7 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from farm import catalog
-from farm.domain import Configuration, Infeasible
+from farm.domain import Configuration, Infeasible, OperationError
 
 if TYPE_CHECKING:
     from workers.pipelines.base import Pipeline
@@ -32,14 +32,27 @@ def load(configuration: Configuration, device: str = "cuda") -> Pipeline:
     ``Configuration.pipeline``; :meth:`Pipeline.close` gives its memory back.
 
     Raises RequestError (unknown model, or what that model cannot take), Infeasible (weights not here, no such
-    device, a model that this version of diffusers does not have) and OutOfMemory.
+    device, a model that this version of diffusers does not have), OutOfMemory, and OperationError for a family's module
+    that exports no family.
     """
     model = catalog.model(configuration.model)
     model.check(configuration)
     if not _find(model.family):
         raise Infeasible(f"{model.name}: no pipeline for the family {model.family} is shipped")
-    family: type[Pipeline] = importlib.import_module(f"{__name__}.families.{model.family}").FAMILY
-    return family.load(model, configuration, device)
+    return _family(model.family).load(model, configuration, device)
+
+
+def _family(name: str) -> type[Pipeline]:
+    """The class that a family's module exports. OperationError where it exports none."""
+    from workers.pipelines.base import Pipeline
+
+    family = getattr(importlib.import_module(f"{__name__}.families.{name}"), "FAMILY", None)
+    if not (isinstance(family, type) and issubclass(family, Pipeline)):
+        raise OperationError(
+            f"workers/pipelines/families/{name} is no pipeline family: "
+            "it exports no FAMILY, a subclass of workers.pipelines.base.Pipeline"
+        )
+    return family
 
 
 def _find(family: str) -> bool:

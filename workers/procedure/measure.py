@@ -20,8 +20,8 @@ from typing import Any, Final
 
 from farm.domain import PHASES, Configuration, Measurement, PhaseEnergy
 from workers.meters.base import IDLE, PAD, Energy, Meter, Recording, Span
+from workers.meters.both import per_pass
 from workers.meters.energy.statistics import relative_halfwidth
-from workers.meters.paired import per_pass
 from workers.meters.samples import encode_samples
 from workers.procedure.repeats import RepeatLog
 from workers.workload import Workload

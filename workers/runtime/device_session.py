@@ -149,7 +149,7 @@ class DeviceSession:
 
         here = self._identity
         meter = open_meter(
-            here.gpu, here.meter_device, simulate=here.simulate, speed=here.speed, kind=self._settings.meter
+            here.gpu, here.meter_device, simulate=here.simulate, speed=here.speed, name=self._settings.meter
         )
         if here.simulate:
             return meter, SimulatedLoads(meter)

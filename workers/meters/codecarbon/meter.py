@@ -1,4 +1,4 @@
-"""CodeCarbon as a meter: the paper's way of reading a GPU, and an estimate for hosts that have none.
+"""CodeCarbon's trackers, read as cumulative energy.
 
 Offline: no network, no files. Energy is all that is read, so the country is a formality; it is still set, as CodeCarbon
 takes Quebec where it finds none. Its pitfalls end in a MeterError here: where it cannot read it says 0 J.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -204,7 +203,6 @@ class CodeCarbonGpuMeter(_CodeCarbonMeter):
     def __init__(self, device: int | str = 0) -> None:
         from workers.device.nvml import NvmlDevice
 
-        require_nvidia_smi()
         nvml = NvmlDevice(device)
         identity, counts = nvml.identity, nvml.counter_joules() is not None
         nvml.close()
@@ -238,15 +236,6 @@ class CodeCarbonGpuMeter(_CodeCarbonMeter):
             raise MeterError(
                 f"CodeCarbon {_version()} reads 0 J from {self.device.name} in {CHECK_SECONDS:g} s: use the NVML meter"
             )
-
-
-def require_nvidia_smi() -> None:
-    """MeterError without the program that CodeCarbon wants on PATH before it asks NVML."""
-    if shutil.which("nvidia-smi") is None:
-        raise MeterError(
-            "CodeCarbon finds no GPU, and says 0 J, without nvidia-smi on PATH: add its folder to PATH, "
-            "or use the NVML meter alone"
-        )
 
 
 def _still_seconds(readings: Sequence[tuple[float, float, float]]) -> float:

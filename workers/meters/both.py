@@ -8,7 +8,9 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from farm.domain import AttemptError
-from workers.meters.base import Energy, Meter, Recording, Span
+from workers.meters.base import Energy, Meter, MeterType, Recording, Span, Target
+from workers.meters.codecarbon import METER as CODECARBON
+from workers.meters.nvml import METER as NVML
 
 T = TypeVar("T")
 
@@ -16,6 +18,29 @@ logger = logging.getLogger(__name__)
 
 COMPARISON: Final = "comparison"  # its key in the notes of an energy, hence in a measurement's environment
 _SUMS: Final = ("dynamic_joules", "dynamic_joules_std", "gross_joules", "gross_seconds")  # over all passes
+
+
+class PairedType(MeterType):
+    """NVML's meter with CodeCarbon beside it."""
+
+    def objection(self, target: Target) -> str:
+        return NVML.objection(target) or CODECARBON.objection(target)
+
+    def check_host(self, target: Target) -> None:
+        NVML.check_host(target)
+        CODECARBON.check_host(target)
+
+    def open(self, target: Target) -> Meter:
+        self.check_host(target)  # at once, as NVML is probed for seconds
+        first = NVML.open(target)  # it probes what reading the counter does to it: nobody else may read then
+        try:
+            return PairedMeter(first, CODECARBON.open(target))
+        except BaseException:
+            first.close()
+            raise
+
+
+METER = PairedType()
 
 
 class PairedMeter:
