@@ -97,7 +97,7 @@ def _job_seconds(home: Path) -> tuple[float, float]:
     jobs = CoordinatorJobs.open(settings)
     ids = jobs.due("a100", TASKS)
     identity = WorkerIdentity.plain("a100", 0, settings.home, simulate=True)
-    device = DeviceSession(identity, settings)
+    device = DeviceSession(identity.place, settings)
     process = WorkerProcess(identity, settings, device=device)
     process.open()
     process.handle(ids[0])  # imports, statement caches

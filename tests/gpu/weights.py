@@ -23,7 +23,8 @@ from workers import pipelines
 from workers.meters.nvml.meter import NvmlMeter
 from workers.pipelines import memory
 from workers.pipelines.base import Pipeline, torch_device
-from workers.procedure.measure import Options, measure
+from workers.procedure.measure import measure
+from workers.procedure.options import Options
 
 SEED: Final = 7
 TAIL_FREEDOM: Final = 3  # of Student's t: its variance is 3

@@ -20,7 +20,6 @@ from workers.meters import check_meter
 
 if TYPE_CHECKING:
     from workers.procedure.measure import Measured
-    from workers.workload import Workload
 
 
 @click.command()
@@ -81,9 +80,11 @@ def measure(
     """Measure one configuration, here, without a queue."""
     configuration = _configuration(resolution, row)
     check_meter(meter_name, configuration.gpu, simulate=simulate)
-    setting = settings.load(idle_seconds=idle_seconds, settle_seconds=settle_seconds, repeat_seconds=repeat_seconds)
+    setting = settings.load(
+        meter=meter_name, idle_seconds=idle_seconds, settle_seconds=settle_seconds, repeat_seconds=repeat_seconds
+    )
     with redirect_stdout(sys.stderr):  # libraries that look for devices print; stdout is for the result
-        measured = _measure(configuration, prompts_file, device, meter_name, setting, idle_seconds, simulate)
+        measured = _measure(configuration, prompts_file, device, setting, idle_seconds, simulate)
     if samples is not None:
         with atomic_write(samples, "--samples") as temporary:
             temporary.write_bytes(measured.samples())
@@ -141,7 +142,6 @@ def _measure(
     configuration: Configuration,
     prompts_file: Path | None,
     device: int,
-    meter_name: str,
     setting: settings.Settings,
     idle_seconds: float | None,
     simulate: bool,
@@ -157,36 +157,14 @@ def _measure(
             board, environment = stack.enter_context(device_for_measuring(configuration.gpu, device, setting))
 
         # Imported only now: torch must not see the devices before one is chosen.
-        from workers.meters import open_meter, simulated_workload
-        from workers.procedure.measure import Options, cold_idle_watts, measure
+        from workers.device.identity import Place
+        from workers.runtime.device_session import DeviceSession
 
-        meter = stack.enter_context(closing(open_meter(configuration.gpu, board, name=meter_name, simulate=simulate)))
-        options = (
-            Options.quick(idle_seconds or 1.0)
-            if on_cpu
-            else Options(
-                idle_seconds=setting.idle_seconds,
-                settle_seconds=setting.settle_seconds,
-                max_seconds=setting.repeat_seconds,
-            )
-        )
-        cold = cold_idle_watts(meter, options.idle_seconds)
-        workload: Workload
-        if simulate:
-            workload = simulated_workload(configuration, meter)
-        else:
-            from workers import pipelines
-
-            workload = stack.enter_context(closing(pipelines.load(configuration, "cpu" if on_cpu else "cuda")))
-        return measure(
-            configuration,
-            workload,
-            meter,
-            prompts=prompts.prompts,
-            options=options,
-            cold_idle_watts=cold,
-            environment={"prompts_sha256": prompts.sha256, **environment},
-        )
+        environment = {"prompts_sha256": prompts.sha256, **environment}
+        place = Place(gpu=configuration.gpu, device=board, simulate=simulate, environment=environment)
+        session = stack.enter_context(closing(DeviceSession(place, setting, idle_seconds=idle_seconds)))
+        session.prepare(configuration)
+        return session.measure_configuration(configuration, prompts.prompts)
 
 
 @contextmanager
@@ -204,10 +182,10 @@ def device_for_measuring(
         host.inspect()
     except OperationError as error:
         raise RequestError("gpu", gpu, f"no such device here ({error}): --gpu cpu, or --simulate") from None
-    found = host.verify(gpu, device, foreign=setting.foreign_processes)
-    with DeviceLock(found.uuid):
-        os.environ.update(found.pinned())
-        yield found.uuid, host.environment(found)
+    verified = host.verify(gpu, device, foreign=setting.foreign_processes)
+    with DeviceLock(verified.uuid):
+        os.environ.update(verified.pinned())
+        yield verified.uuid, host.environment(verified)
 
 
 def _show(measurement: Measurement) -> None:

@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from workers.command.foreground import Interruptions
     from workers.command.process import Command
     from workers.device.host import Host
-    from workers.meters.base import Energy, Meter, Span
+    from workers.meters.base import Energy, Meter
 
 COMMAND: Final = "command"  # the label of its window
-REST_STEP_SECONDS: Final = 0.5  # a meter that reads when asked is asked so often, to see the scatter of idle
-LONGEST_TAIL_SECONDS: Final = 1.0  # after the command a device needs a moment until it draws its idle power
 
 
 def _idle_seconds(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
@@ -96,45 +94,28 @@ def _type(host: Host) -> str | None:
 def _measure(
     command: Command, meter: Meter, host: Host, idle_seconds: float, interruptions: Interruptions
 ) -> tuple[dict[str, Any], int]:
-    """Idle, the command, idle: the report, and the code to exit with.
-
-    Interrupted where it is raised in the first idle: the command has not run. From its start on there is always a
-    report: of what there is by then.
-    """
+    """Idle, the command, idle: the report, and the code to exit with. Interrupted where the command has not run."""
     from workers.interrupted import Interrupted
-    from workers.meters.base import IDLE, PAD
+    from workers.procedure.window import measure_window
 
-    idle_seconds = max(idle_seconds, meter.shortest_idle_seconds)
-    tail = min(LONGEST_TAIL_SECONDS, idle_seconds / 4)
-    spans: list[Span] = []
-    with interruptions.allowed():
-        meter.start()
-        spans.append(_rest(meter, IDLE, idle_seconds))
-    start = meter.edge()
-    stopped = False
-    try:
-        with interruptions.allowed():
-            command.start()
-            command.until_ended()
-        code = command.wait()
-    except Interrupted:
-        assert interruptions.number is not None
-        stopped, code = True, command.end(interruptions.number, impatient=lambda: interruptions.impatient)
-    end = meter.edge()
-    spans.append(_span(COMMAND, start, end))
-    try:
-        with interruptions.allowed():
-            spans.append(_rest(meter, PAD, tail))  # in any case: without it the end of the window cannot be resolved
-            after = _rest(meter, IDLE, meter.shortest_idle_seconds if stopped else idle_seconds, interruptions)
-        spans += [] if interruptions.impatient else [after]
-    except Interrupted:
-        stopped = True
-        meter.edge()
-    meter.stop()
-    energy = meter.energy(spans)
-    complete = energy.complete and not stopped
-    report = _report(meter, host, energy, code=code, seconds=end - start, complete=complete)
-    failed = "" if stopped else _failure(energy)
+    code = 0
+
+    def run() -> bool:
+        nonlocal code
+        try:
+            with interruptions.allowed():
+                command.start()
+                command.until_ended()
+            code = command.wait()
+        except Interrupted:
+            assert interruptions.number is not None
+            code = command.end(interruptions.number, impatient=lambda: interruptions.impatient)
+            return False
+        return True
+
+    window = measure_window(meter, COMMAND, run, idle_seconds=idle_seconds, interruptions=interruptions)
+    report = _report(meter, host, window.energy, code=code, seconds=window.seconds, complete=window.complete)
+    failed = "" if window.interrupted else _failure(window.energy)
     if failed:
         click.echo(f"farm: {failed}", err=True)
     return report, 1 if failed else code
@@ -147,22 +128,6 @@ def _failure(energy: Energy) -> str:
     if energy.total_joules is None and "window_too_short" not in energy.flags:
         return "neither the energy counter nor the power could be read: the energy is not known"
     return ""
-
-
-def _rest(meter: Meter, label: str, seconds: float, interruptions: Interruptions | None = None) -> Span:
-    """So long a rest; cut short when somebody is impatient."""
-    start = now = meter.edge()
-    step = min(REST_STEP_SECONDS, seconds / 4)
-    while (left := start + seconds - now) > 0.01 and not (interruptions and interruptions.impatient):
-        meter.clock.sleep(min(left, step))
-        now = meter.edge()
-    return _span(label, start, now)
-
-
-def _span(label: str, start: float, end: float) -> Span:
-    from workers.meters.base import Span
-
-    return Span(label=label, start=start, end=end)
 
 
 def _report(meter: Meter, host: Host, energy: Energy, *, code: int, seconds: float, complete: bool) -> dict[str, Any]:

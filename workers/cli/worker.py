@@ -57,10 +57,10 @@ def worker(
         # A host has one processor, by whatever type of the catalog its workers call it.
         lock = DeviceLock(identity.device_uuid if simulate else "processor", settings.run / "locks")
     else:
-        found = host.verify(gpu, device or 0, foreign=settings.foreign_processes)
-        identity = WorkerIdentity.verified(gpu, found, host.environment(found))
+        verified = host.verify(gpu, device or 0, foreign=settings.foreign_processes)
+        identity = WorkerIdentity.verified(gpu, verified, host.environment(verified))
         lock = DeviceLock(identity.device_uuid)
-        os.environ.update(found.pinned())  # inherited by the child, which imports torch after the fork
+        os.environ.update(verified.pinned())  # inherited by the child, which imports torch after the fork
     check_queue(url, settings, entry.queue)
     with lock:
         from workers.runtime.listener import Listener

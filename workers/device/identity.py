@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where measurements are made."""
+
+    gpu: str  # catalog name
+    device: int | str | None  # what the meter is opened on: a UUID, or a simulated device's number; None: the processor
+    simulate: bool = False
+    speed: float | None = None  # simulated seconds in a real one; None: as fast as it goes
+    environment: Mapping[str, Any] = field(default_factory=dict)  # of the host, for every measurement's record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerIdentity:
     """One worker, for as long as its device is locked: the same again after a restart, unlike any other."""
 
@@ -32,9 +43,12 @@ class WorkerIdentity:
     environment: Mapping[str, Any] = field(default_factory=dict)  # of the host, for every measurement's record
 
     @property
-    def meter_device(self) -> int | str | None:
-        """What the meter is opened on: a UUID, which means the same device whatever this process may see."""
-        return self.device if self.simulate or self.device is None else self.device_uuid
+    def place(self) -> Place:
+        """Where it measures. The device by its UUID, which means the same one whatever this process may see."""
+        device = self.device if self.simulate or self.device is None else self.device_uuid
+        return Place(
+            gpu=self.gpu, device=device, simulate=self.simulate, speed=self.speed, environment=self.environment
+        )
 
     @classmethod
     def verified(cls, gpu: str, host: Host, environment: Mapping[str, Any]) -> Self:
@@ -59,15 +73,15 @@ class WorkerIdentity:
         """
         host = socket.gethostname()
         mark = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:6]
-        kind = f"{SIMULATED}{gpu}" if simulate else gpu
+        type_name = f"{SIMULATED}{gpu}" if simulate else gpu
         number = "" if device is None else f"-{device}"
         return cls(
-            name=f"{kind}{number}@{host}-{mark}",
+            name=f"{type_name}{number}@{host}-{mark}",
             gpu=gpu,
             queue=catalog.gpu(gpu).queue,
             device=device,
             device_name=f"simulated {gpu}" if simulate else catalog.gpu(gpu).title,
-            device_uuid=f"{kind}{number}-{mark}",
+            device_uuid=f"{type_name}{number}-{mark}",
             host=host,
             simulate=simulate,
             speed=speed,

@@ -81,15 +81,15 @@ def deep(minutes: float | None = None) -> Iterator[Finding | Mapping[str, Any]]:
 
 
 def _torch(child: subprocess.Popen[str], *, expects_gpu: bool) -> Finding:
-    found = package("torch", "image generation", "worker")
-    if found.remedy:
-        return found
+    installed = package("torch", "image generation", "worker")
+    if installed.remedy:
+        return installed
     try:
         answer, _ = child.communicate(timeout=TORCH_SECONDS)
         version, cuda, devices = answer.split()
     except (subprocess.TimeoutExpired, ValueError):
         child.kill()
-        return failure("torch", f"{found.found} cannot be imported", f"{sys.executable} -c 'import torch' says why")
+        return failure("torch", f"{installed.found} cannot be imported", f"{sys.executable} -c 'import torch' says why")
     if expects_gpu and devices == "0":
         built = "without CUDA" if cuda == "None" else f"for CUDA {cuda}"
         return failure("torch", f"{version}, built {built}, sees no GPU", "install a build that suits the driver")
@@ -132,7 +132,7 @@ def _device(number: int, facts: AnyDevice) -> Iterator[Finding]:
 def _sensors(label: str, facts: DeviceFacts) -> Iterator[Finding]:
     """Abilities of counter and sensor as the meter probes them, and how steady the device rests."""
     from workers.meters.nvml.meter import NvmlMeter
-    from workers.procedure.measure import measure_idle
+    from workers.procedure.rest import measure_idle
 
     types = facts.types
     with closing(NvmlMeter(facts.index, gpu=catalog.gpu(types[0]) if types else None)) as meter:
@@ -149,11 +149,11 @@ def _sensors(label: str, facts: DeviceFacts) -> Iterator[Finding]:
         label,
         f"power log: {probe.power or 'none'}, sensor awake {100 * (probe.sensor_duty or 1):.0f} % of the time",
     )
-    found = f"idle {watts:.1f} ± {error:.2f} W over {IDLE_SECONDS:.0f} s"
+    idle = f"idle {watts:.1f} ± {error:.2f} W over {IDLE_SECONDS:.0f} s"
     if error > watts * STEADY_PERCENT / 100:
-        yield warning(label, found, "let it cool and settle; look for processes that come and go")
+        yield warning(label, idle, "let it cool and settle; look for processes that come and go")
     else:
-        yield ok(label, found)
+        yield ok(label, idle)
 
 
 def _counter(label: str, recording: Recording, error_watts: float) -> Finding:

@@ -16,7 +16,9 @@ from farm.catalog import memory
 from farm.domain import Configuration, Measurement
 from farm.domain.row import Row
 from workers.meters.base import Meter
-from workers.procedure.measure import Options, cold_idle_watts, measure
+from workers.procedure.measure import measure
+from workers.procedure.options import Options
+from workers.procedure.rest import cold_idle_watts
 from workers.workload import Workload
 
 # A U-Net and a transformer, cheap and public, and small enough for nearly every board: what fits is measured.
@@ -52,7 +54,7 @@ class Calibration:
 
     def rows(self, dataset: str) -> list[Row]:
         """The pipelines as rows of a data set, with the board's limits, clocks and rates beside each."""
-        found = []
+        rows = []
         for measurement in self.measurements:
             circumstances = {
                 "power_limit_watts": self.power_limit_watts,
@@ -61,8 +63,8 @@ class Calibration:
                 **{f"reached_{name}": rate for name, rate in self.reached.items()},
             }
             extra = {name: value for name, value in circumstances.items() if value is not None}
-            found.append(replace(Row.of(measurement), dataset=dataset, extra=extra))
-        return found
+            rows.append(replace(Row.of(measurement), dataset=dataset, extra=extra))
+        return rows
 
 
 def configurations(gpu: str, *, size: str = "full") -> list[Configuration]:
@@ -99,7 +101,9 @@ def calibrate(
     started = time.monotonic()
     cold = cold_idle_watts(meter, idle_seconds)
     reached, launch = rates()
-    options = Options.suited(meter, idle_seconds, settle_seconds=SETTLE_SECONDS, max_seconds=REPEAT_SECONDS)
+    options = Options(idle_seconds=idle_seconds, settle_seconds=SETTLE_SECONDS, max_seconds=REPEAT_SECONDS).suited(
+        meter
+    )
     measurements = []
     for configuration in configurations(gpu, size=size):
         workload, unload = load(configuration)

@@ -16,55 +16,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Any
 
 from farm.domain import PHASES, Configuration, Measurement, PhaseEnergy
-from workers.meters.base import IDLE, PAD, Energy, Meter, Recording, Span
+from workers.meters.base import PAD, Energy, Meter, Recording, Span
 from workers.meters.both import per_pass
 from workers.meters.energy.statistics import relative_halfwidth
 from workers.meters.samples import encode_samples
+from workers.procedure.options import Options
 from workers.procedure.repeats import RepeatLog
+from workers.procedure.rest import STEP_SECONDS, idle, rest
 from workers.workload import Workload
-
-# Idle is waited for in such steps, so that a meter that reads when asked sees its scatter.
-REST_STEP_SECONDS: Final = 1.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
-    """How long and how often. The defaults are for a GPU read through NVML."""
-
-    idle_seconds: float = 20.0  # baseline on each side
-    settle_seconds: float = 60.0  # at most so long until temperature and power are steady
-    pad_seconds: float = 0.5  # rest between warm-up or work and what surrounds it
-    warmup_batches: int = 1
-    halfwidth: float = 0.02  # wanted: 95 % half-width of the mean of repeats, relative
-    short_seconds: float = 30.0  # a pass below it is repeated
-    min_passes: int = 3
-    max_passes: int = 30
-    max_seconds: float = 600.0  # no further pass is begun after so long
-
-    @classmethod
-    def quick(cls, idle_seconds: float = 0.5) -> Options:
-        """For a demonstration, an estimating meter or a test: seconds instead of minutes, and wider intervals."""
-        return cls(
-            idle_seconds=idle_seconds,
-            settle_seconds=0.0,
-            pad_seconds=0.1,
-            min_passes=2,
-            max_passes=200,
-            max_seconds=3.0,
-            halfwidth=0.05,
-        )
-
-    @classmethod
-    def suited(
-        cls, meter: Meter, idle_seconds: float = 20.0, *, settle_seconds: float = 60.0, max_seconds: float = 600.0
-    ) -> Options:
-        """The quick ones for a meter that estimates, since care cannot make an estimate a measurement."""
-        if "estimated" in meter.flags:
-            return cls.quick()
-        return cls(idle_seconds=idle_seconds, settle_seconds=settle_seconds, max_seconds=max_seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,38 +49,37 @@ def measure(
     *,
     prompts: Sequence[str],
     options: Options | None = None,
-    checkpoint: Callable[[], None] = lambda: None,
     cold_idle_watts: float | None = None,
     environment: Mapping[str, Any] | None = None,
 ) -> Measured:
     """Measure one configuration on the meter's device.
 
     ``prompts`` are used in order and from the start again when there are fewer than the configuration wants.
-    ``checkpoint`` is called between batches and during rests; what it raises ends the measurement and is passed on.
+    What a signal's handler raises ends the measurement and is passed on.
     """
     options = options or Options()
     log = RepeatLog()
     meter.start()
     try:
-        settled = _settle(meter, options, checkpoint)
+        settled = _settle(meter, options)
         before = meter.environment()
-        _idle(meter, log, options.idle_seconds, checkpoint)
+        log.spans.append(idle(meter, options.idle_seconds))
         for batch in islice(_batches(configuration, prompts), options.warmup_batches):
             workload.run(batch, configuration.seed, _unread(workload))
-        _rest(meter, log, PAD, options.pad_seconds, checkpoint)
+        log.spans.append(rest(meter, PAD, options.pad_seconds))
         started = meter.edge()
         reason = ""
         while not reason:
-            _one_pass(configuration, workload, meter, prompts, log, checkpoint)
+            _one_pass(configuration, workload, meter, prompts, log)
             reason = _enough(meter, log, options, meter.edge() - started)
-        _rest(meter, log, PAD, options.pad_seconds, checkpoint)
-        _idle(meter, log, options.idle_seconds, checkpoint)
+        log.spans.append(rest(meter, PAD, options.pad_seconds))
+        log.spans.append(idle(meter, options.idle_seconds))
         after = meter.environment()
     finally:
         meter.stop()
     energy = meter.energy(log.spans)
     result = _measurement(configuration, meter, log, energy, reason)
-    seen = {
+    circumstances = {
         **workload.environment(),
         **after,
         **(environment or {}),
@@ -127,64 +88,27 @@ def measure(
         "idle_seconds": max(options.idle_seconds, meter.shortest_idle_seconds),
         "power_joules": energy.power_joules,
         "complete": energy.complete,
-        **per_pass(energy.notes, log.seen(energy)),
+        **per_pass(energy.notes, log.known_passes(energy)),
     }
     measurement = Measurement(
         **result,
         configuration=configuration,
         cold_idle_watts=cold_idle_watts,
-        environment=seen,
+        environment=circumstances,
         measured_at=datetime.now(UTC).isoformat(),
         measurement_id=uuid.uuid4().hex,
     )
     return Measured(measurement=measurement, recording=meter.recording(), spans=tuple(log.spans))
 
 
-def measure_idle(
-    meter: Meter, seconds: float, checkpoint: Callable[[], None] = lambda: None
-) -> tuple[float | None, float | None]:
-    """Idle power in watts and its standard error, as things are now (for the cold idle: before anything is loaded)."""
-    log = RepeatLog()
-    meter.start()
-    try:
-        _idle(meter, log, seconds, checkpoint)
-    finally:
-        meter.stop()
-    energy = meter.energy(log.spans)
-    return energy.idle_watts, energy.idle_watts_std
-
-
-def cold_idle_watts(meter: Meter, seconds: float) -> float | None:
-    """Idle power before anything is loaded; None for a meter that estimates, which has no such thing to read."""
-    return None if "estimated" in meter.flags else measure_idle(meter, seconds)[0]
-
-
-def _settle(meter: Meter, options: Options, checkpoint: Callable[[], None]) -> bool:
+def _settle(meter: Meter, options: Options) -> bool:
     until = meter.edge() + options.settle_seconds
     while not meter.steady():
-        left = until - meter.edge()
-        if left <= 0:
+        remaining = until - meter.edge()
+        if remaining <= 0:
             return False
-        checkpoint()
-        meter.clock.sleep(min(REST_STEP_SECONDS, left))
+        meter.clock.sleep(min(STEP_SECONDS, remaining))
     return True
-
-
-def _idle(meter: Meter, log: RepeatLog, seconds: float, checkpoint: Callable[[], None]) -> None:
-    seconds = max(seconds, meter.shortest_idle_seconds)
-    _rest(meter, log, IDLE, seconds, checkpoint, steps=4)  # a spread needs a few readings
-
-
-def _rest(
-    meter: Meter, log: RepeatLog, label: str, seconds: float, checkpoint: Callable[[], None], *, steps: int = 1
-) -> None:
-    start = meter.edge()
-    steps = max(steps, math.ceil(seconds / REST_STEP_SECONDS))
-    for _ in range(steps):
-        checkpoint()
-        meter.clock.sleep(seconds / steps)
-        end = meter.edge()
-    log.spans.append(Span(label=label, start=start, end=end))
 
 
 def _one_pass(
@@ -193,17 +117,15 @@ def _one_pass(
     meter: Meter,
     prompts: Sequence[str],
     log: RepeatLog,
-    checkpoint: Callable[[], None],
 ) -> None:
-    mine: list[int] = []
+    batches: list[int] = []
     for number, batch in enumerate(_batches(configuration, prompts)):
-        checkpoint()
         first = len(log.spans)
         seed = configuration.seed + number * configuration.batch
         log.results.append(workload.run(batch, seed, _window(workload, meter, log)))
         log.batches.append(list(range(first, len(log.spans))))
-        mine.append(len(log.batches) - 1)
-    log.passes.append(mine)
+        batches.append(len(log.batches) - 1)
+    log.passes.append(batches)
 
 
 def _batches(configuration: Configuration, prompts: Sequence[str]) -> Iterator[list[str]]:
@@ -256,7 +178,7 @@ def _measurement(
     configuration: Configuration, meter: Meter, log: RepeatLog, energy: Energy, reason: str
 ) -> dict[str, Any]:
     passes = len(log.passes)
-    seen = log.seen(energy)
+    known_passes = log.known_passes(energy)
     repeat = log.repeat_error(energy, meter.shortest_seconds)
     phases = {}
     for label in PHASES:
@@ -264,9 +186,9 @@ def _measurement(
         seconds = sum(s.end - s.start for s in log.spans if s.label == label)
         if seconds > 0:
             phases[label] = PhaseEnergy(
-                joules=None if joules is None else joules / seen,
+                joules=None if joules is None else joules / known_passes,
                 seconds=seconds / passes,
-                std_joules=None if joules is None or std is None else math.hypot(std, repeat * joules) / seen,
+                std_joules=None if joules is None or std is None else math.hypot(std, repeat * joules) / known_passes,
             )
     total, total_std = energy.total_joules, energy.total_std_joules
     known = total is not None and total_std is not None
@@ -275,8 +197,8 @@ def _measurement(
         flags["nonfinite_output"] = None
     largest = max(log.results, key=lambda r: r.images)
     return {
-        "energy_joules": total / seen if total is not None else None,
-        "energy_std_joules": math.hypot(total_std or 0.0, repeat * (total or 0.0)) / seen if known else None,
+        "energy_joules": total / known_passes if total is not None else None,
+        "energy_std_joules": math.hypot(total_std or 0.0, repeat * (total or 0.0)) / known_passes if known else None,
         "systematic_percent": energy.systematic_percent,
         "idle_watts": energy.idle_watts,
         "idle_watts_std": energy.idle_watts_std,

@@ -23,7 +23,7 @@ class RepeatLog:
     def seconds(self, batches: Sequence[int]) -> float:
         return sum(self.spans[i].end - self.spans[i].start for b in batches for i in self.batches[b])
 
-    def seen(self, energy: Energy) -> int:
+    def known_passes(self, energy: Energy) -> int:
         """How many passes have some energy that is known: fewer than all where the device was lost on the way.
 
         All of them where nothing is known.

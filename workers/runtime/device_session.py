@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from farm.domain import Configuration, Job, Measurement
 from farm.settings import Settings
-from workers.device.identity import WorkerIdentity
+from workers.device.identity import Place
 from workers.meters.base import Meter
 from workers.workload import Workload
 
 if TYPE_CHECKING:
     from workers.pipelines.base import Pipeline
+    from workers.procedure.measure import Measured
 
 
 class Workloads(Protocol):
@@ -21,8 +22,8 @@ class Workloads(Protocol):
     def load(self, configuration: Configuration) -> None:
         """Load what the configuration needs, in place of what was loaded before. Raises AttemptError."""
 
-    def bind(self, job: Job) -> Workload:
-        """What was loaded, for this job."""
+    def bind(self, configuration: Configuration, *, replicate: int, attempt: int) -> Workload:
+        """What was loaded, for this attempt at a configuration."""
 
     def unload(self) -> None:
         """Give the memory back. May be called twice."""
@@ -41,9 +42,9 @@ class Pipelines:
         self.unload()  # before the next: a device may not hold two
         self._loaded = load(configuration, self._device)
 
-    def bind(self, job: Job) -> Workload:
+    def bind(self, configuration: Configuration, *, replicate: int, attempt: int) -> Workload:
         assert self._loaded is not None
-        return self._loaded.bind(job.configuration)
+        return self._loaded.bind(configuration)
 
     def unload(self) -> None:
         pipeline, self._loaded = self._loaded, None
@@ -60,25 +61,27 @@ class SimulatedLoads:
     def load(self, configuration: Configuration) -> None:
         """Nothing to do."""
 
-    def bind(self, job: Job) -> Workload:
+    def bind(self, configuration: Configuration, *, replicate: int, attempt: int) -> Workload:
         from workers.meters import simulated_workload
 
-        return simulated_workload(job.configuration, self._meter, replicate=job.replicate, attempt=job.attempt)
+        return simulated_workload(configuration, self._meter, replicate=replicate, attempt=attempt)
 
     def unload(self) -> None:
         """Nothing to do."""
 
 
 class DeviceSession:
-    """One device with its meter and at most one loaded pipeline.
+    """One device with its meter and at most one loaded pipeline: how workers and ``farm measure`` measure.
 
     Nothing is imported or opened before it is needed: a worker's parent process must never touch the device, and a
     simulated one needs no torch.
     """
 
-    def __init__(self, identity: WorkerIdentity, settings: Settings) -> None:
-        self._identity = identity
+    def __init__(self, place: Place, settings: Settings, *, idle_seconds: float | None = None) -> None:
+        """``idle_seconds``: baseline that was asked for by name, of meters that estimate as well."""
+        self._place = place
         self._settings = settings
+        self._idle_seconds = idle_seconds
         self._meter: Meter | None = None
         self._workloads: Workloads | None = None
         self._cold_idle_watts: float | None = None
@@ -88,7 +91,7 @@ class DeviceSession:
         """Open the meter, unless it is open. DeviceLost or OperationError where the device is not there."""
         if self._meter is None:
             self._meter, self._workloads = self._open()
-            from workers.procedure.measure import cold_idle_watts
+            from workers.procedure.rest import cold_idle_watts
 
             self._cold_idle_watts = cold_idle_watts(self._meter, self._settings.idle_seconds)
 
@@ -108,25 +111,32 @@ class DeviceSession:
 
         Raises AttemptError.
         """
-        from workers.procedure.measure import Options, measure
+        outcome = self.measure_configuration(job.configuration, prompts, replicate=job.replicate, attempt=job.attempt)
+        return outcome.measurement, outcome.samples()
+
+    def measure_configuration(
+        self, configuration: Configuration, prompts: Sequence[str], *, replicate: int = 0, attempt: int = 1
+    ) -> Measured:
+        """Measure a configuration that ``prepare`` was called for. Raises AttemptError."""
+        from workers.procedure.measure import measure
+        from workers.procedure.options import Options
 
         assert self._meter is not None
         assert self._workloads is not None
-        outcome = measure(
-            job.configuration,
-            self._workloads.bind(job),
+        options = Options(
+            idle_seconds=self._settings.idle_seconds,
+            settle_seconds=self._settings.settle_seconds,
+            max_seconds=self._settings.repeat_seconds,
+        )
+        return measure(
+            configuration,
+            self._workloads.bind(configuration, replicate=replicate, attempt=attempt),
             self._meter,
             prompts=prompts,
-            options=Options.suited(
-                self._meter,
-                self._settings.idle_seconds,
-                settle_seconds=self._settings.settle_seconds,
-                max_seconds=self._settings.repeat_seconds,
-            ),
+            options=options.suited(self._meter, self._idle_seconds),
             cold_idle_watts=self._cold_idle_watts,
-            environment=self._identity.environment,
+            environment=self._place.environment,
         )
-        return outcome.measurement, outcome.samples()
 
     def unload(self) -> None:
         """Let go of the pipeline and its memory."""
@@ -147,10 +157,8 @@ class DeviceSession:
     def _open(self) -> tuple[Meter, Workloads]:
         from workers.meters import open_meter
 
-        here = self._identity
-        meter = open_meter(
-            here.gpu, here.meter_device, simulate=here.simulate, speed=here.speed, name=self._settings.meter
-        )
+        here = self._place
+        meter = open_meter(here.gpu, here.device, simulate=here.simulate, speed=here.speed, name=self._settings.meter)
         if here.simulate:
             return meter, SimulatedLoads(meter)
         # A worker sees one CUDA device, the one that it is pinned to.

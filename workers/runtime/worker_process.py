@@ -30,7 +30,7 @@ class WorkerProcess:
     def __init__(self, identity: WorkerIdentity, settings: Settings, *, device: DeviceSession | None = None) -> None:
         self.identity = identity
         self.interrupt = Interrupt()
-        self.device = device or DeviceSession(identity, settings)
+        self.device = device or DeviceSession(identity.place, settings)
         self.jobs = WorkerJobs.open(settings, create=False)
         self._closing = threading.Event()
         self._with_database = DatabaseRetry(identity.name, self.interrupt, self._closing)

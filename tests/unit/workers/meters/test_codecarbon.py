@@ -46,7 +46,7 @@ socket.getaddrinfo = socket.socket.connect = refuse
 from farm.cli import run
 from tests.fake_nvml import fake
 from workers import pipelines
-from workers.procedure import measure
+from workers.procedure.options import Options
 from workers.workload import BatchResult
 
 gpu = fake.attach()
@@ -67,11 +67,14 @@ class Job:
     def environment(self):
         return {}
 
+    def bind(self, configuration):
+        return self
+
     def close(self):
         pass
 
 pipelines.load = lambda configuration, device: Job()
-measure.Options.__init__.__kwdefaults__.update(settle_seconds=0.0, max_passes=3)
+Options.__init__.__kwdefaults__.update(max_passes=3)
 sys.exit(run(sys.argv[1:]))
 """
 MEASURE = ["measure", "--model", "sd2", "--resolution", "64", "--steps", "2", "--precision", "fp32", "--prompts", "2"]
@@ -124,7 +127,21 @@ TOUCH = ["--", "touch", "ran"]
 NO_SMI = {"PATH": "/nowhere:/bin:/usr/bin"}
 SCENES = {
     "job": Scene(
-        [sys.executable, "-c", JOB, *MEASURE, "--gpu", "a6000", "--meter", "both", "--idle-seconds", "1", "--json"],
+        [
+            sys.executable,
+            "-c",
+            JOB,
+            *MEASURE,
+            "--gpu",
+            "a6000",
+            "--meter",
+            "both",
+            "--idle-seconds",
+            "1",
+            "--settle-seconds",
+            "0",
+            "--json",
+        ],
         [Device(idle=15), SECOND],
         environment={"CUDA_VISIBLE_DEVICES": SECOND.uuid},
     ),
@@ -318,7 +335,7 @@ def test_a_setting_that_no_worker_can_follow_is_refused_at_once(
 def test_a_worker_follows_its_setting(tmp_path: Path) -> None:
     identity = WorkerIdentity.plain("a100", 0, tmp_path, simulate=True)
     with pytest.raises(RequestError, match="both: a simulated device"):
-        DeviceSession(identity, Settings(meter="both")).open()
+        DeviceSession(identity.place, Settings(meter="both")).open()
 
 
 def test_a_board_that_the_catalog_lacks_cannot_be_simulated() -> None:

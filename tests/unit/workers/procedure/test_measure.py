@@ -19,7 +19,9 @@ from workers.meters import open_meter, simulated_workload
 from workers.meters.nvml.meter import NvmlMeter
 from workers.meters.simulated.meter import SimulatedMeter
 from workers.meters.simulated.truth import ALPHA, B_FP32, B_RES, denoise_gflops, energy_joules, gpu_ratio
-from workers.procedure.measure import Options, measure, measure_idle
+from workers.procedure.measure import measure
+from workers.procedure.options import Options
+from workers.procedure.rest import measure_idle
 from workers.workload import BatchResult, PhaseWindow
 
 SHORT = Configuration(model="sd2", gpu="a100", width=256, height=256, steps=10, precision="fp16", cfg=False, prompts=10)
@@ -166,21 +168,26 @@ def test_output_that_is_not_finite_spoils() -> None:
 
 
 class Fenced(Exception):
-    """What a checkpoint raises when the job was given to somebody else."""
+    """What a signal's handler raises when the job was given to somebody else."""
 
 
 @pytest.mark.parametrize("after", [0, 1, 25, 60])
-def test_an_interruption_passes_through_and_leaves_no_thread(after: int) -> None:
+def test_an_interruption_passes_through_and_leaves_no_thread(after: int, monkeypatch: pytest.MonkeyPatch) -> None:
     meter, threads, calls = simulated(), threading.active_count(), 0
 
-    def checkpoint() -> None:
+    edge = meter.edge
+
+    def interrupted() -> float:
         nonlocal calls
         calls += 1
         if calls > after:
             raise Fenced
+        return edge()
 
-    with pytest.raises(Fenced):
-        measure(SHORT, Scripted(meter), meter, prompts=["x"], checkpoint=checkpoint)
+    with monkeypatch.context() as patch:
+        patch.setattr(meter, "edge", interrupted)
+        with pytest.raises(Fenced):
+            measure(SHORT, Scripted(meter), meter, prompts=["x"])
     assert threading.active_count() == threads
     found = measure(SHORT, Scripted(meter), meter, prompts=["x"]).measurement  # and the meter can be used again
     assert found.energy_joules == pytest.approx(600, rel=0.02)
@@ -194,9 +201,11 @@ def test_idle_by_itself() -> None:
 
 def test_options_suit_the_meter() -> None:
     meter = simulated()
-    assert Options.suited(meter, 7.0).idle_seconds == 7.0
+    careful = Options(idle_seconds=7.0)
+    assert careful.suited(meter) == careful
     meter.flags = ("estimated",)
-    assert Options.suited(meter, 7.0) == Options.quick()
+    assert careful.suited(meter) == Options.quick(1.0)
+    assert careful.suited(meter, 0.4) == Options.quick(0.4)
 
 
 class OnFakeGpu(Scripted):
@@ -204,7 +213,13 @@ class OnFakeGpu(Scripted):
 
     def __init__(self, gpu: fake.Fake, **options: float) -> None:
         self.gpu = gpu
+        self.lost_at: int | None = None  # the batch before which the device is lost
         super().__init__(self, **options)  # type: ignore[arg-type]
+
+    def run(self, prompts: Sequence[str], seed: int, phase: PhaseWindow) -> BatchResult:
+        if len(self.asked) == self.lost_at:
+            self.gpu.fault(fake.Fault.LOST)
+        return super().run(prompts, seed, phase)
 
     def seed(self, random: np.random.Generator) -> None:
         pass
@@ -223,11 +238,8 @@ def test_on_nvml(tmp_path: Path, board: str, part: float) -> None:
         meter = NvmlMeter(0, clock=gpu.clock)
         workload = OnFakeGpu(gpu, watts=250.0, seconds=0.33)
         found = measure(SHORT, workload, meter, prompts=["x"], options=Options(idle_seconds=5.0)).measurement
-        lose_at = len(workload.asked) + 25
-        lost = measure(
-            SHORT, workload, meter, prompts=["x"], options=Options(idle_seconds=5.0),
-            checkpoint=lambda: gpu.fault(fake.Fault.LOST) if len(workload.asked) == lose_at else None,
-        ).measurement  # fmt: skip
+        workload.lost_at = len(workload.asked) + 25
+        lost = measure(SHORT, workload, meter, prompts=["x"], options=Options(idle_seconds=5.0)).measurement
         meter.close()
     assert found.flags == ()
     assert found.energy_joules == pytest.approx(10 * 0.33 * 250, rel=0.02)
