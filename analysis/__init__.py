@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from analysis.prediction import Prediction, law, paper_rows, predict
+    from analysis.shipped import shipped_rows
     from analysis.table import DataError, Table
     from analysis.validation import Validation, held_out, within
 
@@ -29,6 +30,7 @@ __all__ = [
     "law",
     "paper_rows",
     "predict",
+    "shipped_rows",
     "within",
 ]
 
@@ -39,6 +41,7 @@ _HOMES: Final = {
     "law": "analysis.prediction",
     "paper_rows": "analysis.prediction",
     "predict": "analysis.prediction",
+    "shipped_rows": "analysis.shipped",
     "Validation": "analysis.validation",
     "held_out": "analysis.validation",
     "within": "analysis.validation",

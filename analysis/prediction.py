@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from analysis import laws
+from analysis import laws, shipped
 from analysis.laws.base import LEVEL, Law
 from analysis.table import Floats, Table
 from farm import catalog
 from farm.catalog import memory
 from farm.domain import PHASES, Configuration
-
-SHIPPED: Final = Path(__file__).resolve().parent / "data" / "paper_a100_energy.csv"
-SHIPPED_WORDS: Final = "the 200 A100 rows of arXiv 2511.17031v2 that ship with joulefarm"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,8 +64,8 @@ def predict(
         cfg: classifier-free guidance.
         prompts: images in total.
         batch: images at once.
-        data: the only measured rows to use, anything that Table.of takes, none at all too; by default the rows of the
-            paper that ship with the project.
+        data: the only measured rows to use, anything that Table.of takes, none at all too; by default the rows that
+            ship with the project.
         law: its name, or a law that is fitted already.
         level: of the interval.
 
@@ -83,8 +79,8 @@ def predict(
     )  # fmt: skip
     if isinstance(law, Law):
         return predict_with(law, configuration, level=level)
-    fitted = laws.get(law)().fit(paper_rows() if data is None else data)
-    return predict_with(fitted, configuration, level=level, source=SHIPPED_WORDS if data is None else "")
+    fitted = laws.get(law)().fit(shipped.shipped_rows() if data is None else data)
+    return predict_with(fitted, configuration, level=level, source=shipped.WORDS if data is None else "")
 
 
 def predict_with(
@@ -119,8 +115,9 @@ def law(name: str = laws.DEFAULT, **settings: Any) -> Law:
 
 
 def paper_rows() -> Table:
-    """The 200 rows that ship with the project: A100 energies of arXiv 2511.17031v2, three models."""
-    return Table.read(SHIPPED)
+    """The 200 A100 rows of the three transformers of arXiv 2511.17031v2: a part of the data set ``paper``, of no data
+    set here. All rows that ship: :func:`analysis.shipped.shipped_rows`."""
+    return Table.read(shipped.TRANSFORMERS)
 
 
 def _first(values: Floats | None) -> float | None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from analysis import laws, records, validation
 from analysis.laws.base import Law, scope_of
+from analysis.shipped import with_shipped
 from analysis.table import Table
 from farm.database import opened
 from farm.domain.errors import RequestError
@@ -49,9 +50,9 @@ def refit_if_new(settings: Settings) -> bool:
 class Scope:
     """Rows that are fitted together."""
 
-    dataset: str  # "farm" for its own measurements, "all" for everything of one origin
+    dataset: str  # "farm" for its own measurements, "all" for everything of one origin, with the rows that ship
     table: Table
-    pooled: bool  # of several models or GPUs, rather than of one cell
+    held_out: tuple[str, ...]  # models that validation holds out, each in turn: the farm's own, where there are several
 
 
 def scopes(table: Table) -> Iterator[Scope]:
@@ -67,10 +68,12 @@ def scopes(table: Table) -> Iterator[Scope]:
             for model, gpu in product(rows.names("model"), rows.names("gpu")):
                 cell = rows.where(model=model, gpu=gpu)
                 if ENOUGH_ROWS <= len(cell) < len(rows):
-                    yield Scope(dataset, cell, pooled=False)
-            yield Scope(dataset, rows, pooled=True)
-        if len(datasets) > 1:
-            yield Scope("all", of_origin, pooled=True)
+                    yield Scope(dataset, cell, held_out=())
+            yield Scope(dataset, rows, held_out=rows.names("model"))
+        if origin == "measured":
+            yield Scope("all", with_shipped(of_origin), held_out=of_origin.names("model"))
+        elif len(datasets) > 1:
+            yield Scope("all", of_origin, held_out=of_origin.names("model"))
 
 
 def refit(table: Table, before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -119,8 +122,8 @@ def _validated(law_class: type[Law], scope: Scope) -> dict[str, Any]:
         f"{validation.FOLDS} folds": lambda: validation.within(law_class(), table, validation.FOLDS)
     }
     models = table.names("model")
-    if scope.pooled and len(models) > 1:
-        for model in models:
+    if len(models) > 1:
+        for model in scope.held_out:
             others = [name for name in models if name != model]
             splits[f"{model} held out"] = partial(validation.held_out, law_class(), table, train=others, test=[model])
     outcome: dict[str, Any] = {}

@@ -20,12 +20,12 @@ class Fitted:
     fit_id: int | None
 
 
-def fitted_law(name: str, data: str | None, where: Sequence[str], db: str | None) -> Fitted:
+def fitted_law(name: str, data: str | None, where: Sequence[str], db: str | None, only_own: bool = False) -> Fitted:
     """A law fitted to :func:`analysis.cli.rows.fit_rows`."""
     from analysis import laws
 
     law_class = laws.get(name)
-    known = fit_rows(data, where, db)
+    known = fit_rows(data, where, db, only_own)
     if known.stored:
         rows = law_class().usable(known.table)
         stored = find_fit(db, name, rows.table.digest(rows.energy_joules))

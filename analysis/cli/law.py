@@ -42,14 +42,14 @@ def law() -> None:
 @law_option
 @data_options
 @json_option
-def fit(law_name: str, data: str | None, where: tuple[str, ...], db: str | None, as_json: bool) -> None:
+def fit(law_name: str, data: str | None, only_own: bool, where: tuple[str, ...], db: str | None, as_json: bool) -> None:
     """Fit a law to measured rows. A fit to the farm's own rows is stored."""
     from analysis import laws, records
     from analysis.cli.fits import store_fit
     from analysis.cli.rows import known_rows
 
     law_class = laws.get(law_name)
-    known = known_rows(data, where, db)
+    known = known_rows(data, where, db, only_own)
     fitted = law_class().fit(known.table)
     document = {**records.report(fitted, known.table), "source": known.source, "fit_id": None}
     if known.stored:
@@ -67,12 +67,12 @@ def fit(law_name: str, data: str | None, where: tuple[str, ...], db: str | None,
 @data_options
 @json_option
 def validate(
-    law_name: str, data: str | None, where: tuple[str, ...], db: str | None, as_json: bool, **split: Any
+    law_name: str, data: str | None, only_own: bool, where: tuple[str, ...], db: str | None, as_json: bool, **split: Any
 ) -> None:
     """How a law does on rows that it was not fitted to: other models, other GPUs, or folds within a model."""
     from analysis.cli.rows import known_rows
 
-    outcome = _validation(law_name, known_rows(data, where, db).table, **split)
+    outcome = _validation(law_name, known_rows(data, where, db, only_own).table, **split)
     summary = outcome.summary()
     if as_json:
         emit_json(summary)
@@ -135,7 +135,14 @@ def list_(db: str | None, as_json: bool) -> None:
 @data_options
 @json_option
 def plot(
-    out: str, law_name: str, data: str | None, where: tuple[str, ...], db: str | None, as_json: bool, **split: Any
+    out: str,
+    law_name: str,
+    data: str | None,
+    only_own: bool,
+    where: tuple[str, ...],
+    db: str | None,
+    as_json: bool,
+    **split: Any,
 ) -> None:
     """Draw actual against predicted energy: of the fit, or of a split as in validate."""
     from analysis import laws
@@ -143,7 +150,7 @@ def plot(
     from analysis.report import figures
     from analysis.validation import in_sample
 
-    table = known_rows(data, where, db).table
+    table = known_rows(data, where, db, only_own).table
     chosen = any(split[name] for name in ("train", "test", "train_gpu", "test_gpu", "within"))
     outcome = (
         _validation(law_name, table, **split)

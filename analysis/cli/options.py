@@ -1,4 +1,4 @@
-"""What the commands of analysis share: which rows (--data, --where, --db) and which law (--law)."""
+"""What the commands of analysis share: which rows (--data, --only-own, --where, --db) and which law (--law)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ def law_option(function: F) -> F:
 
 
 def data_options(function: F) -> F:
-    """--data, --where and --db, passed on as data, where and db."""
+    """--data, --only-own, --where and --db, passed on as data, only_own, where and db."""
     function = click.option(
-        "--data", metavar="FILE", help="CSV or Parquet: the only measured rows used. Default: the farm's database."
+        "--data",
+        metavar="FILE",
+        help="CSV or Parquet: the only measured rows used. Default: the farm's and those shipped.",
     )(function)
+    function = click.option("--only-own", is_flag=True, help="Leave out the rows that ship with joulefarm.")(function)
     function = click.option(
         "--where", multiple=True, metavar="KEY=VALUE", help="Only rows of this value; may be repeated."
     )(function)

@@ -26,6 +26,7 @@ def plan(
     budget: int,
     candidates: str | None,
     data: str | None,
+    only_own: bool,
     where: tuple[str, ...],
     db: str | None,
     as_json: bool,
@@ -33,14 +34,14 @@ def plan(
     """The configurations worth measuring next.
 
     K of one model on one GPU: the most knowledge for the energy. What is known already is --data, which may have no
-    rows, else the farm's database.
+    rows, else the farm's database and what ships with joulefarm.
     """
     from analysis import design
     from analysis.cli.rows import fit_rows
     from analysis.table import Table
 
     choice = None if candidates is None else Table.read(candidates, energies=False)
-    known = fit_rows(data, where, db)
+    known = fit_rows(data, where, db, only_own)
     made = design.plan(known.table, choice, model=model, gpu=gpu, budget=budget)
     picks = list(made.configurations.configurations())
     if as_json:

@@ -33,6 +33,7 @@ def predict(
     level: float,
     law_name: str,
     data: str | None,
+    only_own: bool,
     where: tuple[str, ...],
     db: str | None,
     as_json: bool,
@@ -40,7 +41,7 @@ def predict(
     """Joules of a configuration, with an interval.
 
     Above idle, of all prompts together; by phase, and the seconds too where the law knows them. Uses the measured rows
-    of --data, else of the farm's database, else the paper's rows that ship with joulefarm.
+    of --data, else those of the farm's database and those that ship with joulefarm (not with --only-own).
     """
     width, height = parse_resolution(resolution)
     from analysis.cli.fits import fitted_law
@@ -53,7 +54,7 @@ def predict(
         batch=batch,
     )  # fmt: skip
     catalog.check(configuration)
-    fitted = fitted_law(law_name, data, where, db)
+    fitted = fitted_law(law_name, data, where, db, only_own)
     answer = predict_with(fitted.law, configuration, level=level, source=fitted.source, fit_id=fitted.fit_id)
     if as_json:
         emit_json(answer.to_dict())

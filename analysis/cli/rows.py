@@ -1,4 +1,4 @@
-"""The rows that a command works on: a file's, the farm's, or those that ship with the project."""
+"""The rows that a command works on: a file's, or those that ship with the project and the farm's beside them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from farm.domain.errors import RequestError
 if TYPE_CHECKING:
     from analysis.table import Table
 
+MEASURED = "measured"
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -19,39 +21,30 @@ class Known:
 
     table: Table
     source: str
-    stored: bool  # they are the farm's own
+    stored: bool  # some are the farm's own
 
 
-def known_rows(data: str | None, where: Sequence[str], db: str | None) -> Known:
-    """Rows of ``--data``; else of the farm's database; else, where that has none, those that ship.
+def known_rows(data: str | None, where: Sequence[str], db: str | None, only_own: bool = False) -> Known:
+    """Rows of ``--data``; else those of the farm's database and those that ship, which ``--only-own`` leaves out.
 
-    Raises RequestError where ``--where`` leaves no row of some.
+    A farm that measured nothing yet, only simulated or estimated, has its own rows alone: they are fitted among their
+    kind. Raises RequestError where ``--where`` leaves no row of some.
     """
-    from analysis.prediction import SHIPPED_WORDS, paper_rows
-    from analysis.table import Table
-
-    chosen = parse_where(where)
-    if data is not None:
-        known = Known(Table.read(data), data, stored=False)
-    else:
-        table = farm_rows(db)
-        known = Known(table, "the farm's database", True) if len(table) else Known(paper_rows(), SHIPPED_WORDS, False)
-    picked = known.table.where(**chosen)
-    if len(known.table) and not len(picked):
-        raise RequestError("where", " ".join(where), f"values that rows of {known.source} have; none is left")
-    return Known(picked, known.source, known.stored)
+    return _picked(_rows(data, db, only_own), where)
 
 
-def fit_rows(data: str | None, where: Sequence[str], db: str | None) -> Known:
+def fit_rows(data: str | None, where: Sequence[str], db: str | None, only_own: bool = False) -> Known:
     """Rows for a fit that nobody asked for by name: of the farm's own only measured ones, unless ``--where origin=...``
-    says otherwise, and those that ship where there are none."""
-    from analysis.prediction import SHIPPED_WORDS, paper_rows
-
-    known = known_rows(data, where, db)
+    says otherwise."""
+    known = _rows(data, db, only_own)
     if data is not None or any(pair.startswith("origin") for pair in where):
-        return known
-    measured = known.table.where(origin="measured")
-    return Known(measured, known.source, known.stored) if len(measured) else Known(paper_rows(), SHIPPED_WORDS, False)
+        return _picked(known, where)
+    own = known.table.where(origin=MEASURED)
+    if not len(own) and not only_own:
+        from analysis.shipped import WORDS, shipped_rows
+
+        return _picked(Known(shipped_rows(), WORDS, False), where)
+    return _picked(Known(own, known.source, known.stored), where)
 
 
 def farm_rows(db: str | None) -> Table:
@@ -62,3 +55,31 @@ def farm_rows(db: str | None) -> Table:
 
     with opened(db, create=False) as store:
         return Table.from_rows(Results(store).rows())
+
+
+def _rows(data: str | None, db: str | None, only_own: bool) -> Known:
+    from analysis.shipped import WORDS, shipped_rows, with_shipped
+    from analysis.table import Table
+
+    if data is not None:
+        if only_own:
+            raise RequestError(
+                "only-own", "with --data", "one of the two: --data FILE leaves out all other rows anyway"
+            )
+        return Known(Table.read(data), data, stored=False)
+    own = farm_rows(db)
+    words = "the farm's database"
+    if only_own:
+        return Known(own, words, stored=len(own) > 0)
+    if not len(own):
+        return Known(shipped_rows(), WORDS, stored=False)
+    if MEASURED not in own.origin:
+        return Known(own, words, stored=True)
+    return Known(with_shipped(own), f"{words} and {WORDS}", stored=True)
+
+
+def _picked(known: Known, where: Sequence[str]) -> Known:
+    picked = known.table.where(**parse_where(where))
+    if len(known.table) and not len(picked):
+        raise RequestError("where", " ".join(where), f"values that rows of {known.source} have; none is left")
+    return Known(picked, known.source, known.stored)

@@ -77,6 +77,7 @@ class Law(Regressor):
 
     version: ClassVar[int]  # of the law's form; raised when the same rows would give other numbers
     minimum_rows: ClassVar[int] = 1
+    takes_idle: ClassVar[bool] = False  # whether it can tell idle power from the rest of an energy that includes it
 
     params_: Params
     params_std_: Params
@@ -191,7 +192,10 @@ class Law(Regressor):
     def _unknown(self, table: Table) -> dict[str, NDArray[np.bool_]]:
         """Rows that the law cannot place, a mask (n,) by the reason: fits leave them out."""
         models = {name for name in table.names("model") if not catalog.has_build(name)}
-        return {f"model {name} is not in the catalog": table.model == name for name in sorted(models)}
+        masks = {f"model {name} is not in the catalog": table.model == name for name in sorted(models)}
+        if not self.takes_idle:
+            masks["idle power is in its energy"] = table.includes_idle
+        return masks | {"a video: its work is not counted": table.frames > 1}
 
     @abstractmethod
     def _state(self) -> dict[str, Any]:

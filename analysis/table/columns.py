@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -17,7 +17,8 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 LABELS: Final = (*rules.TEXTS, "flags", "dataset", "measurement_id")
-REAL: Final = ("energy_joules", "energy_std_joules", "duration_seconds")
+REAL: Final = ("energy_joules", "energy_std_joules", "duration_seconds", "idle_watts", "power_limit_watts")
+SWITCHES: Final = ("cfg", "includes_idle")  # the second is False unless stated
 DEFAULTS: Final[Mapping[str, Any]] = {**rules.DEFAULTS, "flags": "", "dataset": "", "measurement_id": ""}
 # Columns of a 2-D array of objects, in this order; the last three may be left out.
 ARRAY_COLUMNS: Final = (
@@ -41,6 +42,14 @@ class Labels:
         places: dict[Any, int] = {}
         codes = np.fromiter((places.setdefault(value, len(places)) for value in values), dtype=np.int64)
         return cls(tuple("" if is_absent(value) else str(value).strip() for value in places), codes)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The labels of all parts, one after the other."""
+        names = tuple(dict.fromkeys(name for part in parts for name in part.names))
+        place = {name: i for i, name in enumerate(names)}
+        codes = [np.array([place[name] for name in part.names], dtype=np.int64)[part.codes] for part in parts]
+        return cls(names, np.concatenate(codes))
 
     def texts(self) -> NDArray[np.str_]:
         return np.asarray(self.names, dtype=np.str_)[self.codes] if self.names else np.empty(0, dtype=np.str_)
@@ -128,12 +137,22 @@ class Columns:
         return self._numbers["seed"]
 
     @property
+    def frames(self) -> Integers:
+        """Of a video; 1 of an image."""
+        return self._numbers["frames"]
+
+    @property
     def cfg(self) -> NDArray[np.bool_]:
         return self._numbers["cfg"]
 
     @property
+    def includes_idle(self) -> NDArray[np.bool_]:
+        """Whether idle power is in the row's energy; of a row to predict, whether it is to be."""
+        return self._numbers["includes_idle"]
+
+    @property
     def energy_joules(self) -> Floats:
-        """Of all prompts together, idle subtracted; NaN where it is not known."""
+        """Of all prompts together, idle subtracted unless ``includes_idle``; NaN where it is not known."""
         return self._numbers["energy_joules"]
 
     @property
@@ -143,6 +162,16 @@ class Columns:
     @property
     def duration_seconds(self) -> Floats:
         return self._numbers["duration_seconds"]
+
+    @property
+    def idle_watts(self) -> Floats:
+        """Measured with the row; NaN where it was not."""
+        return self._numbers["idle_watts"]
+
+    @property
+    def power_limit_watts(self) -> Floats:
+        """Enforced on the board; NaN where it is not known."""
+        return self._numbers["power_limit_watts"]
 
     @property
     def number(self) -> Integers:

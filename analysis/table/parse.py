@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.table.columns import ARRAY_COLUMNS, DEFAULTS, LABELS, REAL, DataError, Floats, Integers, Labels
+from analysis.table.columns import ARRAY_COLUMNS, DEFAULTS, LABELS, REAL, SWITCHES, DataError, Floats, Integers, Labels
 from farm.catalog import NANO
 from farm.domain import Configuration, Measurement, RequestError
 from farm.domain.configuration import REQUIRED, TEXTS, WHOLE
@@ -23,7 +23,7 @@ from farm.domain.row import Row, parse_row
 
 Parts: TypeAlias = tuple[dict[str, Labels], dict[str, NDArray[Any]]]  # columns of texts, columns of numbers
 
-_KNOWN: Final = frozenset({*LABELS, *WHOLE, *REAL, "cfg", "resolution"})
+_KNOWN: Final = frozenset({*LABELS, *WHOLE, *REAL, *SWITCHES, "resolution"})
 
 
 def rows(items: Iterable[Configuration | Measurement | Row | Mapping[str, Any]]) -> Parts:
@@ -38,6 +38,7 @@ def rows(items: Iterable[Configuration | Measurement | Row | Mapping[str, Any]])
         name: np.array([getattr(c, name) for c in configurations], dtype=np.int64) for name in WHOLE
     }
     numbers["cfg"] = np.array([c.cfg for c in configurations], dtype=np.bool_)
+    numbers["includes_idle"] = np.array([row.includes_idle for row in parsed], dtype=np.bool_)
     for name in REAL:
         values = (getattr(row, name) for row in parsed)
         numbers[name] = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
@@ -81,6 +82,7 @@ def columns(mapping: Mapping[str, Any]) -> Parts:
     meaning = np.array([parse_switch("cfg", name) for name in switch.names], dtype=np.bool_)
     numbers: dict[str, NDArray[Any]] = {name: values.astype(np.int64) for name, values in whole.items()}
     numbers["cfg"] = meaning[switch.codes]
+    numbers["includes_idle"] = _includes_idle(given.get("includes_idle"), real)
     return _by_build(labels), {**numbers, **real}
 
 
@@ -129,6 +131,21 @@ def _check_witnesses(labels: Mapping[str, Labels], whole: Mapping[str, Floats], 
             parse_row({**values, "cfg": switch.names[switch.codes[row]]}, energy_required=False)
         except RequestError as error:
             raise DataError(f"row {row + 1}, {error.field}", error.value, error.remedy) from None
+
+
+def _includes_idle(cells: NDArray[Any] | None, real: Mapping[str, Floats]) -> NDArray[np.bool_]:
+    """Whether idle is in the energy of each row, (n,). DataError for one with an energy and no seconds."""
+    energy, seconds = real["energy_joules"], real["duration_seconds"]
+    if cells is None:
+        return np.zeros(len(energy), dtype=np.bool_)
+    switch = Labels.of("0" if is_absent(cell) else cell for cell in cells.tolist())
+    meaning = np.array([parse_switch("includes_idle", name) for name in switch.names], dtype=np.bool_)
+    included = meaning[switch.codes]
+    wrong = np.flatnonzero(included & ~np.isnan(energy) & ~(seconds > 0))
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(f"row {row + 1}, duration_seconds", seconds[row], "seconds above 0, as includes_idle is 1")
+    return included
 
 
 def _refuse_contradiction(name: str, side: Floats, named: Floats, resolution: NDArray[Any]) -> None:

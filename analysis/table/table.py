@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.table import parse
-from analysis.table.columns import Columns, DataError, Floats, Integers, Labels
+from analysis.table.columns import REAL, Columns, DataError, Floats, Integers, Labels
 from farm.domain import Configuration, Measurement
 from farm.domain.configuration import TEXTS, WHOLE
 from farm.domain.row import Row, refuse_repeats
@@ -79,6 +79,14 @@ class Table(Columns):
         """
         return cls(*parse.columns(columns))
 
+    @classmethod
+    def joined(cls, tables: Sequence[Table]) -> Table:
+        """The rows of all tables, one after the other, numbered anew. ValueError for no table."""
+        first = tables[0]
+        labels = {name: Labels.joined([table._labels[name] for table in tables]) for name in first._labels}
+        numbers = {name: np.concatenate([table._numbers[name] for table in tables]) for name in first._numbers}
+        return cls(labels, numbers)
+
     def __reduce__(self) -> Any:
         return Table, (self._labels, self._numbers, self._number)  # so that a copy cannot be written to either
 
@@ -108,6 +116,11 @@ class Table(Columns):
             options = list(wanted) if isinstance(wanted, (list, tuple, set, frozenset)) else [wanted]
             mask &= self._equals(name, options)
         return self.take(mask)
+
+    def of_dataset(self, name: str) -> Table:
+        """The same rows, all of the data set of that name."""
+        labels = {**self._labels, "dataset": Labels((name,), np.zeros(len(self), dtype=np.int64))}
+        return Table(labels, self._numbers, self._number)
 
     def labels(self, column: str) -> Labels:
         """A column of texts as its distinct names and the place of each row's among them."""
@@ -153,9 +166,10 @@ class Table(Columns):
         return Configuration(**labels, **whole, cfg=bool(self.cfg[row]))  # type: ignore[arg-type]
 
     def digest(self, energy_joules: Floats | None = None) -> str:
-        """64 hex digits that stand for the rows and their energies, whatever their order."""
+        """64 hex digits that stand for the rows with all that a law may fit, whatever their order."""
         energies = self.energy_joules if energy_joules is None else energy_joules
-        columns = [np.asarray(getattr(self, f.name)).tolist() for f in fields(Configuration)]
+        names = [*(f.name for f in fields(Configuration)), "includes_idle", "dataset", *REAL]
+        columns = [np.asarray(getattr(self, name)).tolist() for name in names if name != "energy_joules"]
         total = 0
         for values in zip(*columns, energies.tolist(), strict=True):
             total += int.from_bytes(hashlib.sha256(json.dumps(values).encode()).digest(), "big")

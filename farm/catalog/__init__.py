@@ -121,6 +121,8 @@ class Model:
         limits = self.rules(configuration.size)
         limits.check_image(configuration.width, configuration.height, configuration.cfg)
         limits.check_steps(configuration.steps)
+        if configuration.frames != 1:
+            raise RequestError("frames", configuration.frames, f"1: {self.name} makes images")
 
     def forwards(self, cfg: bool, batch: int) -> Forwards:
         """What one denoising step of ``batch`` images asks of the denoiser; RequestError for guidance it lacks."""

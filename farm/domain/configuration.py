@@ -20,6 +20,7 @@ MAX_SIDE: Final = 8192
 MAX_STEPS: Final = 1000
 MAX_PROMPTS: Final = 1_000_000
 MAX_BATCH: Final = 1024
+MAX_FRAMES: Final = 4096
 MAX_SEED: Final = 2**63 - 1
 
 
@@ -39,6 +40,7 @@ class Configuration:
     weights: str = "random"  # random or pretrained
     size: str = "full"  # full or nano
     seed: int = 0
+    frames: int = 1  # of a video; 1 for an image
 
     def __post_init__(self) -> None:
         for name in ("model", "gpu"):
@@ -51,6 +53,7 @@ class Configuration:
         _whole("prompts", self.prompts, 1, MAX_PROMPTS)
         _whole("batch", self.batch, 1, MAX_BATCH)
         _whole("seed", self.seed, 0, MAX_SEED)
+        _whole("frames", self.frames, 1, MAX_FRAMES)
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("weights", self.weights, WEIGHTS)
         _one_of("size", self.size, SIZES)
@@ -65,8 +68,14 @@ class Configuration:
 
     @property
     def key(self) -> str:
-        """Identity: 32 hex digits of the SHA-256 of the canonical JSON of all fields."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        """Identity: 32 hex digits of the SHA-256 of the canonical JSON of all fields.
+
+        Without the frames of an image: databases of version 0.1.0, which knew none, hold its key.
+        """
+        values = self.to_dict()
+        if self.frames == 1:
+            del values["frames"]
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @property
@@ -78,6 +87,7 @@ class Configuration:
         """For one line of a log: ``flux 512x512 T20 fp16 cfg N25``."""
         parts = [self.model, f"{self.width}x{self.height}", f"T{self.steps}", self.precision]
         parts += ["cfg"] if self.cfg else []
+        parts += [f"F{self.frames}"] if self.frames > 1 else []
         parts += [f"N{self.prompts}"] + ([f"B{self.batch}"] if self.batch > 1 else [])
         return " ".join(parts + ([self.size] if self.size != "full" else []))
 
@@ -116,7 +126,7 @@ class Configuration:
 
 # Fields by what they hold and whether a row must name them.
 TEXTS: Final = ("model", "gpu", "precision", "weights", "size")
-WHOLE: Final = ("width", "height", "steps", "prompts", "batch", "seed")
+WHOLE: Final = ("width", "height", "steps", "prompts", "batch", "seed", "frames")
 DEFAULTS: Final[Mapping[str, Any]] = {f.name: f.default for f in fields(Configuration) if f.default is not MISSING}
 REQUIRED: Final = tuple(f.name for f in fields(Configuration) if f.name not in DEFAULTS)
 

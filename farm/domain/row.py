@@ -15,12 +15,12 @@ from typing import Any, Final, Self
 from farm.domain.configuration import DEFAULTS, Configuration
 from farm.domain.errors import RequestError
 from farm.domain.measurement import FLAGS, SPOILING_FLAGS, Measurement, origin
-from farm.domain.parsing import is_absent, parse_not_negative, parse_positive_joules, parse_text
+from farm.domain.parsing import is_absent, parse_not_negative, parse_positive_joules, parse_switch, parse_text
 
 REQUIRED: Final = ("model", "gpu", "steps", "precision", "cfg", "prompts", "energy_joules")
 OPTIONAL: Final = (
     *DEFAULTS, "dataset", "measurement_id", "idle_watts", "duration_seconds", "energy_std_joules", "meter", "flags",
-    "device_name", "measured_at",
+    "device_name", "measured_at", "includes_idle", "power_limit_watts",
 )  # fmt: skip
 # The order in which `farm results export` writes them. `resolution` is the side of a square, empty for others.
 COLUMNS: Final = (
@@ -32,7 +32,7 @@ PROBLEMS_SHOWN: Final = 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One measured row. Energies are in joules, of all prompts together, idle subtracted."""
+    """One measured row. Energies are in joules, of all prompts together, idle subtracted unless ``includes_idle``."""
 
     configuration: Configuration  # model and gpu may be names that the catalog does not have
     energy_joules: float | None  # None only in rows that a flag spoils, or where energies are not asked for
@@ -45,6 +45,8 @@ class Row:
     measurement_id: str | None = None  # rows of a data set with the same id are duplicates
     device_name: str = ""
     measured_at: str = ""
+    includes_idle: bool = False  # idle power is in energy_joules; duration_seconds is known then
+    power_limit_watts: float | None = None  # enforced on the board while it was measured
     extra: Mapping[str, Any] = field(default_factory=dict)  # columns that are not named above, as they came
 
     @classmethod
@@ -61,6 +63,7 @@ class Row:
             measurement_id=measurement.measurement_id,
             device_name=str(measurement.environment.get("device_name", "")),
             measured_at=measurement.measured_at,
+            power_limit_watts=_power_limit(measurement),
         )
 
     @property
@@ -83,6 +86,7 @@ class Row:
             "cfg": int(c.cfg),
             **own,
             "flags": " ".join(self.flags),
+            "includes_idle": int(self.includes_idle),
         }
         return {**{name: known[name] for name in COLUMNS}, **self.extra}
 
@@ -143,11 +147,15 @@ def parse_row(values: Mapping[str, Any], *, energy_required: bool = True) -> Row
             raise RequestError("energy_joules", values.get("energy_joules"), "a number of joules above 0")
     for name in ("model", "gpu"):
         parse_text(name, values.get(name))
+    seconds = parse_not_negative("duration_seconds", values.get("duration_seconds"))
+    includes_idle = _includes_idle(values.get("includes_idle"))
+    if includes_idle and energy is not None and not seconds:
+        raise RequestError("duration_seconds", values.get("duration_seconds"), "seconds above 0, as includes_idle is 1")
     return Row(
         configuration=Configuration.from_mapping(values),
         energy_joules=energy,
         energy_std_joules=parse_not_negative("energy_std_joules", values.get("energy_std_joules")),
-        duration_seconds=parse_not_negative("duration_seconds", values.get("duration_seconds")),
+        duration_seconds=seconds,
         idle_watts=parse_not_negative("idle_watts", values.get("idle_watts")),
         meter=parse_text("meter", values.get("meter")),
         flags=flags,
@@ -155,6 +163,8 @@ def parse_row(values: Mapping[str, Any], *, energy_required: bool = True) -> Row
         measurement_id=parse_text("measurement_id", values.get("measurement_id")) or None,
         device_name=parse_text("device_name", values.get("device_name")),
         measured_at=parse_text("measured_at", values.get("measured_at")),
+        includes_idle=includes_idle,
+        power_limit_watts=_watts("power_limit_watts", values.get("power_limit_watts")),
         extra={name: value for name, value in values.items() if name not in COLUMNS and not is_absent(value)},
     )
 
@@ -202,6 +212,24 @@ def _check_header(header: Sequence[str], source: str, energy_required: bool) -> 
             "column", missing[0], f"required in {source}; its header has {', '.join(names) or 'nothing'}"
         )
     return names
+
+
+def _includes_idle(value: Any) -> bool:
+    return False if is_absent(value) else parse_switch("includes_idle", value)
+
+
+def _watts(name: str, value: Any) -> float | None:
+    """A power above 0, or None for an empty cell."""
+    watts = parse_not_negative(name, value)
+    if watts == 0:
+        raise RequestError(name, value, "watts above 0, or empty where it is not known")
+    return watts
+
+
+def _power_limit(measurement: Measurement) -> float | None:
+    """The enforced limit that the environment of a measurement states, where it states a usable one."""
+    limit = measurement.environment.get("power_limit_watts")
+    return float(limit) if isinstance(limit, (int, float)) and limit > 0 else None
 
 
 def _flags(value: Any) -> tuple[str, ...]:

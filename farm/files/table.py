@@ -88,8 +88,8 @@ def _write_parquet(path: Path, names: Sequence[str], documents: Sequence[Mapping
     parquet.write_table(pyarrow.table(arrays, names=list(names)), path)
 
 
-_WHOLE: Final = ("resolution", "cfg", *WHOLE)
-_REAL: Final = ("energy_joules", "energy_std_joules", "idle_watts", "duration_seconds")
+_WHOLE: Final = ("resolution", "cfg", "includes_idle", *WHOLE)
+_REAL: Final = ("energy_joules", "energy_std_joules", "idle_watts", "duration_seconds", "power_limit_watts")
 
 
 def _pyarrow() -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from sqlalchemy import JSON, BigInteger, Column, Index, LargeBinary, Table, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, Column, Index, Integer, LargeBinary, Table, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 OPEN = "state IN ('queued', 'running')"
@@ -48,6 +48,7 @@ class Configuration(SQLModel, table=True):
     weights: str
     size: str
     seed: int = Field(sa_column=Column(BigInteger, nullable=False))
+    frames: int = Field(default=1, sa_column=Column(Integer, nullable=False, server_default="1"))
 
 
 class Job(SQLModel, table=True):

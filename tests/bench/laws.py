@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from analysis import laws
-from analysis.prediction import SHIPPED, paper_rows
+from analysis import laws, shipped
 from analysis.table import Table
 from tests.bench import FARM, Row, median
 
@@ -19,7 +18,7 @@ PREDICT = ("--model", "flux", "--gpu", "a100", "--resolution", "1024", "--steps"
 
 
 def rows() -> Iterator[Row]:
-    known = paper_rows()
+    known = shipped.shipped_rows()
     table = configurations()
     for name in laws.names():
         law = laws.get(name)().fit(known)
@@ -33,7 +32,11 @@ def rows() -> Iterator[Row]:
     part = known[:10]
     times = [_median(lambda law=law: law.partial_fit(part), runs=20) for law in (few, many)]
     yield Row("10 more rows after 20,000 / after 200", times[1] / times[0], "x", 2.0, "law paper, partial_fit")
-    for command in (("predict", *PREDICT), ("law", "fit", "--data", str(SHIPPED)), ("law", "list")):
+    for command in (
+        ("predict", *PREDICT),
+        ("law", "fit", "--data", str(shipped.TRANSFORMERS)),
+        ("law", "list"),
+    ):
         yield Row(f"farm {' '.join(command[:2])}", median([FARM, *command], runs=3).seconds, "s", 5.0, "whole process")
 
 

@@ -216,7 +216,7 @@ def law_errors(run: Run) -> dict[str, Any]:
     from analysis import laws
     from analysis.metrics import interval_metrics, metrics
     from analysis.prediction import LEVEL
-    from analysis.prediction import SHIPPED as SHIPPED_ROWS
+    from analysis.shipped import TRANSFORMERS as SHIPPED_ROWS
     from analysis.table import Table
     from farm.files.table import read_table
 

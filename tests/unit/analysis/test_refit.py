@@ -10,6 +10,7 @@ import pytest
 from analysis import laws
 from analysis.prediction import paper_rows
 from analysis.refit import refit, refit_if_new, scopes
+from analysis.shipped import shipped_rows
 from farm.files.table import read_table
 from farm.fits import Fits
 from farm.results import Results
@@ -42,16 +43,19 @@ def test_every_law_is_fitted_to_every_scope_and_validated(settings: Settings) ->
     imported(settings)
     assert refit_if_new(settings)
     fits = stored(settings)
-    cells = {("all",), ("flux on a100",), ("qwen on a100",), ("sd35 on a100",)}
-    found = {
-        (fit["law"], tuple(fit["scope"]["cells"]) if len(fit["scope"]["cells"]) == 1 else ("all",)) for fit in fits
-    }
-    assert found == {(law, cell) for law in laws.names() for cell in cells}
+    cells = ("flux on a100", "qwen on a100", "sd35 on a100")
+    single = {(fit["law"], *fit["scope"]["cells"]) for fit in fits if len(fit["scope"]["cells"]) == 1}
+    assert single == {(law, cell) for law in laws.names() for cell in cells}
     (pooled,) = [fit for fit in fits if fit["law"] == "paper" and fit["n"] == 200]
     held_out = pooled["metrics"]["validation"]["flux held out"]
     assert round(held_out["metrics"]["mape_percent"], 1) == 13.0
     assert pooled["dataset"] == "paper"
-    assert max(fits, key=lambda fit: fit["id"])["n"] == 200  # the widest is what `farm law show` shows
+    widest = max(fits, key=lambda fit: fit["id"])  # what `farm law show` shows, and what predictions use
+    assert (widest["dataset"], widest["n"]) == ("all", len(laws.get(str(widest["law"]))().usable(shipped_rows()).table))
+    assert set(widest["metrics"]["validation"]) == {
+        "2 folds",
+        *(f"{name} held out" for name in ("flux", "qwen", "sd35")),
+    }
 
 
 def test_nothing_is_done_when_nothing_is_new(settings: Settings) -> None:
@@ -70,7 +74,7 @@ def test_new_rows_are_taken_by_the_fits_that_they_concern(settings: Settings) ->
     imported(settings, start=160)  # qwen
     assert refit_if_new(settings)
     fresh = [fit for fit in stored(settings) if fit["id"] not in before and fit["law"] == "paper"]
-    assert sorted(fit["n"] for fit in fresh) == [40, 200]
+    assert sorted(fit["n"] for fit in fresh if fit["dataset"] == "paper") == [40, 200]
     (pooled,) = [fit for fit in fresh if fit["n"] == 200]
     whole = laws.get("paper")().fit(paper_rows())
     assert {k: v for k, v in pooled["params"].items() if k != "beta_gpu"} == pytest.approx(whole.params_, rel=1e-9)
@@ -111,7 +115,7 @@ def test_several_data_sets_are_fitted_apart_and_together(settings: Settings) -> 
     store = Store.open(settings)
     from analysis.table import Table
 
-    names = [scope.dataset for scope in scopes(Table.from_rows(Results(store).rows())) if scope.pooled]
+    names = [scope.dataset for scope in scopes(Table.from_rows(Results(store).rows())) if scope.held_out]
     store.close()
     assert names == ["one", "two", "all"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from analysis.prediction import SHIPPED
+from analysis.shipped import TRANSFORMERS as SHIPPED
 
 PAPER = str(SHIPPED)
 METRICS = {"r2_log", "mape_percent", "mae_joules", "spearman", "pearson"}
@@ -207,19 +207,37 @@ def test_a_table_may_be_written_in_many_ways(farm: Farm, tmp_path: Path, change:
 
 def test_the_farms_own_rows_are_fitted_stored_and_shown(farm: Farm) -> None:
     assert farm("results", "import", PAPER, "--dataset", "paper").code == 0
+    own = document(farm("law", "fit", "--law", "paper", "--only-own", "--json"))
+    assert own["n"] == 200
     made = document(farm("law", "fit", "--law", "paper", "--json"))
-    assert made["n"] == 200
+    assert made["n"] == 280  # with SD 2; law paper cannot take rows that have idle power in them
+    assert sum(e["count"] for e in made["left_out"] if e["name"] == "idle power is in its energy") == 107
     shown = document(farm("law", "show", "--law", "paper", "--json"))
     assert shown["fit_id"] == made["fit_id"]
     assert shown["params"] == made["params"]
     listed = document(farm("law", "list", "--json"))
     assert listed["laws"] == ["paper", "work"]
-    assert [fit["fit_id"] for fit in listed["fits"]] == [made["fit_id"]]
+    assert [fit["fit_id"] for fit in listed["fits"]] == [made["fit_id"], own["fit_id"]]
     predicted = document(farm("predict", *FLUX, "--law", "paper", "--json"))
     assert predicted["fit_id"] == made["fit_id"]
     assert "the farm's database" in predicted["rests_on"]
     for command in (("law", "list"), ("law", "show", made["fit_id"]), ("predict", *FLUX)):
         assert farm(*command).code == 0
+
+
+def test_one_row_of_ones_own_takes_no_shipped_row_away(farm: Farm, tmp_path: Path) -> None:
+    before = document(farm("predict", *FLUX, "--json"))
+    table = tmp_path / "rows.csv"
+    table.write_text(f"{HEADER}\nsd15,rtx4090,512,50,fp16,1,1,450\n")
+    assert farm("results", "import", table, "--dataset", "mine").code == 0
+    after = document(farm("predict", *FLUX, "--json"))
+    assert after["energy_joules"] == pytest.approx(before["energy_joules"], rel=0.02)
+    width = {name: found["high_joules"] / found["low_joules"] for name, found in (("b", before), ("a", after))}
+    assert width["a"] == pytest.approx(width["b"], rel=0.02)
+    alone = document(farm("predict", *FLUX, "--only-own", "--json"))
+    assert alone["high_joules"] / alone["low_joules"] > 1.2 * width["b"]
+    assert "1 measured rows" in alone["rests_on"]
+    refused(farm("predict", *FLUX, "--only-own", "--data", table), "only-own", "--data")
 
 
 def test_plot_writes_png_and_svg(farm: Farm, tmp_path: Path) -> None:

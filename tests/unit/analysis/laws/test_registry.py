@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from analysis import laws
-from analysis.prediction import SHIPPED
+from analysis.shipped import TRANSFORMERS as SHIPPED
 from farm.domain.errors import OperationError, RequestError
 
 # What docs/add-a-law.md asks for, and nothing more: energy in proportion to steps, prompts and pixels.

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from analysis.prediction import SHIPPED
 from analysis.report.document import Grid, Paragraph, to_html, to_markdown
+from analysis.shipped import TRANSFORMERS as SHIPPED
 from farm.domain.errors import OperationError
 from farm.files.atomic import atomic_write
 

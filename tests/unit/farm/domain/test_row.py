@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -50,6 +51,38 @@ def test_an_empty_cell_is_a_default_or_required(empty):
     assert parse_rows(header, [[*GOOD, empty]], source="t.csv")[0].configuration.batch == 1
     with pytest.raises(BadRows, match=r"row 1, steps: .* required"):
         rows({"steps": empty})
+
+
+def test_idle_power_may_be_in_a_row_that_says_how_long_it_took():
+    header = [*HEADER, "includes_idle", "duration_seconds", "power_limit_watts", "frames"]
+    (row,) = parse_rows(header, [[*GOOD, "1", "30", "350", "1"]], source="t.csv")
+    assert (row.includes_idle, row.duration_seconds, row.power_limit_watts) == (True, 30.0, 350.0)
+    assert parse_row(row.to_dict()) == row
+    (plain,) = parse_rows(header, [[*GOOD, "", "", "", ""]], source="t.csv")
+    assert (plain.includes_idle, plain.power_limit_watts, plain.configuration.frames) == (False, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        (["1", "", "", ""], "duration_seconds: .*above 0, as includes_idle is 1"),
+        (["1", "0", "", ""], "duration_seconds: .*above 0, as includes_idle is 1"),
+        (["maybe", "30", "", ""], "includes_idle: maybe.* 0 or 1"),
+        (["0", "30", "0", ""], "power_limit_watts: .* above 0"),
+        (["0", "30", "-5", ""], "power_limit_watts: "),
+        (["0", "30", "", "0"], "frames: 0.* from 1"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(cells, words):
+    header = [*HEADER, "includes_idle", "duration_seconds", "power_limit_watts", "frames"]
+    with pytest.raises(BadRows, match=words):
+        parse_rows(header, [[*GOOD, *cells]], source="t.csv")
+
+
+def test_the_key_of_an_image_is_what_it_was_before_there_were_frames():
+    (row,) = rows({})
+    assert row.configuration.key == "2a7abd07daced6c2d54cc774fcc9751b"
+    assert replace(row.configuration, frames=2).key != row.configuration.key
 
 
 def test_other_columns_are_kept():

@@ -1,0 +1,82 @@
+"""Databases of earlier versions, as those versions wrote them, brought to this one with their rows.
+
+``data/0.1.0-*.sql`` are dumps of what version 0.1.0 wrote: a sweep of two jobs, one of them measured, an imported data
+set of three rows, a fit.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+from sqlmodel import SQLModel
+
+from farm.domain import Configuration, RequestError
+from farm.results import OWN, Results
+from farm.settings import load
+from farm.store import migrations
+from farm.store import tables as t
+from farm.store.engine import Store
+from farm.sweeps.read import parse_spec
+from farm.sweeps.submit import submit
+
+DUMPS = Path(__file__).parent / "data"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def old_url(request: pytest.FixtureRequest, home: Path) -> str:
+    """A database as version 0.1.0 left it."""
+    dump = (DUMPS / f"0.1.0-{request.param}.sql").read_text()
+    if request.param == "sqlite":
+        home.mkdir(parents=True, exist_ok=True)
+        with sqlite3.connect(home / "farm.db") as db:
+            db.executescript(dump)
+        db.close()
+        return f"sqlite:///{home / 'farm.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(dump)
+    engine.dispose()
+    return url
+
+
+def test_a_database_of_0_1_0_keeps_its_rows(old_url: str) -> None:
+    settings = load(database_url=old_url)
+    with pytest.raises(RequestError, match="farm db upgrade"):
+        Store.open(settings, create=False)
+    store = Store.open(settings)
+    with store.read() as db:
+        assert db.execute(text("SELECT version_num FROM alembic_version")).scalar() == migrations.HEAD
+        assert compare_metadata(MigrationContext.configure(db), SQLModel.metadata) == []
+        assert db.execute(t.configuration.select()).mappings().all()[0]["frames"] == 1
+        assert db.execute(t.fit.select()).mappings().one()["law"] == "paper"
+        keys = {row["key"]: row["width"] for row in db.execute(t.configuration.select()).mappings()}
+    (own,) = Results(store).rows(OWN)
+    assert (own.energy_joules, own.includes_idle, own.power_limit_watts) == (100.0, False, 400.0)
+    imported = list(Results(store).rows("lab"))
+    assert [row.energy_joules for row in imported] == [54500.0, 103000.0, 154000.0]
+    assert {row.extra["note"] for row in imported} == {"old"}
+    assert {row.configuration.frames for row in imported} == {1}
+    assert keys == {
+        Configuration(
+            model="sd2", gpu="a100", width=side, height=side, steps=10, precision="fp16", cfg=False, prompts=1
+        ).key: side
+        for side in (512, 768)
+    }
+    store.close()
+
+
+def test_what_0_1_0_measured_or_queued_is_not_asked_again(old_url: str) -> None:
+    store = Store.open(load(database_url=old_url))
+    grid = {"models": ["sd2"], "gpus": ["a100"], "resolutions": [512, 768], "steps": [10, 20]}
+    spec = {**grid, "precisions": ["fp16"], "cfg": [False], "prompts": [1]}
+    done = submit(store, parse_spec(spec, folder=Path()))
+    assert (done.already_measured, done.new, done.jobs) == (1, 2, 2)
+    with store.read() as db:
+        assert set(db.execute(text("SELECT frames FROM configuration")).scalars()) == {1}
+    store.close()
