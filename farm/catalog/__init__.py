@@ -50,6 +50,7 @@ class Gpu:
     board_power_watts: float
     idle_watts: float  # typical, a CUDA context resident
     multiprocessors: int
+    boost_clock: float | None  # cycles per second of the multiprocessors; None where it is not stated
     peak: Mapping[str, float]  # FLOP/s: fp16, bf16 (tensor cores, fp32 accumulation), tf32, fp32 (plain cores)
     reach: Mapping[str, float]  # published share of a peak that kernels really get: see analysis.laws.work.hardware
     power_reading: str | None  # what nvmlDeviceGetPowerUsage gives: "instant" or "average_1s"
@@ -248,6 +249,7 @@ def _gpu(name: str, entry: Entry, digest: str) -> Gpu:
         board_power_watts=board_power,
         idle_watts=entry.positive("idle_watts", at_most=board_power),
         multiprocessors=entry.whole("multiprocessors"),
+        boost_clock=entry.positive("boost_clock") if entry.states("boost_clock") else None,
         peak=entry.table("peak").numbers("fp16", "bf16", "tf32", "fp32"),
         reach=entry.table("reach", optional=True).numbers(),
         power_reading=entry.text("power_reading", one_of=("instant", "average_1s")) if on_board else None,

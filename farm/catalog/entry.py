@@ -23,6 +23,10 @@ class Entry:
     values: Mapping[str, Any]
     within: str = ""  # name of the table, with a dot at its end
 
+    def states(self, key: str) -> bool:
+        """Whether the key is there."""
+        return key in self.values
+
     def text(self, key: str, default: str | None = None, one_of: Sequence[str] = ()) -> str:
         value = self._get(key, f"one of {', '.join(one_of)}" if one_of else "a text", default)
         if not isinstance(value, str) or (one_of and value not in one_of):

@@ -177,7 +177,7 @@ def test_rows_that_no_law_can_place_are_listed_and_the_rest_is_fitted(farm: Farm
 
 def test_a_gpu_that_the_catalog_does_not_have_is_listed(farm: Farm, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
-    path.write_text(f"{HEADER}\nflux,v100,512,20,fp16,0,10,7000\nflux,a100,512,20,fp16,0,10,7000\n")
+    path.write_text(f"{HEADER}\nflux,tpu-v9,512,20,fp16,0,10,7000\nflux,a100,512,20,fp16,0,10,7000\n")
     fitted = document(farm("law", "fit", "--data", path, "--json"))
     assert fitted["n"] == 1
     assert [entry["numbers"] for entry in fitted["left_out"]] == [[1]]
@@ -307,7 +307,7 @@ def test_a_bad_table_is_refused_in_one_line(farm: Farm, tmp_path: Path, text: st
         (("report", "--out", "/no/such/folder/x.md", "--data", PAPER), ["out", "/no/such/folder"]),
         (("report", "--out", "x.md", "--data", PAPER, "--country", "XX"), ["country", "XX"]),
         (("predict", "--model", "fluxx", *FLUX[2:]), ["model", "fluxx", "did you mean flux"]),
-        (("predict", *FLUX[:2], "--gpu", "a10", *FLUX[4:]), ["gpu", "a10"]),
+        (("predict", *FLUX[:2], "--gpu", "a11", *FLUX[4:]), ["gpu", "a11"]),
         (("predict", *FLUX[:4], "--resolution", "1000", *FLUX[6:]), ["width", "1000", "multiples of 16"]),
         (("predict", *FLUX[:4], "--resolution", "big", *FLUX[6:]), ["resolution", "big"]),
         (("predict", *FLUX[:8], "--precision", "int8"), ["precision", "int8"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from farm import catalog
@@ -9,7 +11,10 @@ from farm.catalog import SHIPPED
 from farm.domain import RequestError
 
 PAPER_MODELS = {"sd2", "sd35", "flux", "qwen"}
-GPUS = {"a100", "a4000", "a6000", "rtx6000-ada", "h100", "h200", "b200", "l40s", "rtx4090", "cpu"}
+GPUS = {"a100", "a4000", "a6000", "rtx6000-ada", "h100", "h200", "b200", "l40s", "rtx4090", "cpu"} | {
+    "a100-40gb", "a100-pcie", "a100-pcie-40gb", "h100-pcie", "h100-nvl", "h200-nvl", "a10", "l4", "t4", "v100",
+    "rtx3090", "rtx5090", "rtxpro6000", "gh200", "b300", "mi300x",
+}  # fmt: skip
 
 
 def test_everything_of_the_paper_is_there():
@@ -25,70 +30,107 @@ def test_a_gpu_is_plausible_and_states_its_sources(name):
     if gpu.is_processor:
         assert (gpu.architecture, gpu.nvml_names, gpu.power_reading, gpu.sensor_duty) == (None, (), None, None)
     else:
+        assert {"multiprocessors", "boost_clock"} <= set(gpu.sources)
+        assert gpu.boost_clock is not None
+        flops_a_cycle = gpu.peak["fp32"] / (gpu.multiprocessors * gpu.boost_clock)  # 64 or 128 fused multiply-adds
+        assert min(abs(flops_a_cycle / cores - 1) for cores in (128, 256)) < 0.09, flops_a_cycle
+        memory = re.search(r"(\d+) GB", gpu.title)
+        assert memory is not None
+        assert gpu.memory_bytes / (int(memory[1]) * 2**30) == pytest.approx(1, abs=0.07)
         assert gpu.peak["fp32"] <= gpu.peak["tf32"] <= gpu.peak["fp16"]
         assert gpu.power_reading in ("instant", "average_1s")
         assert 0 < gpu.sensor_duty <= 1
 
 
-@pytest.mark.parametrize(
-    ("nvml_name", "expected"),
-    [
-        ("NVIDIA A100-SXM4-80GB", "a100"),
-        ("NVIDIA A100 80GB PCIe", "a100"),
-        ("NVIDIA RTX A4000", "a4000"),
-        ("NVIDIA RTX A6000", "a6000"),
-        ("NVIDIA RTX 6000 Ada Generation", "rtx6000-ada"),
-        ("NVIDIA H100 80GB HBM3", "h100"),
-        ("NVIDIA H200", "h200"),
-        ("NVIDIA B200", "b200"),
-        ("NVIDIA L40S", "l40s"),
-        ("NVIDIA GeForce RTX 4090", "rtx4090"),
-    ],
-)
+# Names as NVML gives them (nvidia-smi -L of such boards), and the one type that each is of.
+NVML_NAMES = {
+    "NVIDIA A100-SXM4-80GB": "a100",
+    "A100-SXM-80GB": "a100",
+    "NVIDIA A100-SXM4-40GB": "a100-40gb",
+    "A100-SXM4-40GB": "a100-40gb",
+    "NVIDIA A100 80GB PCIe": "a100-pcie",
+    "NVIDIA A100-PCIE-40GB": "a100-pcie-40gb",
+    "A100-PCIE-40GB": "a100-pcie-40gb",
+    "NVIDIA RTX A4000": "a4000",
+    "NVIDIA RTX A6000": "a6000",
+    "NVIDIA RTX 6000 Ada Generation": "rtx6000-ada",
+    "NVIDIA H100 80GB HBM3": "h100",
+    "NVIDIA H100 PCIe": "h100-pcie",
+    "NVIDIA H100 NVL": "h100-nvl",
+    "NVIDIA H200": "h200",
+    "NVIDIA H200 NVL": "h200-nvl",
+    "NVIDIA B200": "b200",
+    "NVIDIA B300 SXM6 AC": "b300",
+    "NVIDIA GH200 480GB": "gh200",
+    "NVIDIA L40S": "l40s",
+    "NVIDIA L4": "l4",
+    "NVIDIA A10": "a10",
+    "Tesla T4": "t4",
+    "Tesla V100-SXM2-16GB": "v100",
+    "Tesla V100-SXM2-32GB": "v100",
+    "NVIDIA GeForce RTX 3090": "rtx3090",
+    "NVIDIA GeForce RTX 4090": "rtx4090",
+    "NVIDIA GeForce RTX 5090": "rtx5090",
+    "NVIDIA RTX PRO 6000 Blackwell Workstation Edition": "rtxpro6000",
+}
+# Boards that differ from the one whose name they resemble.
+OTHERS = [
+    "NVIDIA A100X",
+    "NVIDIA A100-SXM-64GB",
+    "GRID A100-10C",
+    "GRID A100D-40C",
+    "NVIDIA RTX A1000",
+    "NVIDIA A10G",
+    "NVIDIA A10M",
+    "NVIDIA A16",
+    "NVIDIA A2",
+    "NVIDIA A30",
+    "NVIDIA A40",
+    "NVIDIA A800-SXM4-80GB",
+    "NVIDIA RTX A4000 Laptop GPU",
+    "NVIDIA RTX A4000H",
+    "NVIDIA RTX 4000 Ada Generation",
+    "NVIDIA RTX A6000-48Q",
+    "Quadro RTX 4000",
+    "Quadro RTX 6000",
+    "NVIDIA RTX 6000 Ada Generation Laptop GPU",
+    "NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition",
+    "NVIDIA RTX PRO 6000 Blackwell Server Edition",
+    "NVIDIA L40",
+    "NVIDIA L40G",
+    "NVIDIA L20",
+    "NVIDIA H100X",
+    "NVIDIA H100 64GB HBM2",
+    "NVIDIA H800",
+    "NVIDIA H20",
+    "NVIDIA GH200 144G HBM3e",
+    "NVIDIA GB200",
+    "NVIDIA GB300",
+    "Tesla T40 24GB",
+    "Tesla V100-PCIE-16GB",
+    "Tesla V100-SXM3-32GB",
+    "NVIDIA GeForce RTX 3090 Ti",
+    "NVIDIA GeForce RTX 4090 D",
+    "NVIDIA GeForce RTX 4090 Laptop GPU",
+    "NVIDIA GeForce RTX 5090 D",
+    "NVIDIA GeForce RTX 5090 Laptop GPU",
+    "",
+]
+
+
+@pytest.mark.parametrize(("nvml_name", "expected"), NVML_NAMES.items())
 def test_a_device_is_of_one_type(nvml_name, expected):
     assert [g.name for g in catalog.gpus().values() if g.matches(nvml_name)] == [expected]
 
 
-@pytest.mark.parametrize(
-    "nvml_name",
-    [
-        "NVIDIA A100-SXM4-40GB",
-        "NVIDIA A100-PCIE-40GB",
-        "NVIDIA A100-SXM-64GB",
-        "A100-SXM-80GB",
-        "GRID A100-10C",
-        "GRID A100D-40C",
-    ],
-)
-def test_every_a100_is_one(nvml_name):
-    assert catalog.gpu("a100").matches(nvml_name)
-
-
-@pytest.mark.parametrize(
-    "nvml_name",
-    [
-        "NVIDIA A100X",
-        "NVIDIA RTX A1000",
-        "NVIDIA A10",
-        "NVIDIA A800-SXM4-80GB",
-        "NVIDIA RTX A4000 Laptop GPU",
-        "NVIDIA RTX A4000H",
-        "NVIDIA RTX 4000 Ada Generation",
-        "Quadro RTX 4000",
-        "Quadro RTX 6000",
-        "NVIDIA RTX 6000 Ada Generation Laptop GPU",
-        "NVIDIA L40",
-        "NVIDIA H100X",
-        "NVIDIA H800",
-        "NVIDIA H20",
-        "NVIDIA GH200 480GB",
-        "NVIDIA GB200",
-        "NVIDIA GeForce RTX 4090 D",
-        "NVIDIA GeForce RTX 4090 Laptop GPU",
-    ],
-)
+@pytest.mark.parametrize("nvml_name", OTHERS)
 def test_a_board_with_a_similar_name_is_of_no_type(nvml_name):
     assert [g.name for g in catalog.gpus().values() if g.matches(nvml_name)] == []
+
+
+def test_every_nvidia_type_is_known_by_a_name():
+    known = {g.name for g in catalog.gpus().values() if not g.is_processor and g.architecture != "CDNA 3"}
+    assert known == set(NVML_NAMES.values())
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():
@@ -132,6 +174,7 @@ def test_a_lab_without_farm_home_has_its_catalog_in_the_default_one(tmp_path, mo
         ('title = "NVIDIA A100 SXM4 80 GB"\n', "", ("gpus/mine.toml: title: missing: a text",)),
         ("bandwidth = 2.039e12", 'bandwidth = "fast"', ("mine.toml: bandwidth: fast: a number above 0",)),
         ("bandwidth = 2.039e12", "bandwidth = nan", ("bandwidth: nan",)),
+        ("boost_clock = 1.41e9", "boost_clock = 0", ("boost_clock: 0: a number above 0",)),
         ("multiprocessors = 108", "multiprocessors = 0", ("multiprocessors: 0: a whole number above 0",)),
         ("tf32 = 1.56e14", "", ("peak.tf32: missing: a number",)),
         ("matmul = 0.869", "matmul = -1.0", ("reach.matmul: -1.0",)),
