@@ -6,7 +6,6 @@ one of the same name. Adding a model or a GPU type is adding one file.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import tomllib
@@ -15,16 +14,14 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from farm.catalog import rules
+from farm.catalog import names, rules
 from farm.catalog.entry import Entry
 from farm.catalog.rules import Forwards, Rules
 from farm.domain.configuration import Configuration
 from farm.domain.errors import RequestError
 from farm.domain.measurement import PHASES
-
-T = TypeVar("T")
 
 SHIPPED = Path(__file__).resolve().parent
 NANO = "-nano"  # ends the name of a build at nano size
@@ -89,6 +86,7 @@ class Model:
     family: str  # the module of workers/pipelines that runs it
     pipeline: str  # diffusers pipeline class
     repository: str  # on the hub
+    aliases: tuple[str, ...]  # what else it is called: other repositories of the same weights, short names
     revision: str  # commit that pretrained weights are pinned to; empty where none is stated
     gated: bool
     license: str
@@ -162,12 +160,53 @@ def models() -> dict[str, Model]:
 
 def gpu(name: str) -> Gpu:
     """The GPU type of that name; RequestError with the nearest names otherwise."""
-    return _named("gpu", name, _gpus(home()))
+    known = _gpus(home())
+    if name in known:
+        return known[name]
+    raise names.refusal("gpu", str(name), _gpu_names(known), names.gpu_spelling)
 
 
 def model(name: str) -> Model:
     """The model of that name; RequestError with the nearest names otherwise."""
-    return _named("model", name, _models(home()))
+    known = _models(home())
+    if name in known:
+        return known[name]
+    raise names.refusal("model", str(name), _model_names(known), names.model_spelling)
+
+
+def find_gpu(text: str, *, field: str = "gpu") -> Gpu:
+    """The GPU type that a text names, whoever wrote it: ``a100``, `` A100 ``, ``NVIDIA A100-SXM4-80GB``.
+
+    A catalog name, but for case, blanks and punctuation; a title; the name that NVML gives the board, with or without
+    its maker. RequestError where nothing, or more than one type, is called so; it says what is near.
+    """
+    known = _gpus(home())
+
+    def patterns(text: str) -> list[str]:
+        spellings = (text, f"NVIDIA {text}")
+        return [name for name, entry in known.items() if any(map(entry.matches, spellings))]
+
+    return known[names.find(field, text, _gpu_names(known), names.gpu_spelling, patterns)]
+
+
+def find_model(text: str, *, field: str = "model") -> Model:
+    """The model that a text names, whoever wrote it: ``flux``, ``FLUX.1-dev``, ``black-forest-labs/FLUX.1-dev``.
+
+    A catalog name, but for case, blanks and punctuation; a title; a repository on the hub, with or without its owner;
+    an alias of the entry. RequestError where nothing, or more than one model, is called so; it says what is near.
+    """
+    known = _models(home())
+    return known[names.find(field, text, _model_names(known), names.model_spelling)]
+
+
+def find_build(text: str, *, field: str = "model") -> str:
+    """The name of the build that a text names, as the laws know it: ``FLUX.1-dev`` is flux, ``Flux-nano`` flux-nano."""
+    text = text.strip()
+    if has_build(text):
+        return text
+    base = text.removesuffix(NANO)
+    entry = find_model(base, field=field)
+    return entry.name if base == text else entry.at_nano().name
 
 
 def check(configuration: Configuration) -> None:
@@ -203,12 +242,12 @@ def home() -> Path:
     return Path(os.environ.get("FARM_HOME") or "~/.local/share/joulefarm").expanduser()
 
 
-def _named(field: str, name: str, entries: Mapping[str, T]) -> T:
-    if name in entries:
-        return entries[name]
-    near = difflib.get_close_matches(str(name), entries, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise RequestError(field, name, f"{hint}known: {', '.join(sorted(entries))}")
+def _gpu_names(entries: Mapping[str, Gpu]) -> dict[str, tuple[str, ...]]:
+    return {name: names.gpu_names(name, entry.title, entry.nvml_names) for name, entry in entries.items()}
+
+
+def _model_names(entries: Mapping[str, Model]) -> dict[str, tuple[str, ...]]:
+    return {name: names.model_names(entry.title, entry.repository, entry.aliases) for name, entry in entries.items()}
 
 
 def _files(kind: str, home: Path) -> dict[str, Path]:
@@ -278,6 +317,7 @@ def _models(home: Path) -> dict[str, Model]:
             family=entry.text("family"),
             pipeline=entry.text("pipeline"),
             repository=entry.text("repository"),
+            aliases=entry.texts("aliases", default=()),
             revision=entry.text("revision", default=""),
             gated=entry.switch("gated", default=False),
             license=entry.text("license"),

@@ -33,9 +33,9 @@ class Entry:
             raise self._refusal(key, value, f"one of {', '.join(one_of)}" if one_of else "a text")
         return value
 
-    def texts(self, key: str) -> tuple[str, ...]:
-        value = self._get(key, "a list of texts")
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+    def texts(self, key: str, default: Sequence[str] | None = None) -> tuple[str, ...]:
+        value = self._get(key, "a list of texts", default)
+        if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
             raise self._refusal(key, value, "a list of texts")
         return tuple(value)
 

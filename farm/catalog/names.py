@@ -1,0 +1,92 @@
+"""Names that people write for what the catalog has: other spellings of an entry's name, and other names of it.
+
+A name is looked for in three ways, the surest first: an entry's own name but for case, blanks and punctuation; another
+name of it (title, repository, alias), likewise; a pattern. The first way that finds one entry answers; one that finds
+several refuses, since which is meant cannot be known.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from farm.domain.errors import RequestError
+
+_MAKERS: Final = re.compile(r"\b(nvidia|amd|geforce|tesla|instinct|generation|gpu)\b", re.IGNORECASE)
+_MEMORY: Final = re.compile(r"\s*\b[0-9]+\s?gb\b", re.IGNORECASE)
+_BRACKETS: Final = re.compile(r"\s*\([^)]*\)")
+_ONE_BOARD: Final = re.compile(r"\s*1\s*x\s+(?=\S)", re.IGNORECASE)  # CodeCarbon: "1 x NVIDIA A100-SXM4-80GB"
+_HUB: Final = re.compile(r"\s*(https?://)?(www\.)?(huggingface\.co|hf\.co)/|\s*models--", re.IGNORECASE)
+
+Spelling = Callable[[str], str]
+
+
+def gpu_spelling(text: str) -> str:
+    """What is left of a GPU's name without its maker, case, blanks and punctuation: rtx4090, a100sxm480gb."""
+    return _folded(_MAKERS.sub(" ", _ONE_BOARD.sub("", text, count=1)))
+
+
+def model_spelling(text: str) -> str:
+    """What is left of a model's name, or of its address on the hub, without case, blanks and punctuation."""
+    return _folded(_HUB.sub("", text, count=1))
+
+
+def gpu_names(name: str, title: str, nvml_names: Sequence[str]) -> tuple[str, ...]:
+    """What else a GPU type is called: its title with and without the memory, its name with it, its names in NVML."""
+    memory = "".join(_MEMORY.findall(title))
+    literal = [pattern for pattern in nvml_names if not set(pattern) & set("*?[")]
+    return (title, _MEMORY.sub("", title), name + memory, *literal)
+
+
+def model_names(title: str, repository: str, aliases: Sequence[str]) -> tuple[str, ...]:
+    """What else a model is called: its title, its repository with and without the owner, its aliases."""
+    published = (repository, *aliases)
+    return (title, _BRACKETS.sub("", title), *published, *(each.rsplit("/", 1)[-1] for each in published))
+
+
+def find(
+    field: str,
+    text: str,
+    names: Mapping[str, Sequence[str]],
+    spelling: Spelling,
+    patterns: Callable[[str], Sequence[str]] = lambda text: (),
+) -> str:
+    """The name of the entry that a text names.
+
+    Args:
+        field: what errors call it.
+        text: as somebody wrote it.
+        names: by the name of each entry, what else it is called.
+        spelling: what of a name counts.
+        patterns: names of the entries that have a pattern for the text.
+
+    Raises:
+        RequestError: nothing is called so (says what is near), or several are.
+    """
+    text = text.strip()
+    if text in names:
+        return text
+    wanted = spelling(text)
+    by_name = [name for name in names if spelling(name) == wanted]
+    by_other = [name for name, others in names.items() if wanted in map(spelling, others)]
+    for found in (by_name, by_other, patterns(_ONE_BOARD.sub("", text, count=1))):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise RequestError(field, text, f"which of {', '.join(sorted(found))}: all of them are called so")
+    raise refusal(field, text, names, spelling)
+
+
+def refusal(field: str, text: str, names: Mapping[str, Sequence[str]], spelling: Spelling) -> RequestError:
+    """That nothing is called so: with the entry whose names come nearest, and all there are."""
+    spelled = {spelling(other): name for name, others in names.items() for other in others}
+    spelled |= {spelling(name): name for name in names}
+    near = difflib.get_close_matches(spelling(text), spelled, n=1)
+    hint = f"did you mean {spelled[near[0]]}? " if near else ""
+    return RequestError(field, text, f"{hint}known: {', '.join(sorted(names))}")
+
+
+def _folded(text: str) -> str:
+    return "".join(character for character in text.casefold() if character.isalnum())
