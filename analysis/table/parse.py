@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.table.columns import ARRAY_COLUMNS, DEFAULTS, LABELS, REAL, SWITCHES, DataError, Floats, Integers, Labels
-from farm.catalog import NANO
+from farm.catalog import NANO, gpu_name, model_name
 from farm.domain import Configuration, Measurement, RequestError
 from farm.domain.configuration import REQUIRED, TEXTS, WHOLE
 from farm.domain.parsing import is_absent, parse_real, parse_switch, split_sides
-from farm.domain.row import Row, parse_row
+from farm.domain.row import ENERGIES, Row, parse_row
 
 Parts: TypeAlias = tuple[dict[str, Labels], dict[str, NDArray[Any]]]  # columns of texts, columns of numbers
 
@@ -59,6 +60,7 @@ def columns(mapping: Mapping[str, Any]) -> Parts:
     Columns that no table has are ignored. A column that is not given takes the default of a configuration.
     """
     given = {name: np.asarray(values) for name, values in mapping.items()}
+    _energy_in_joules(given)
     named = dict(zip(("width", "height"), sides(given["resolution"]), strict=True)) if "resolution" in given else {}
     given = named | given
     for name in REQUIRED:
@@ -77,6 +79,8 @@ def columns(mapping: Mapping[str, Any]) -> Parts:
     real = {name: _reals(name, given[name]) if name in given else np.full(n, math.nan) for name in REAL}
     switch = Labels.of(given["cfg"].tolist())
     _check_witnesses(labels, whole, switch)
+    labels["model"] = labels["model"].renamed(model_name)
+    labels["gpu"] = labels["gpu"].renamed(gpu_name)
     for name, values in named.items():
         _refuse_contradiction(name, whole[name], _reals("resolution", values), given["resolution"])
     meaning = np.array([parse_switch("cfg", name) for name in switch.names], dtype=np.bool_)
@@ -84,6 +88,13 @@ def columns(mapping: Mapping[str, Any]) -> Parts:
     numbers["cfg"] = meaning[switch.codes]
     numbers["includes_idle"] = _includes_idle(given.get("includes_idle"), real)
     return _by_build(labels), {**numbers, **real}
+
+
+def _energy_in_joules(given: dict[str, NDArray[Any]]) -> None:
+    """Put the energies of the first column of ENERGIES that is there under its first name."""
+    name = next((name for name in ENERGIES if name in given), "energy_joules")
+    if name != "energy_joules":
+        given["energy_joules"] = _reals(name, given[name]) * ENERGIES[name]
 
 
 def sides(resolution: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -111,7 +122,9 @@ def _row(place: int, item: Any) -> Row:
     if not isinstance(item, Mapping):
         raise TypeError(type(item).__name__)
     try:
-        return parse_row(item, energy_required=item.get("energy_joules") is not None)
+        row = parse_row(item, energy_required=any(item.get(name) is not None for name in ENERGIES))
+        c = row.configuration
+        return replace(row, configuration=replace(c, model=model_name(c.model), gpu=gpu_name(c.gpu)))
     except RequestError as error:
         raise DataError(f"row {place}, {error.field}", error.value, error.remedy) from None
 

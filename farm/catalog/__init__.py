@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
@@ -207,6 +207,26 @@ def find_build(text: str, *, field: str = "model") -> str:
     base = text.removesuffix(NANO)
     entry = find_model(base, field=field)
     return entry.name if base == text else entry.at_nano().name
+
+
+def model_name(text: str) -> str:
+    """The model of a table's row: as ``find_build`` knows it, or as it is where nothing is near, for rows may be of
+    models that the catalog lacks. RequestError where something is: a slip must not pass for another model."""
+    return _own_or_near(find_build, text)
+
+
+def gpu_name(text: str) -> str:
+    """The GPU type of a table's row, likewise."""
+    return _own_or_near(lambda text: find_gpu(text).name, text)
+
+
+def _own_or_near(find: Callable[[str], str], text: str) -> str:
+    try:
+        return find(text)
+    except names.UnknownName as error:
+        if error.near is not None:
+            raise
+        return text.strip()
 
 
 def check(configuration: Configuration) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from farm.domain.errors import RequestError
@@ -21,6 +21,15 @@ _ONE_BOARD: Final = re.compile(r"\s*1\s*x\s+(?=\S)", re.IGNORECASE)  # CodeCarbo
 _HUB: Final = re.compile(r"\s*(https?://)?(www\.)?(huggingface\.co|hf\.co)/|\s*models--", re.IGNORECASE)
 
 Spelling = Callable[[str], str]
+
+
+class UnknownName(RequestError):
+    """Nothing in the catalog is called so; ``near`` is the entry whose names come nearest, if any does."""
+
+    def __init__(self, field: str, text: str, near: str | None, known: Iterable[str]) -> None:
+        self.near = near
+        hint = f"did you mean {near}? " if near else ""
+        super().__init__(field, text, f"{hint}known: {', '.join(sorted(known))}")
 
 
 def gpu_spelling(text: str) -> str:
@@ -63,7 +72,8 @@ def find(
         patterns: names of the entries that have a pattern for the text.
 
     Raises:
-        RequestError: nothing is called so (says what is near), or several are.
+        UnknownName: nothing is called so.
+        RequestError: several are.
     """
     text = text.strip()
     if text in names:
@@ -79,13 +89,12 @@ def find(
     raise refusal(field, text, names, spelling)
 
 
-def refusal(field: str, text: str, names: Mapping[str, Sequence[str]], spelling: Spelling) -> RequestError:
+def refusal(field: str, text: str, names: Mapping[str, Sequence[str]], spelling: Spelling) -> UnknownName:
     """That nothing is called so: with the entry whose names come nearest, and all there are."""
     spelled = {spelling(other): name for name, others in names.items() for other in others}
     spelled |= {spelling(name): name for name in names}
     near = difflib.get_close_matches(spelling(text), spelled, n=1)
-    hint = f"did you mean {spelled[near[0]]}? " if near else ""
-    return RequestError(field, text, f"{hint}known: {', '.join(sorted(names))}")
+    return UnknownName(field, text, spelled[near[0]] if near else None, names)
 
 
 def _folded(text: str) -> str:

@@ -14,9 +14,18 @@ MIN_JOULES: Final = 1e-9
 MAX_JOULES: Final = 1e15
 
 
-def is_absent(value: Any) -> bool:
-    """Whether a cell is empty: nothing, an empty text, or the NaN that tables use for a missing text or number."""
+# What spreadsheets, pandas, R, SQL and people write where nothing is known.
+ABSENT_WORDS: Final = frozenset({"", "n/a", "na", "#n/a", "#na", "nan", "<na>", "null", "none", "nil", "-", "--", "?"})
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a cell holds nothing: no value, a text of blanks, or the NaN that tables use for a missing value."""
     return value is None or (isinstance(value, str) and not value.strip()) or value != value
+
+
+def is_absent(value: Any) -> bool:
+    """Whether a cell is empty or says that nothing is known: ``N/A``, ``null``, ``-``."""
+    return is_empty(value) or (isinstance(value, str) and value.strip().lower() in ABSENT_WORDS)
 
 
 def parse_real(value: Any) -> float:
@@ -68,15 +77,20 @@ def parse_text(column: str, value: Any) -> str:
     return text
 
 
-def parse_positive_joules(column: str, value: Any) -> float | None:
-    """A number above 0, None for an empty cell. A NaN is refused: a row without energy is left out by choice only."""
-    remedy = "a finite number of joules above 0 (leave the row out when it is not known)"
+def parse_positive_joules(column: str, value: Any, unit: float = 1.0) -> float | None:
+    """Joules of a number above 0, in units of so many joules; None for an absent one.
+
+    A NaN is refused: a row without energy is left out by choice only.
+    """
+    remedy = "a finite energy above 0 (leave the row out when it is not known)"
     number = _number(column, value, remedy)
-    if number is not None and number <= 0:
+    if number is None:
+        return None
+    if number <= 0:
         raise RequestError(column, value, remedy)
-    if number is not None and not MIN_JOULES <= number <= MAX_JOULES:
-        raise RequestError(column, value, f"joules that can be measured, from {MIN_JOULES:g} to {MAX_JOULES:g}")
-    return number
+    if not MIN_JOULES <= number * unit <= MAX_JOULES:
+        raise RequestError(column, value, f"an energy that can be measured, from {MIN_JOULES:g} to {MAX_JOULES:g} J")
+    return number * unit
 
 
 def parse_not_negative(column: str, value: Any) -> float | None:
@@ -92,8 +106,8 @@ def parse_not_negative(column: str, value: Any) -> float | None:
 
 
 def _number(column: str, value: Any, remedy: str) -> float | None:
-    """None for an empty cell; a NaN that is spelled out, or that a column of numbers carries, is refused by name."""
-    if value is None or (isinstance(value, str) and not value.strip()):
+    """None for an absent one; a NaN that a column of numbers carries is refused by name."""
+    if value is None or (isinstance(value, str) and is_absent(value)):
         return None
     try:
         number = parse_real(value)

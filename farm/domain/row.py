@@ -12,10 +12,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self
 
-from farm.domain.configuration import DEFAULTS, Configuration
+from farm.domain.configuration import DEFAULTS, WHOLE, Configuration
 from farm.domain.errors import RequestError
 from farm.domain.measurement import FLAGS, SPOILING_FLAGS, Measurement, origin
-from farm.domain.parsing import is_absent, parse_not_negative, parse_positive_joules, parse_switch, parse_text
+from farm.domain.parsing import (
+    is_absent,
+    is_empty,
+    parse_not_negative,
+    parse_positive_joules,
+    parse_switch,
+    parse_text,
+)
+from farm.domain.units import JOULES_PER_KWH, JOULES_PER_WH
 
 REQUIRED: Final = ("model", "gpu", "steps", "precision", "cfg", "prompts", "energy_joules")
 OPTIONAL: Final = (
@@ -27,7 +35,15 @@ COLUMNS: Final = (
     "model", "gpu", "resolution", "width", "height", "steps", "precision", "cfg", "prompts", "energy_joules",
     *OPTIONAL,
 )  # fmt: skip
+# Columns that may hold the energy, the first that a table has; all in joules once read.
+ENERGIES: Final[Mapping[str, float]] = {
+    "energy_joules": 1.0, "energy_wh": JOULES_PER_WH, "energy_kwh": JOULES_PER_KWH,
+}  # fmt: skip
+NUMBERS: Final = frozenset(
+    {*ENERGIES, "resolution", *WHOLE, "energy_std_joules", "idle_watts", "duration_seconds", "power_limit_watts"}
+)
 PROBLEMS_SHOWN: Final = 10
+_TOLERANCE: Final = 0.01  # between the energies of two columns, which people round
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,8 +127,9 @@ def parse_rows(
     """Check and convert rows of texts or numbers.
 
     Args:
-        header: column names; REQUIRED ones (and ``resolution``, or ``width`` and ``height``) must be there.
-        rows: values in the order of the header; the first is row 1.
+        header: column names, whatever their case; REQUIRED ones (and ``resolution``, or ``width`` and ``height``) must
+            be there. ENERGIES names what may stand for ``energy_joules``. A column without name and values is none.
+        rows: values in the order of the header; the first is row 1. Rows that hold nothing are none.
         source: what messages call the table, usually its file name.
         energy_required: False for tables of candidates, whose energies are ignored.
 
@@ -124,12 +141,10 @@ def parse_rows(
     parsed: list[Row] = []
     problems: list[str] = []
     for number, values in enumerate(rows, start=1):
-        if not values:
-            continue  # an empty line
+        if all(map(is_empty, values)):
+            continue  # an empty line, or one of separators alone
         try:
-            if len(values) != len(names):
-                raise RequestError("columns", len(values), f"as many values as the header has ({len(names)})")
-            parsed.append(parse_row(dict(zip(names, values, strict=True)), energy_required=energy_required))
+            parsed.append(parse_row(_named_cells(names, values), energy_required=energy_required))
         except RequestError as error:
             problems.append(f"row {number}, {error}")
     if problems:
@@ -140,11 +155,10 @@ def parse_rows(
 def parse_row(values: Mapping[str, Any], *, energy_required: bool = True) -> Row:
     """One row from a mapping of columns to values. RequestError naming the column."""
     flags = _flags(values.get("flags"))
-    energy = None
-    if energy_required:
-        energy = parse_positive_joules("energy_joules", values.get("energy_joules"))
-        if energy is None and SPOILING_FLAGS.isdisjoint(flags):
-            raise RequestError("energy_joules", values.get("energy_joules"), "a number of joules above 0")
+    energy = _energy(values) if energy_required else None
+    if energy_required and energy is None and SPOILING_FLAGS.isdisjoint(flags):
+        name = next((name for name in ENERGIES if name in values), "energy_joules")
+        raise RequestError(name, values.get(name), "a number above 0 (leave the row out when it is not known)")
     for name in ("model", "gpu"):
         parse_text(name, values.get(name))
     seconds = parse_not_negative("duration_seconds", values.get("duration_seconds"))
@@ -165,7 +179,7 @@ def parse_row(values: Mapping[str, Any], *, energy_required: bool = True) -> Row
         measured_at=parse_text("measured_at", values.get("measured_at")),
         includes_idle=includes_idle,
         power_limit_watts=_watts("power_limit_watts", values.get("power_limit_watts")),
-        extra={name: value for name, value in values.items() if name not in COLUMNS and not is_absent(value)},
+        extra={name: value for name, value in values.items() if not is_column(name) and not is_empty(value)},
     )
 
 
@@ -198,20 +212,62 @@ def with_ids(rows: Iterable[Row]) -> Iterator[tuple[str, Row]]:
         yield "row-" + hashlib.sha256(f"{count} {text}".encode()).hexdigest()[:32], row
 
 
+def column_name(text: Any) -> str:
+    """The column that a header names, whatever its case and blanks: ``Energy Joules``; others as they are written."""
+    name = str(text).strip()
+    folded = re.sub(r"[\s_-]+", "_", name.lower())
+    return folded if folded in COLUMNS or folded in ENERGIES else name
+
+
+def is_column(text: Any) -> bool:
+    """Whether a header names a column that a table of measurements has."""
+    name = column_name(text)
+    return name in COLUMNS or name in ENERGIES
+
+
 def _check_header(header: Sequence[str], source: str, energy_required: bool) -> list[str]:
-    names = [str(name).strip() for name in header]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    names = ["" if is_empty(name) else column_name(name) for name in header]
+    twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise RequestError("column", twice[0], f"once in {source}")
-    needed = [name for name in REQUIRED if energy_required or name != "energy_joules"]
+    needed = [name for name in REQUIRED if name != "energy_joules"]
     missing = [name for name in needed if name not in names]
     if "resolution" not in names and not {"width", "height"} <= set(names):
         missing.append("resolution")
+    if energy_required and ENERGIES.keys().isdisjoint(names):
+        missing.append("energy_joules")
     if missing:
-        raise RequestError(
-            "column", missing[0], f"required in {source}; its header has {', '.join(names) or 'nothing'}"
-        )
+        given = ", ".join(filter(None, names)) or "nothing"
+        raise RequestError("column", missing[0], f"required in {source}; its header has {given}")
     return names
+
+
+def _named_cells(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    """The values of a row by their columns. RequestError for one without a column, or for too few."""
+    if len(values) < len(names):
+        raise RequestError("columns", len(values), f"as many values as the header has ({len(names)})")
+    for place, value in enumerate(values):
+        if (place >= len(names) or not names[place]) and not is_empty(value):
+            raise RequestError(f"column {place + 1}", value, "empty, or a name for that column in the header")
+    cells = {name: value for name, value in zip(names, values, strict=False) if name}
+    if sum(not is_empty(value) for value in cells.values()) == 1 and len(cells) > 1:
+        name, value = next((name, value) for name, value in cells.items() if not is_empty(value))
+        raise RequestError(name, value, "a whole measurement; where this line is a sum or a note, take it out")
+    return cells
+
+
+def _energy(values: Mapping[str, Any]) -> float | None:
+    """Joules by whichever column states them, None where none does. RequestError where two columns disagree."""
+    found: dict[str, float] = {}
+    for name, joules in ENERGIES.items():
+        energy = parse_positive_joules(name, values.get(name), joules)
+        if energy is not None:
+            found[name] = energy
+    for name, energy in list(found.items())[1:]:
+        first, stated = next(iter(found.items()))
+        if abs(energy - stated) > _TOLERANCE * stated:
+            raise RequestError(name, values[name], f"that of {first} ({values[first]}), or only one of the two columns")
+    return next(iter(found.values()), None)
 
 
 def _includes_idle(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+JOULES_PER_WH: Final = 3.6e3
 JOULES_PER_KWH: Final = 3.6e6
 GIGA: Final = 1e9
 

@@ -1,16 +1,23 @@
-"""A table of measurements as a file: CSV, or Parquet by its suffix. Written whole or not at all."""
+"""A table of measurements as a file: CSV, or Parquet by its suffix. Written whole or not at all.
+
+Models and GPUs may be called there by any name that they go by: what is read has the names of the catalog.
+"""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from farm import catalog
 from farm.domain import OperationError, RequestError
 from farm.domain.configuration import WHOLE
-from farm.domain.row import COLUMNS, Row, parse_rows
+from farm.domain.row import COLUMNS, BadRows, Row, parse_rows
 from farm.files.atomic import atomic_write
+from farm.files.spreadsheet import read_sheet
 
 PARQUET: Final = (".parquet", ".pq")
 
@@ -18,37 +25,35 @@ PARQUET: Final = (".parquet", ".pq")
 def read_table(path: str | Path, *, energy_required: bool = True) -> list[Row]:
     """Every row of a file, checked; ``energy_required=False`` ignores a column of energies.
 
-    Raises RequestError for a file that is no such table, or naming each row, column and remedy.
+    Raises RequestError for a file that is no such table, or naming each row, column and remedy; for a model or a GPU
+    that is nearly one of the catalog, too. A name that is near to none is taken as it is: a lab may have rows of what
+    the catalog lacks.
     """
     path = Path(path)
-    return (_read_parquet if path.suffix in PARQUET else _read_csv)(path, energy_required)
+    rows = (_read_parquet if is_parquet(path) else _read_csv)(path, energy_required)
+    return _with_catalog_names(rows, str(path))
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is Parquet by its name."""
+    return path.suffix.lower() in PARQUET
 
 
 def write_table(path: Path, rows: Iterable[Row]) -> int:
     """Write rows to a file; how many. RequestError for a name or folder that cannot be written to."""
-    if path.suffix not in (".csv", *PARQUET):
+    if path.suffix.lower() not in (".csv", *PARQUET):
         raise RequestError("file", str(path), "a name that ends in .csv or .parquet")
     documents = [row.to_dict() for row in rows]
     names = list(dict.fromkeys([*COLUMNS, *(name for document in documents for name in document)]))
     with atomic_write(path, "file") as file:
-        (_write_parquet if path.suffix in PARQUET else _write_csv)(file, names, documents)
+        (_write_parquet if is_parquet(path) else _write_csv)(file, names, documents)
     return len(documents)
 
 
 def _read_csv(path: Path, energy_required: bool) -> list[Row]:
-    """UTF-8, first line the header."""
-    source = str(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            header = next(reader, None)
-            if header is None:
-                raise RequestError("table", source, "a header line, then one row a measurement")
-            return parse_rows(header, reader, source=source, energy_required=energy_required)
-    except OSError as error:
-        raise RequestError("table", source, f"a readable file ({error.strerror})") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RequestError("table", source, f"a CSV file in UTF-8 ({error})") from None
+    sheet = read_sheet(path)
+    source = f"{path} ({sheet.understood})" if sheet.understood else str(path)
+    return parse_rows(sheet.header, sheet.rows, source=source, energy_required=energy_required)
 
 
 def _read_parquet(path: Path, energy_required: bool) -> list[Row]:
@@ -65,6 +70,25 @@ def _read_parquet(path: Path, energy_required: bool) -> list[Row]:
     columns = [column.to_pylist() for column in table.columns]
     values = zip(*columns, strict=True) if columns else iter(())
     return parse_rows(table.column_names, values, source=source, energy_required=energy_required)
+
+
+def _with_catalog_names(rows: Sequence[Row], source: str) -> list[Row]:
+    """The rows with models and GPUs by their names in the catalog. BadRows where one is nearly one of these."""
+    model_name, gpu_name = cache(catalog.model_name), cache(catalog.gpu_name)
+    named, problems = [], {}
+    for row in rows:
+        c = row.configuration
+        try:
+            model, gpu = model_name(c.model), gpu_name(c.gpu)
+        except RequestError as error:
+            problems[str(error)] = None
+            continue
+        if (model, gpu) != (c.model, c.gpu):
+            row = replace(row, configuration=replace(c, model=model, gpu=gpu))
+        named.append(row)
+    if problems:
+        raise BadRows(source, list(problems))
+    return named
 
 
 def _write_csv(path: Path, names: Sequence[str], documents: Sequence[Mapping[str, Any]]) -> None:
