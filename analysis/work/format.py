@@ -79,6 +79,7 @@ class ModelWork:
     guidance: str  # as in farm.catalog.Model
     digest: str  # of the configurations that were traced
     phases: Mapping[tuple[str, str, bool], Groups]  # (phase, precision, batch of one) -> groups
+    negative: bool = True  # guidance encodes a negative prompt; else it is zeros
 
     def groups(self, phase: str, precision: str, single: bool) -> Groups:
         """``single``: the forward has one sample. RequestError for an unknown phase or precision."""
@@ -89,7 +90,7 @@ class ModelWork:
 
     def forwards(self, phase: str, cfg: bool, batch: int = 1) -> Forwards:
         """The forward passes of a phase for ``batch`` images, as the function of that name says."""
-        return forwards(self.name, self.guidance, phase, cfg, batch)
+        return forwards(self.name, self.guidance, phase, cfg, batch, negative=self.negative)
 
     def totals(
         self, phase: str, width: int, height: int, *, cfg: bool = False, batch: int = 1, precision: str = "fp16"
@@ -107,16 +108,17 @@ class ModelWork:
         )
 
 
-def forwards(model: str, guidance: str, phase: str, cfg: bool, batch: int) -> Forwards:
+def forwards(model: str, guidance: str, phase: str, cfg: bool, batch: int, *, negative: bool = True) -> Forwards:
     """The forward passes of a phase for ``batch`` images, one denoising step; ``guidance`` as in farm.catalog.Model.
 
-    With guidance the text encoders run once more, for the negative prompt; the decoder makes no difference.
+    With guidance the text encoders run once more, for the ``negative`` prompt where it is encoded; the decoder makes no
+    difference.
     RequestError where ``model`` lacks the guidance that ``cfg`` asks for.
     """
     denoiser = rules.forwards(model, guidance, cfg, batch)
     if phase == "denoise":
         return denoiser
-    return Forwards(calls=2 if cfg and phase == "text" else 1, samples=batch)
+    return Forwards(calls=2 if cfg and negative and phase == "text" else 1, samples=batch)
 
 
 def parse(data: Mapping[str, Any]) -> ModelWork:
@@ -129,7 +131,7 @@ def parse(data: Mapping[str, Any]) -> ModelWork:
             rows = by_precision[entry] if isinstance(entry, str) else entry
             for regime in ("one", "many"):
                 phases[phase, precision, regime == "one"] = _groups(rows[regime], precision)
-    return ModelWork(data["model"], data["cfg"], data["digest"], phases)
+    return ModelWork(data["model"], data["cfg"], data["digest"], phases, data.get("negative", True))
 
 
 def _groups(rows: list[dict[str, Any]], precision: str) -> Groups:

@@ -49,6 +49,7 @@ def tabulate(pipeline: Pipeline, precisions: Sequence[str] = PRECISIONS) -> dict
         "format": FORMAT,
         "model": pipeline.name,
         "cfg": pipeline.convention.cfg,
+        **({} if pipeline.convention.negative else {"negative": False}),
         "digest": pipeline.digest,
         "torch": torch.__version__,
         "phases": phases,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Final
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +25,17 @@ class Convention:
     text: Mapping[str, Text] = field(default_factory=dict)  # by component name
     context: int = 0  # text tokens that the denoiser attends to
     upcast_decode: bool = False  # a fp16 decoder with force_upcast runs in fp32
+    # Kept out of repr, from which the digests of shipped tables were made; see ``further``.
+    denoiser: str = field(default="UNet2DConditionModel", repr=False)  # its class, whose inputs inputs.py knows
+    negative: bool = field(default=True, repr=False)  # guidance encodes a negative prompt; else it is zeros
+    zeros_option: bool = field(default=False, repr=False)  # model_index.json says so: force_zeros_for_empty_prompt
 
+    @property
+    def further(self) -> dict[str, str]:
+        """What repr leaves out and the components do not say, where it is not the default."""
+        hidden = (f for f in fields(self) if not f.repr and f.name not in ("denoiser", "zeros_option"))
+        return {f.name: repr(getattr(self, f.name)) for f in hidden if getattr(self, f.name) != f.default}
 
-# Beginning of a pipeline class's name -> its denoiser, whose inputs inputs.py knows.
-_DENOISER_OF: Final = {
-    "AuraFlow": "AuraFlowTransformer2DModel",
-    "Chroma": "ChromaTransformer2DModel",
-    "CogView4": "CogView4Transformer2DModel",
-    "Flux": "FluxTransformer2DModel",
-    "HunyuanDiT": "HunyuanDiT2DModel",
-    "Kandinsky": "UNet2DConditionModel",
-    "LatentConsistency": "UNet2DConditionModel",
-    "PixArt": "PixArtTransformer2DModel",
-    "QwenImage": "QwenImageTransformer2DModel",
-    "Sana": "SanaTransformer2DModel",
-    "StableDiffusion3": "SD3Transformer2DModel",
-    "StableDiffusion": "UNet2DConditionModel",
-}
-DENOISERS: Final = frozenset(_DENOISER_OF.values())
 
 PROMPT_TOKENS: Final = 12  # a typical caption of COCO 2017, where the pipeline does not pad
 QWEN_TEMPLATE_TOKENS: Final = 34  # QwenImagePipeline.prompt_template_encode_start_idx; cut off after encoding
@@ -53,21 +46,42 @@ QWEN_SUFFIX_TOKENS: Final = 5  # <|im_end|>, newline, <|im_start|>, assistant, n
 
 _CLIP: Final = Text(77)
 _SD: Final = Convention("batch", 8, {"text_encoder": _CLIP}, context=77)
-_SDXL: Final = Convention("batch", 8, {"text_encoder": _CLIP, "text_encoder_2": _CLIP}, context=77, upcast_decode=True)
-
-_FLUX: Final = Convention("two_pass", 16, {"text_encoder": _CLIP, "text_encoder_2": Text(512)}, context=512)
+_SDXL: Final = Convention(
+    "batch",
+    8,
+    {"text_encoder": _CLIP, "text_encoder_2": _CLIP},
+    context=77,
+    upcast_decode=True,
+    negative=False,
+    zeros_option=True,
+)
+_FLUX: Final = Convention(
+    "two_pass",
+    16,
+    {"text_encoder": _CLIP, "text_encoder_2": Text(512)},
+    context=512,
+    denoiser="FluxTransformer2DModel",
+)
+_PIXART: Final = Convention(
+    "batch", 16, {"text_encoder": Text(300, mask=True)}, context=300, denoiser="PixArtTransformer2DModel"
+)
 _SANA: Final = Convention(
     "batch",
     32,
     {"text_encoder": Text(SANA_INSTRUCTION_TOKENS + SANA_PROMPT_TOKENS - 2, mask=True)},
     context=SANA_PROMPT_TOKENS,
+    denoiser="SanaTransformer2DModel",
 )
 
 CONVENTIONS: Final[Mapping[str, Convention]] = {
     "StableDiffusionPipeline": _SD,
     "StableDiffusionXLPipeline": _SDXL,
     "StableDiffusion3Pipeline": Convention(
-        "batch", 16, {"text_encoder": _CLIP, "text_encoder_2": _CLIP, "text_encoder_3": Text(256)}, context=77 + 256
+        "batch",
+        16,
+        {"text_encoder": _CLIP, "text_encoder_2": _CLIP, "text_encoder_3": Text(256)},
+        context=77 + 256,
+        denoiser="SD3Transformer2DModel",
     ),
     "FluxPipeline": _FLUX,
     # Guidance of these is an input of the denoiser, never a second pass.
@@ -80,18 +94,36 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
         16,
         {"text_encoder": Text(QWEN_TEMPLATE_TOKENS + PROMPT_TOKENS + QWEN_SUFFIX_TOKENS)},
         context=PROMPT_TOKENS + QWEN_SUFFIX_TOKENS,
+        denoiser="QwenImageTransformer2DModel",
     ),
-    "PixArtAlphaPipeline": Convention("batch", 16, {"text_encoder": Text(120, mask=True)}, context=120),
-    "PixArtSigmaPipeline": Convention("batch", 16, {"text_encoder": Text(300, mask=True)}, context=300),
+    "PixArtAlphaPipeline": replace(_PIXART, text={"text_encoder": Text(120, mask=True)}, context=120),
+    "PixArtSigmaPipeline": _PIXART,
     "HunyuanDiTPipeline": Convention(
-        "batch", 16, {"text_encoder": Text(77, mask=True), "text_encoder_2": Text(256, mask=True)}, context=77 + 256
+        "batch",
+        16,
+        {"text_encoder": Text(77, mask=True), "text_encoder_2": Text(256, mask=True)},
+        context=77 + 256,
+        denoiser="HunyuanDiT2DModel",
     ),
     "SanaPipeline": _SANA,
     "AuraFlowPipeline": Convention(
-        "batch", 16, {"text_encoder": Text(256, mask=True)}, context=256, upcast_decode=True
+        "batch",
+        16,
+        {"text_encoder": Text(256, mask=True)},
+        context=256,
+        upcast_decode=True,
+        denoiser="AuraFlowTransformer2DModel",
     ),
-    "ChromaPipeline": Convention("two_pass", 16, {"text_encoder": Text(512, mask=True)}, context=512),
-    "CogView4Pipeline": Convention("two_pass", 16, {"text_encoder": Text(COGVIEW_TOKENS)}, context=COGVIEW_TOKENS),
+    "ChromaPipeline": Convention(
+        "two_pass", 16, {"text_encoder": Text(512, mask=True)}, context=512, denoiser="ChromaTransformer2DModel"
+    ),
+    "CogView4Pipeline": Convention(
+        "two_pass",
+        16,
+        {"text_encoder": Text(COGVIEW_TOKENS)},
+        context=COGVIEW_TOKENS,
+        denoiser="CogView4Transformer2DModel",
+    ),
     "KandinskyV22Pipeline": Convention("batch", 64),  # the decoder of the two; the prior is a pipeline of its own
 }
 
@@ -106,6 +138,14 @@ def convention(cls: str) -> Convention | None:
     return CONVENTIONS.get(re.sub(r"(Img2Img|Inpaint)(?=Pipeline$)", "", cls))
 
 
-def denoiser(cls: str) -> str:
-    """The class of the denoiser of a pipeline class that is known."""
-    return next(name for beginning, name in _DENOISER_OF.items() if cls.startswith(beginning))
+def as_configured(
+    convention: Convention, index: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]
+) -> Convention:
+    """What a folder's own files decide of a convention: ``index`` is its model_index.json, ``configs`` by component."""
+    zeros = index.get("force_zeros_for_empty_prompt")
+    if convention.zeros_option and isinstance(zeros, bool):
+        convention = replace(convention, negative=not zeros)
+    unet = configs.get("unet", {})
+    if convention.denoiser == "UNet2DConditionModel" and unet.get("time_cond_proj_dim") is not None:
+        convention = replace(convention, cfg="none")  # a consistency model's U-Net takes guidance as a number
+    return convention

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from analysis.work.format import forwards
 from analysis.work.trace.build import DTYPES, build, quiet, summary
 from analysis.work.trace.decoders import decoder as decoder_of
 from analysis.work.trace.inputs import Request, denoiser_inputs
@@ -24,7 +23,7 @@ def count(pipeline: Pipeline, width: int, height: int, cfg: bool) -> dict[str, d
     tracer = Tracer(pipeline, "fp16")
     result: dict[str, dict[str, float]] = {}
     for phase in PHASES:
-        passes = forwards(pipeline.name, pipeline.convention.cfg, phase, cfg, 1)
+        passes = pipeline.forwards(phase, cfg)
         ops = [op for op in tracer.phase(phase, width, height, passes.samples) if op.kind != "view"]
         moved = sum(op.read_bytes + op.weight_bytes + op.write_bytes for op in ops)
         flops = sum(op.flops for op in ops)

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from analysis.work.trace.conventions import CONVENTIONS, Convention, convention, denoiser
+from analysis.work.format import forwards
+from analysis.work.trace.conventions import CONVENTIONS, Convention, as_configured, convention
 from analysis.work.trace.decoders import decoder
 from farm.catalog import Component, Model
-from farm.catalog.rules import Rules, largest_side
+from farm.catalog.rules import Forwards, Rules, largest_side
 from farm.domain.errors import RequestError
 
 _DENOISERS: Final = ("transformer", "unet")
@@ -21,6 +22,10 @@ _MAX_JSON_BYTES: Final = 4_000_000  # a config.json has a few kilobytes
 _MAX_LAYERS: Final = 128  # of one kind; the deepest published language model has 126, the deepest denoiser 60
 _MAX_LAYERS_OF_BLOCK: Final = 32  # of a U-Net; published ones have up to 10
 _MAX_WIDTH: Final = 100_000  # channels and the like; the widest published layer has 65,536
+# A class whose name diffusers replaces when it reads a folder -> by norm_type, the class that it builds instead.
+_RENAMED: Final = {
+    "Transformer2DModel": {"ada_norm_zero": "DiTTransformer2DModel", "ada_norm_single": "PixArtTransformer2DModel"}
+}
 _MAX_WHOLE: Final = 10_000_000  # no published width or vocabulary comes near
 
 
@@ -39,7 +44,8 @@ class Pipeline:
     def digest(self) -> str:
         """Hash of everything that the work depends on."""
         parts = {name: [c.library, c.cls, dict(c.config)] for name, c in self.components.items()}
-        text = json.dumps([self.cls, parts, repr(self.convention)], sort_keys=True, default=list)
+        further = [self.convention.further] if self.convention.further else []
+        text = json.dumps([self.cls, parts, repr(self.convention), *further], sort_keys=True, default=list)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -48,6 +54,11 @@ class Pipeline:
         component = self.components[self.decoder]
         asked = component.config.get("force_upcast", decoder(component.cls).upcast)
         return self.convention.upcast_decode and bool(asked)
+
+    def forwards(self, phase: str, cfg: bool) -> Forwards:
+        """The forward passes of a phase for one image, one denoising step."""
+        convention = self.convention
+        return forwards(self.name, convention.cfg, phase, cfg, 1, negative=convention.negative)
 
     @property
     def rules(self) -> Rules:
@@ -80,26 +91,29 @@ def from_folder(path: Path) -> Pipeline:
     components = {}
     for name, entry in index.items():
         if name in wanted and entry not in (None, [None, None]):
-            components[name] = _component(path, cls, name, entry, convention)
+            components[name] = _component(path, name, entry, text=name in convention.text)
+    for name, component in components.items():
+        if name in _DENOISERS and component.cls != convention.denoiser:
+            raise RequestError(f"{name}: denoiser", component.cls, f"{convention.denoiser} in a {cls}")
+    convention = as_configured(convention, index, {name: part.config for name, part in components.items()})
     return _assemble(path.name or str(path), cls, components, convention)
 
 
-def _component(path: Path, pipeline: str, name: str, entry: Any, convention: Convention) -> Component:
+def _component(path: Path, name: str, entry: Any, *, text: bool) -> Component:
     if not (isinstance(entry, list) and len(entry) == 2 and all(isinstance(x, str) for x in entry)):
         raise RequestError(f"model_index.json {name}", entry, "[library, class]")
-    _check_class(pipeline, name, *entry, text=name in convention.text)
+    library, cls = entry
+    _check_class(name, library, cls, text=text)
     config = _read_object(path / name / "config.json", f"a folder that holds {name}/config.json")
     _check_numbers(f"{name}/config.json", config)
-    phase = "text" if name in convention.text else "denoise" if name in _DENOISERS else "decode"
-    return Component(name, entry[0], entry[1], phase, config, {})
+    phase = "text" if text else "denoise" if name in _DENOISERS else "decode"
+    return Component(name, library, _RENAMED.get(cls, {}).get(config.get("norm_type", ""), cls), phase, config, {})
 
 
-def _check_class(pipeline: str, name: str, library: str, cls: str, *, text: bool) -> None:
+def _check_class(name: str, library: str, cls: str, *, text: bool) -> None:
     """RequestError for a class that cannot be traced, by its name alone: importing torch to find out takes seconds."""
     if library not in ("diffusers", "transformers"):
         raise RequestError(name, library, "a class of diffusers or transformers")
-    if name in _DENOISERS and cls != denoiser(pipeline):
-        raise RequestError(f"{name}: denoiser", cls, f"{denoiser(pipeline)} in a {pipeline}")
     if name in _DECODERS:
         decoder(cls)
     if text and (library != "transformers" or not _transformers_has(cls)):

@@ -45,6 +45,49 @@ def test_a_model_that_the_paper_does_not_have(capsys):
     assert found["exact"]["denoise_step"] == pytest.approx(6761.2, rel=1e-3)
 
 
+def test_sdxl_with_guidance_encodes_one_prompt_and_zeros_stand_for_the_other(capsys):
+    off, on = (document(capsys, "sdxl", "--resolution", 1024, *flag) for flag in ((), ("--cfg",)))
+    assert on["exact"]["text"] == off["exact"]["text"] == pytest.approx(111.2, abs=0.05)
+    assert on["exact"]["denoise_step"] == pytest.approx(2 * off["exact"]["denoise_step"])
+
+
+@pytest.mark.parametrize(("said", "passes"), [(None, 1), (True, 1), (False, 2)])
+def test_the_folder_says_whether_an_empty_negative_prompt_is_encoded(capsys, tmp_path, said, passes):
+    """The refiner's does: force_zeros_for_empty_prompt is false."""
+    path = folder(tmp_path / "pipeline", "sdxl")
+    _index(path, lambda index: index.update({} if said is None else {"force_zeros_for_empty_prompt": said}))
+    off, on = (document(capsys, path, "--resolution", 128, *flag) for flag in ((), ("--cfg",)))
+    assert on["exact"]["text"] == passes * off["exact"]["text"]
+
+
+def test_the_folder_of_a_consistency_model_says_that_guidance_is_no_second_pass(capsys, tmp_path):
+    path = folder(tmp_path / "pipeline")
+    assert document(capsys, path, "--resolution", 128, "--cfg")["cfg"] == 1
+    _change(path, "unet", time_cond_proj_dim=16)
+    assert run(["flops", str(path), "--resolution", "128", "--cfg"]) == 2
+    assert "no classifier-free guidance" in capsys.readouterr().err
+
+
+PIXART = {
+    "_class_name": "Transformer2DModel", "activation_fn": "gelu-approximate", "attention_bias": True,
+    "attention_head_dim": 72, "caption_channels": 4096, "cross_attention_dim": 1152, "in_channels": 4,
+    "norm_elementwise_affine": False, "norm_eps": 1e-6, "norm_type": "ada_norm_single", "num_attention_heads": 16,
+    "num_embeds_ada_norm": 1000, "num_layers": 28, "out_channels": 8, "patch_size": 2, "sample_size": 128,
+}  # fmt: skip
+
+
+def test_a_class_that_diffusers_replaces_by_its_norm_is_counted_as_the_one_it_builds(capsys, tmp_path):
+    """PixArt-Alpha at 1024 pixels as it is published: 6509.5 GFLOPs a step, by diffusers itself."""
+    path = folder(tmp_path / "pipeline", "pixart-sigma", size="full")
+    _config(path, "transformer", json.dumps(PIXART))
+    _change(path, "text_encoder", num_layers=1)  # of no interest here
+    _index(path, lambda i: i.update(_class_name="PixArtAlphaPipeline", transformer=["diffusers", "Transformer2DModel"]))
+    assert document(capsys, path, "--resolution", 1024)["exact"]["denoise_step"] == pytest.approx(6509.5, abs=0.05)
+    _change(path, "transformer", norm_type="ada_norm_zero")
+    assert run(["flops", str(path), "--resolution", "1024"]) == 2
+    assert "DiTTransformer2DModel: PixArtTransformer2DModel in a PixArtAlphaPipeline" in capsys.readouterr().err
+
+
 def test_a_catalog_name_needs_no_torch():
     code = (
         "import sys; from farm.cli import run; code = run(['flops', 'qwen', '--resolution', '512', '--json']);"

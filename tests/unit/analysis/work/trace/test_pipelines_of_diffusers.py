@@ -19,7 +19,6 @@ import transformers
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from analysis.work.format import forwards
 from analysis.work.trace.conventions import CONVENTIONS, PROMPT_TOKENS, convention
 from analysis.work.trace.phases import Tracer
 from analysis.work.trace.pipeline import from_folder
@@ -270,7 +269,7 @@ def test_every_phase_takes_what_the_pipeline_of_diffusers_takes(tmp_path: Path, 
     tracer = Tracer(found, "fp32")
     ours = {}
     for phase in ("text", "denoise", "decode"):
-        passes = forwards(found.name, found.convention.cfg, phase, case.cfg, 1)
+        passes = found.forwards(phase, case.cfg)
         ours[phase] = passes.calls * sum(op.flops for op in tracer.phase(phase, SIDE, SIDE, passes.samples))
     assert ours["denoise"] * STEPS == counters["denoise"] > 0
     assert ours["decode"] == counters["decode"] > 0

@@ -163,8 +163,7 @@ def test_what_cannot_be_built_is_refused_in_one_line(library, cls, config, match
 
 
 def test_the_denoisers_that_are_known_by_name_are_those_whose_inputs_are():
-    assert DENOISERS.keys() == conventions.DENOISERS
-    assert {conventions.denoiser(cls) for cls in conventions.CONVENTIONS} == conventions.DENOISERS
+    assert DENOISERS.keys() == {known.denoiser for known in conventions.CONVENTIONS.values()}
 
 
 def test_a_denoiser_or_decoder_that_is_not_known_is_refused():
