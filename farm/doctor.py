@@ -54,7 +54,7 @@ def coordinator(settings: Settings) -> Iterator[Finding]:
     yield home(settings)
     yield passwords(settings)
     yield disk(settings)
-    yield database(settings)
+    yield from database(settings)
     yield broker(settings)
 
 
@@ -116,16 +116,24 @@ def disk(settings: Settings) -> Finding:
     return ok("disk", room)
 
 
-def database(settings: Settings) -> Finding:
-    """The database answers and is of this version, or will be made."""
+def database(settings: Settings) -> Iterator[Finding]:
+    """The database answers and is of this version, or will be made; what waits in it, and for what."""
     from farm.database import opened
+    from farm.hosts import Hosts
 
     try:
         with opened(settings=settings, create=False) as store:
-            name = store.name
+            name, hosts = store.name, Hosts(store)
+            here, waiting = hosts.coordinator(), hosts.waiting()
     except FarmError as error:
-        return failure("database", str(error), "check FARM_DATABASE_URL; `farm db upgrade` brings an old one up")
-    return ok("database", name if name != "sqlite://" else "none yet: made by the first command that writes")
+        yield failure("database", str(error), "check FARM_DATABASE_URL; `farm db upgrade` brings an old one up")
+        return
+    yield ok("database", name if name != "sqlite://" else "none yet: made by the first command that writes")
+    if waiting and not here.alive:
+        yield warning("coordinator", str(here), "jobs wait for it")
+    for row in waiting:
+        if row.stuck:
+            yield warning("waiting", f"{row.count} job(s) on {row.gpu}", row.why)
 
 
 def broker(settings: Settings) -> Finding:

@@ -6,7 +6,7 @@ taken over can do no more than its methods do. ``CoordinatorJobs`` is for the ow
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import cycle, islice
 from typing import Self
@@ -45,11 +45,14 @@ class WorkerJobs(_Jobs):
         super().__init__(store, settings)
         self._prompts: tuple[str, tuple[str, ...]] | None = None  # the list last asked for: jobs of a sweep share it
 
-    def claim(self, job_id: int, *, worker: str, queue: str) -> Job | None:
+    def claim(
+        self, job_id: int, *, worker: str, queue: str, objection: Callable[[Job], str] = lambda _job: ""
+    ) -> Job | None:
         """Take a job: None where it is done, cancelled, paused, leased by another, of another queue or backing off.
 
         Or where there is no such job, whatever number a message brought. ``Job.attempt`` is the fencing token. A
-        worker may claim again what it holds: its child died.
+        worker may claim again what it holds: its child died. Where ``objection`` has something to say against the job,
+        that is written down as why it waits, and it is offered again later; this costs no attempt.
         """
         if not 0 < job_id <= MAX_JOB_ID:
             return None
@@ -61,7 +64,13 @@ class WorkerJobs(_Jobs):
                 queue=queue,
                 lease_seconds=self._settings.lease_seconds,
                 max_attempts=self._settings.max_attempts,
+                objection=objection,
             )
+
+    def offer_again(self, queue: str) -> int:
+        """Have the jobs of a queue that workers refused offered again at once; how many."""
+        with self._store.write() as db:
+            return leases.offer_again(db, queue)
 
     def heartbeat(self, job_id: int, attempt: int) -> bool:
         """Keep the lease. False: the attempt lost its job or the job was cancelled, so it must end."""
@@ -101,12 +110,10 @@ class WorkerJobs(_Jobs):
                 back_off=self._settings.retry_seconds,
             )
 
-    def release(
-        self, job_id: int, attempt: int, worker: str, *, reason: str = "it stops", delay_seconds: float = 0.0
-    ) -> None:
-        """Hand a job back, unmeasured; that costs no attempt. It is not offered again before the delay."""
+    def release(self, job_id: int, attempt: int, worker: str, *, reason: str = "it stops") -> None:
+        """Hand a job back, unmeasured; that costs no attempt."""
         with self._store.write() as db:
-            leases.release(db, job_id, attempt, f"handed back by {worker}: {reason}", delay_seconds=delay_seconds)
+            leases.release(db, job_id, attempt, f"handed back by {worker}: {reason}")
 
     def count_load(self, job_id: int) -> None:
         """Count that a pipeline was loaded for this job."""
@@ -129,10 +136,11 @@ class WorkerJobs(_Jobs):
         return self._prompts[1]
 
     def register(self, info: WorkerInfo) -> None:
-        """Say that a worker starts."""
+        """Say that a worker starts; jobs that others refused are offered again, since it may do them."""
         values = {name: value for name, value in asdict(info).items() if name not in SET_BY_DATABASE}
         with self._store.write() as db:
             hosts.register(db, values)
+            leases.offer_again(db, info.queue)
 
     def refuse_mixing(self, gpu: str, *, simulate: bool) -> None:
         """Of one GPU type a farm's rows are all simulated or none: RequestError for a worker that would mix them.

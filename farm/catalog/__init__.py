@@ -7,9 +7,11 @@ one of the same name. Adding a model or a GPU type is adding one file.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
@@ -26,6 +28,8 @@ from farm.domain.measurement import PHASES
 SHIPPED = Path(__file__).resolve().parent
 NANO = "-nano"  # ends the name of a build at nano size
 KINDS = ("gpu", "processor")
+# Keys of a file that change no measurement: words, sources, and which boards are of a type.
+DESCRIPTIONS = ("title", "sources", "license", "gated", "nvml_names", "reach")
 PROCESSOR = "cpu"  # the shipped entry for the processor of whatever host
 
 
@@ -54,6 +58,7 @@ class Gpu:
     sensor_duty: float | None  # part of the time that the power sensor sees, 1.0 where it sees all
     sources: Mapping[str, str]
     digest: str  # of the file
+    fingerprint: str  # of what a measurement on it depends on
 
     @property
     def is_processor(self) -> bool:
@@ -98,6 +103,7 @@ class Model:
     tokenizers: Mapping[str, Mapping[str, Any]]  # component name -> kind and length, made in code
     sources: Mapping[str, str]
     digest: str
+    fingerprints: Mapping[str, str]  # by size, full and nano: of what a measurement of it depends on
 
     @property
     def takes_guidance(self) -> bool:
@@ -151,16 +157,16 @@ class Model:
 
 
 def gpus() -> dict[str, Gpu]:
-    return dict(_gpus(home()))
+    return dict(_gpus(*_files_now()))
 
 
 def models() -> dict[str, Model]:
-    return dict(_models(home()))
+    return dict(_models(*_files_now()))
 
 
 def gpu(name: str) -> Gpu:
     """The GPU type of that name; RequestError with the nearest names otherwise."""
-    known = _gpus(home())
+    known = _gpus(*_files_now())
     if name in known:
         return known[name]
     raise names.refusal("gpu", str(name), _gpu_names(known), names.gpu_spelling)
@@ -168,7 +174,7 @@ def gpu(name: str) -> Gpu:
 
 def model(name: str) -> Model:
     """The model of that name; RequestError with the nearest names otherwise."""
-    known = _models(home())
+    known = _models(*_files_now())
     if name in known:
         return known[name]
     raise names.refusal("model", str(name), _model_names(known), names.model_spelling)
@@ -180,7 +186,7 @@ def find_gpu(text: str, *, field: str = "gpu") -> Gpu:
     A catalog name, but for case, blanks and punctuation; a title; the name that NVML gives the board, with or without
     its maker. RequestError where nothing, or more than one type, is called so; it says what is near.
     """
-    known = _gpus(home())
+    known = _gpus(*_files_now())
 
     def patterns(text: str) -> list[str]:
         spellings = (text, f"NVIDIA {text}")
@@ -195,7 +201,7 @@ def find_model(text: str, *, field: str = "model") -> Model:
     A catalog name, but for case, blanks and punctuation; a title; a repository on the hub, with or without its owner;
     an alias of the entry. RequestError where nothing, or more than one model, is called so; it says what is near.
     """
-    known = _models(home())
+    known = _models(*_files_now())
     return known[names.find(field, text, _model_names(known), names.model_spelling)]
 
 
@@ -237,24 +243,26 @@ def check(configuration: Configuration) -> None:
 
 def build(name: str) -> Model:
     """A model by the name of its build, as the laws know it: ``flux``, or ``flux-nano`` for its nano size."""
-    if name.endswith(NANO) and name not in _models(home()):
+    if name.endswith(NANO) and name not in _models(*_files_now()):
         return model(name.removesuffix(NANO)).at_nano()
     return model(name)
 
 
 def has_build(name: str) -> bool:
     """Whether ``build`` knows it."""
-    known = _models(home())
+    known = _models(*_files_now())
     base = known.get(name.removesuffix(NANO))
     return name in known or (base is not None and any(c.nano for c in base.components.values()))
 
 
-def version() -> str:
-    """Digest of everything in the catalog: a worker refuses a job that rests on another catalog."""
-    lines = [f"gpu {e.name} {e.digest}" for e in _gpus(home()).values()]
-    lines += [f"model {e.name} {e.digest}" for e in _models(home()).values()]
-    text = "\n".join(sorted(lines))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def digest(configuration: Configuration) -> str:
+    """Digest of the two entries that a job of this configuration uses and of the rules they are read by.
+
+    Two hosts that agree on it measure the same thing, whatever else is in their catalogs. RequestError where the
+    catalog lacks either.
+    """
+    uses = (model(configuration.model).fingerprints[configuration.size], gpu(configuration.gpu).fingerprint)
+    return hashlib.sha256(" ".join((str(rules.VERSION), *uses)).encode()).hexdigest()[:16]
 
 
 def home() -> Path:
@@ -283,8 +291,62 @@ def _read(path: Path) -> tuple[Entry, str]:
         raise RequestError("catalog", str(path), f"readable TOML ({error})") from error
 
 
+def _fingerprint(values: Mapping[str, Any]) -> str:
+    relevant = {key: value for key, value in values.items() if key not in DESCRIPTIONS}
+    return hashlib.sha256(json.dumps(relevant, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _fingerprints(values: Mapping[str, Any]) -> dict[str, str]:
+    """Of a model at each size: a job of one does not depend on how the other is built."""
+    prints = {}
+    for size, other in (("full", "nano"), ("nano", "config")):
+        parts = {
+            name: {key: value for key, value in part.items() if key != other}
+            for name, part in values["components"].items()
+        }
+        prints[size] = _fingerprint({**values, "components": parts})
+    return prints
+
+
+Files = tuple[tuple[str, int, int, int], ...]  # a lab's own: path, inode, size, time of the last change
+_read_as: dict[Path, Files] = {}  # home -> its files as they were when they were read
+
+
+def _lab_files(home: Path) -> Files:
+    found = []
+    for kind in ("gpus", "models"):
+        for path in sorted((home / "catalog" / kind).glob("*.toml")):
+            with suppress(OSError):  # taken away this moment
+                status = path.stat()
+                found.append((str(path), status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(found)
+
+
+def _files_now() -> tuple[Path, Files]:
+    """The home and its files as this process knows them: looked at once, and again by ``reload``."""
+    here = home()
+    if here not in _read_as:
+        _read_as[here] = _lab_files(here)
+    return here, _read_as[here]
+
+
+def reload() -> bool:
+    """Read a lab's own files again where one was added, changed or taken away; whether that was so.
+
+    RequestError for a file that cannot be read: what was read before stays.
+    """
+    here, known = _files_now()
+    files = _lab_files(here)
+    if files == known:
+        return False
+    _gpus(here, files)
+    _models(here, files)
+    _read_as[here] = files
+    return True
+
+
 @cache
-def _gpus(home: Path) -> dict[str, Gpu]:
+def _gpus(home: Path, _files_as_they_are: Files) -> dict[str, Gpu]:
     entries = {}
     for name, path in _files("gpus", home).items():
         entry, digest = _read(path)
@@ -315,6 +377,7 @@ def _gpu(name: str, entry: Entry, digest: str) -> Gpu:
         sensor_duty=entry.positive("sensor_duty", at_most=1.0) if on_board else None,
         sources=entry.table("sources").values,
         digest=digest,
+        fingerprint=_fingerprint(entry.values),
     )
 
 
@@ -327,7 +390,7 @@ def _architecture(entry: Entry) -> str:
 
 
 @cache
-def _models(home: Path) -> dict[str, Model]:
+def _models(home: Path, _files_as_they_are: Files) -> dict[str, Model]:
     entries = {}
     for name, path in _files("models", home).items():
         entry, digest = _read(path)
@@ -349,6 +412,7 @@ def _models(home: Path) -> dict[str, Model]:
             tokenizers={part: table.values for part, table in entry.table("tokenizers", optional=True).tables()},
             sources=entry.table("sources").values,
             digest=digest,
+            fingerprints=_fingerprints(entry.values),
         )
     return entries
 
@@ -365,6 +429,7 @@ def _component(name: str, entry: Entry) -> Component:
 
 
 def refresh() -> None:
-    """Read the files again: they are read once a process otherwise."""
+    """Forget what was read, shipped files too."""
+    _read_as.clear()
     _gpus.cache_clear()
     _models.cache_clear()

@@ -28,9 +28,8 @@ DEFAULT_ELEMENTS: Final = 1728  # per pixel, for a decoder whose configuration s
 
 def estimate_bytes(configuration: Configuration) -> float:
     """Device memory that a run needs at its peak, in bytes."""
-    return _estimate(
-        configuration.model, configuration.precision, configuration.pixels * configuration.batch, configuration.size
-    )
+    c = configuration
+    return _estimate(c.model, catalog.model(c.model).digest, c.precision, c.pixels * c.batch, c.size)
 
 
 def objection(configuration: Configuration) -> str | None:
@@ -61,7 +60,7 @@ def shortage(gpu: str, needs: Sequence[float]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _estimate(model: str, precision: str, pixels: int, size: str) -> float:
+def _estimate(model: str, _digest: str, precision: str, pixels: int, size: str) -> float:
     if size == "nano":
         return 0.0  # megabytes
     entry = catalog.model(model)

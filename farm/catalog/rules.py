@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from farm.domain.errors import RequestError
 
+# Raised when the same entries come to mean other work: jobs from before are then refused until they are stamped anew.
+VERSION: Final = 1
 GUIDANCE: Final = ("batch", "two_pass", "none")
 _USUAL_LATENT_CELL: Final = 8  # pixels of a side that one latent stands for, where the decoder does not say
 # Denoisers that look positions up in a table of fixed size: its pos_embed_max_size -> patches of a side it covers.

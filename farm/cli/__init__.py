@@ -15,6 +15,7 @@ import click
 
 from farm.cli import streams
 from farm.domain.errors import FarmError
+from farm.domain.text import one_line
 
 # name -> (module:attribute, the one line that `farm --help` shows). A test holds both against the code.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
@@ -148,5 +149,5 @@ def _extra(error: ModuleNotFoundError) -> str:
 
 def _complain(message: str, code: int) -> int:
     with contextlib.suppress(OSError):  # who cannot be told is told by the exit code
-        click.echo("farm: " + " ".join(message.split()), err=True)
+        click.echo("farm: " + one_line(message), err=True)
     return code

@@ -12,6 +12,7 @@ from farm.cli.options import db_option, emit_json, json_option
 from farm.database import opened
 from farm.domain import Configuration, JobState, RequestError
 from farm.domain.job import MAX_JOB_ID
+from farm.domain.text import one_line
 from farm.sweeps import control
 
 
@@ -36,7 +37,7 @@ def list_(state: str | None, gpu: str | None, sweep_id: str | None, limit: int, 
         emit_json({"total": total, "jobs": rows})
         return
     for row in rows:
-        tail = row["worker"] or row["reason"] or ("held" if row["held"] else "")
+        tail = one_line(row["worker"] or row["reason"] or "", 300) or ("held" if row["held"] else "")
         label = f"{row['id']:7d} {row['state']:9} {row['gpu']:12} {_label(row):44} attempt {row['attempt']}"
         click.echo(f"{label}  {tail}".rstrip())
     if total > len(rows):
@@ -63,18 +64,20 @@ def _print(job: dict[str, Any]) -> None:
     wanted = ", ".join(map(str, job["sweeps"])) or "none"
     click.echo(f"job {job['id']}: {job['state']}, {_label(job)} on {job['gpu']}, queue {job['queue']}, sweeps {wanted}")
     if job["reason"]:
-        click.echo(f"  {job['reason']}")
+        click.echo(f"  {one_line(job['reason'])}")
     for attempt in job["attempts"]:
         span = f"{_time(attempt['started_at'])} to {_time(attempt['ended_at'])}"
         end = attempt["end"] or "running"
-        message = f": {attempt['message']}" if attempt["message"] else ""
-        click.echo(f"  attempt {attempt['number']} by {attempt['worker']}, {span}: {end}{message}")
+        message = f": {one_line(attempt['message'])}" if attempt["message"] else ""
+        click.echo(f"  attempt {attempt['number']} by {one_line(attempt['worker'])}, {span}: {end}{message}")
     measured = job["measurement"]
     if measured is not None:
         energy = measured["energy_joules"]
         flags = f" [{' '.join(measured['flags'])}]" if measured["flags"] else ""
         amount = "energy unknown" if energy is None else f"{energy:.6g} J"
-        click.echo(f"  measured {amount} in {measured['duration_seconds']:.4g} s by {measured['meter']}{flags}")
+        click.echo(
+            f"  measured {amount} in {measured['duration_seconds']:.4g} s by {one_line(measured['meter'])}{flags}"
+        )
     if job["late"]:
         click.echo(f"  {len(job['late'])} late, kept for audit")
 

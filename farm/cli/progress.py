@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from farm.domain import JobState, OperationError
+from farm.domain.text import one_line
+from farm.waiting import NO_COORDINATOR, Coordinator
 
 Status = dict[str, Any]
 LINE_SECONDS = 10.0  # at most one line in so long, where there is no terminal
@@ -34,6 +36,25 @@ def print_status(status: Status) -> None:
     click.echo(f"pipeline loads: {status['pipeline_loads']}")
     if status["spool_waiting"]:
         click.echo(f"in the spools of workers, not in the database yet: {status['spool_waiting']}")
+    for line in (*_waits(status), *_failures(status)):
+        click.echo(line)
+
+
+def _waits(status: Status) -> list[str]:
+    """Why queued jobs wait, a line each; that the coordinator is gone before anything else."""
+    lines = []
+    coordinator = status["coordinator"]
+    if _open(status["jobs"]) and not coordinator["alive"]:
+        lines.append(str(Coordinator(**coordinator)))
+    lines += [f"waiting: {row['count']} on {row['gpu']}: {one_line(row['why'])}" for row in status["waiting"]]
+    return lines
+
+
+def _failures(status: Status) -> list[str]:
+    return [
+        f"failed: {row['count']}, such as job {row['example_job']}: {one_line(row['reason'], 300)}"
+        for row in status["failed"]
+    ]
 
 
 def follow(look: Callable[[], Status], interval: float, *, err: bool = False) -> Status:
@@ -73,8 +94,11 @@ def _bars(look: Callable[[], Status], interval: float, console: Console) -> Stat
     )
     with Progress(*columns, console=console) as progress:
         tasks: dict[str, TaskID] = {}
+        said: set[str] = set()
         while True:
             status = look()
+            for line in _news(status, said):
+                progress.console.print(line, markup=False, highlight=False)
             for gpu, counts in status["by_gpu"].items():
                 if gpu not in tasks:
                     tasks[gpu] = progress.add_task(gpu, note="")
@@ -93,6 +117,7 @@ def _lines(look: Callable[[], Status], interval: float, err: bool) -> Status:
     """A line a GPU type when something changed, not more often than every LINE_SECONDS; and at the end."""
     shown: Status = {}
     due = 0.0
+    said: set[str] = set()
     while True:
         status = look()
         over = not _open(status["jobs"])
@@ -102,9 +127,22 @@ def _lines(look: Callable[[], Status], interval: float, err: bool) -> Status:
                 note = _note(counts, status["eta_seconds_by_gpu"][gpu])
                 click.echo(f"{gpu}: {total - _open(counts)}/{total} {note}".rstrip(), err=err)
             shown, due = status["by_gpu"], time.monotonic() + LINE_SECONDS
+        for line in _news(status, said):
+            click.echo(line, err=err)
         if over:
             return status
         time.sleep(interval)
+
+
+def _news(status: Status, said: set[str]) -> list[str]:
+    """What stands in the way and was not said before. That jobs wait their turn is no news."""
+    causes = {f"{row['gpu']} waits: {one_line(row['why'])}" for row in status["waiting"] if row["stuck"]}
+    if _open(status["jobs"]) and not status["coordinator"]["alive"]:
+        causes.add(NO_COORDINATOR)
+    causes |= {f"failed: {one_line(row['reason'], 300)} (job {row['example_job']})" for row in status["failed"]}
+    news = sorted(causes - said)
+    said |= causes
+    return news
 
 
 def _open(counts: dict[str, int]) -> int:

@@ -51,15 +51,20 @@ def submit(spec: str, dry_run: bool, db: str | None, as_json: bool) -> None:
 @db_option
 @json_option
 def status(sweep_id: str | None, db: str | None, as_json: bool) -> None:
-    """How far a sweep is (id or name), or all sweeps together."""
+    """How far a sweep is (id or name), or all sweeps together; why jobs wait, and why they failed.
+
+    Exit 1 where a job of it failed for good; without ID, where one of an open sweep did.
+    """
     with opened(db, create=False) as store:
         document = _status(store, sweep_id)
-        if as_json:
-            emit_json(document)
-            return
+        failed = control.failures(store, _asked_about(store, document))
+    if as_json:
+        emit_json(document)
+    else:
         from farm.cli.progress import print_status
 
         print_status(document)
+    raise click.exceptions.Exit(1 if failed else 0)
 
 
 @sweep.command()
@@ -68,14 +73,20 @@ def status(sweep_id: str | None, db: str | None, as_json: bool) -> None:
 @db_option
 @json_option
 def watch(sweep_id: str | None, interval: float, db: str | None, as_json: bool) -> None:
-    """Follow a sweep, or all, until nothing is open. Ctrl-C leaves the farm running."""
+    """Follow a sweep, or all, until nothing is open. Ctrl-C leaves the farm running.
+
+    Exit 1 where a job of it failed for good; without ID, where one of a sweep did that was open at the start.
+    """
     from farm.cli.progress import follow
 
     with opened(db, create=False) as store:
-        _status(store, sweep_id)  # an unknown sweep is refused before any bar is drawn
+        first = _status(store, sweep_id)  # an unknown sweep is refused before any bar is drawn
+        asked_about = _asked_about(store, first)
         document = follow(lambda: _status(store, sweep_id), interval, err=as_json)
+        failed = control.failures(store, asked_about)
     if as_json:
         emit_json(document)
+    raise click.exceptions.Exit(1 if failed else 0)
 
 
 def _change(name: str, action: Callable[[Store, int], int], said: str, help_text: str) -> None:
@@ -100,7 +111,17 @@ def _change(name: str, action: Callable[[Store, int], int], said: str, help_text
 _change("pause", control.pause, "held", "Hold what has not begun; what runs, runs to its end. All sweeps without ID.")
 _change("resume", control.resume, "released", "Let go what was held. All sweeps without ID.")
 _change("cancel", control.cancel, "cancelled", "End every open job that no other sweep wants. All sweeps without ID.")
-_change("retry", control.retry, "queued again", "Try again what failed. All sweeps without ID.")
+_change(
+    "retry",
+    control.retry,
+    "queued again, or offered with today's catalog",
+    "Try again what failed, and offer what waits with the catalog entries of this host. All sweeps without ID.",
+)
+
+
+def _asked_about(store: Store, document: dict[str, Any]) -> frozenset[int]:
+    """The sweeps whose failures make the exit status: the one named, else those that are open."""
+    return control.open_sweeps(store) if document["sweep"] is None else frozenset((document["sweep"],))
 
 
 def _status(store: Store, sweep_id: str | None) -> dict[str, Any]:

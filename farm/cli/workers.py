@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 import click
 
-from farm import settings
 from farm.cli.options import db_option, emit_json, json_option
 from farm.database import opened
 from farm.domain import RequestError
+from farm.domain.text import one_line
 from farm.hosts import Hosts
 
 
@@ -23,22 +23,29 @@ def workers() -> None:
 @json_option
 def list_(db: str | None, as_json: bool) -> None:
     """Every registered worker, what it does, and since when it is silent."""
-    config = settings.load()
     with opened(db, create=False) as store:
-        workers = Hosts(store).workers()
+        hosts = Hosts(store)
+        workers, coordinator, waiting = hosts.workers(), hosts.coordinator(), hosts.waiting()
     if as_json:
-        silent = {info.name: info.silent_seconds > config.lease_seconds for info in workers}
-        emit_json({"workers": [{**asdict(info), "silent": silent[info.name]} for info in workers]})
+        rows = [{**asdict(info), "silent": not info.alive} for info in workers]
+        waits = [asdict(row) for row in waiting]
+        emit_json({"workers": rows, "coordinator": asdict(coordinator), "waiting": waits})
         return
     for info in workers:
-        state = "silent" if info.silent_seconds > config.lease_seconds else info.state
+        state = info.state if info.alive else "silent"
         job = f"job {info.job_id}" if info.job_id else ""
         notes = [job, f"{info.spool_waiting} in spool" if info.spool_waiting else ""]
         notes.append("asked to drain" if info.drain_requested else "")
         note = ", ".join(filter(None, notes))
-        click.echo(f"{info.name:32} {info.gpu:12} {state:9} seen {info.silent_seconds:.0f} s ago  {note}".rstrip())
+        line = f"{one_line(info.name):32} {info.gpu:12} {state:9} seen {info.silent_seconds:.0f} s ago  {note}"
+        click.echo(line.rstrip())
     if not workers:
         click.echo("no workers; `farm worker --gpu TYPE --device N` starts one, `farm up` a whole farm")
+    if not coordinator.alive:
+        click.echo(str(coordinator))
+    for row in waiting:
+        if row.stuck:
+            click.echo(f"{row.count} job(s) on {row.gpu} wait: {one_line(row.why)}")
 
 
 @workers.command()
@@ -56,4 +63,4 @@ def drain(name: str | None, db: str | None, as_json: bool) -> None:
     if as_json:
         emit_json({"asked": asked})
     else:
-        click.echo(f"{asked} workers asked to drain")
+        click.echo(f"{asked} {'worker' if asked == 1 else 'workers'} asked to drain")

@@ -12,6 +12,8 @@ FarmError
 
 from __future__ import annotations
 
+from farm.domain.text import one_line
+
 
 class FarmError(Exception):
     """Base of all errors that are shown to a user as one line, without a traceback."""
@@ -65,6 +67,4 @@ class MeterError(AttemptError):
 
 
 def _shorten(value: object, limit: int = 120) -> str:
-    text = " ".join(value.split()) or "nothing" if isinstance(value, str) else repr(value)
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return (one_line(value, limit) or "nothing") if isinstance(value, str) else one_line(repr(value), limit)

@@ -46,4 +46,4 @@ class Job:
     attempt: int  # the fencing token: 1 for the first attempt
     prompts_sha256: str | None  # the prompt list it must be measured with
     code_version: str  # version that submitted it
-    catalog_version: str  # digest of the catalog entries it rests on
+    catalog_version: str  # digest of the catalog entries it rests on (farm.catalog.digest)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+SILENT_SECONDS: Final = 60.0  # three heartbeats and more: whoever said nothing for so long is not there
+NO_DEVICE: Final = "no device"  # the state of a worker whose device does not answer
 SIMULATED: Final = "sim-"  # names and identities of simulated devices begin with it
 
 
@@ -20,13 +22,18 @@ class WorkerInfo:
     host: str
     pid: int
     code_version: str
-    state: str = "idle"  # idle, busy, draining
+    state: str = "idle"  # idle, busy, draining, or NO_DEVICE
     job_id: int | None = None
     started_at: float = 0.0
     seen_at: float = 0.0
     silent_seconds: float = 0.0  # since seen_at
     spool_waiting: int = 0  # results on its disk that SQL does not have yet
     drain_requested: bool = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether it was heard of late."""
+        return self.silent_seconds < SILENT_SECONDS
 
     @property
     def simulated(self) -> bool:

@@ -3,7 +3,7 @@ workers one wins: PostgreSQL by SELECT ... FOR UPDATE, SQLite because a writing 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
@@ -14,17 +14,31 @@ from farm.store.clock import now
 
 RUNNING = t.job.c.state == JobState.RUNNING
 _CONFIGURATION = tuple(t.configuration.c[name] for name in Configuration.__dataclass_fields__)
+_JOB = tuple(t.job.c[name] for name in Job.__dataclass_fields__ if name != "configuration")
 REASON_LIMIT = 2000
+REFUSED_SECONDS = 2.0  # before a refused job is offered again: another worker may do it; doubled with every refusal
+LONGEST_REFUSED_SECONDS = 300.0
 
 
 def claim(
-    db: Connection, job_id: int, *, worker: str, queue: str, lease_seconds: float, max_attempts: int
+    db: Connection,
+    job_id: int,
+    *,
+    worker: str,
+    queue: str,
+    lease_seconds: float,
+    max_attempts: int,
+    objection: Callable[[Job], str] = lambda _job: "",
 ) -> Job | None:
     """Take a job, or None. A lease of the same worker is taken anew at once: its child died and was replaced.
 
-    Another's lease is respected even when it ran out: the reaper alone knows whether its holder is to blame.
+    Another's lease is respected even when it ran out: the reaper alone knows whether its holder is to blame. A row
+    that somebody holds locked this moment is not waited for: its message is sent again.
+
+    ``objection`` says why this worker must not measure the job, nothing where it may. A job refused so stays queued,
+    with the reason, and is offered again: after a while that doubles, in case nobody can do it.
     """
-    row = lock_row(db, job_id, (t.job.c.not_before <= now()).label("ripe"))
+    row = _claimable(db, job_id)
     if row is None or row.queue != queue or row.held:
         return None
     if row.state == JobState.RUNNING:
@@ -37,6 +51,14 @@ def claim(
         _close(db, job_id, JobState.FAILED, reasons(db, job_id))
         return None
     token = row.attempt + 1
+    problem, job = "", None
+    try:
+        job = _job(row._asdict(), attempt=token)
+    except (RequestError, TypeError, ValueError) as error:  # written by somebody else: the domain has no such job
+        problem = f"the job's row is not one of this version: {error}"
+    if job is not None and (reason := objection(job)):
+        _postpone(db, job_id, row.refusals, reason)
+        return None
     db.execute(
         update(t.job)
         .where(t.job.c.id == job_id)
@@ -46,34 +68,55 @@ def claim(
             tries=t.job.c.tries + 1,
             worker=worker,
             lease_until=now() + lease_seconds,
+            reason=None,
+            refusals=0,
         )
     )
     db.execute(t.attempt.insert().values(job_id=job_id, number=token, worker=worker, started_at=now(), detail={}))
-    try:
-        return load(db, job_id)
-    except (RequestError, TypeError, ValueError) as error:  # written by somebody else: the domain has no such job
-        why = f"the job's row is not one of this version: {error}"
+    if problem:
         end, detail = AttemptEnd.INFEASIBLE, {"worker": worker}
-        fail(db, job_id, token, end, why, detail=detail, retry=False, max_attempts=max_attempts, back_off=0.0)
-        return None
+        fail(db, job_id, token, end, problem, detail=detail, retry=False, max_attempts=max_attempts, back_off=0.0)
+    return job
+
+
+def _claimable(db: Connection, job_id: int) -> Any:
+    """All that a claim looks at, locked; None where there is no such job or its row is locked by another."""
+    job = t.job.c
+    own = (job.state, job.held, job.tries, job.worker, job.refusals, (job.not_before <= now()).label("ripe"))
+    return db.execute(
+        select(*_JOB, *_CONFIGURATION, *own)
+        .join(t.configuration, t.configuration.c.id == job.configuration_id)
+        .where(job.id == job_id)
+        .with_for_update(of=t.job, skip_locked=True)
+    ).first()
+
+
+def _postpone(db: Connection, job_id: int, refusals: int, reason: str) -> None:
+    delay = min(REFUSED_SECONDS * 2**refusals, LONGEST_REFUSED_SECONDS)
+    values = {"refusals": min(refusals + 1, 30), "not_before": now() + delay, "reason": _storable(reason)}
+    requeue(db, t.job.c.id == job_id, **values)
+
+
+def offer_again(db: Connection, queue: str) -> int:
+    """Let the refused jobs of a queue be offered at once: a worker came, or changed, that may do them."""
+    where = (t.job.c.queue == queue) & (t.job.c.state == JobState.QUEUED) & (t.job.c.refusals > 0)
+    return requeue(db, where, refusals=0, not_before=0.0, reason=None)
 
 
 def load(db: Connection, job_id: int) -> Job | None:
     """The job as it stands, None where there is none of that id."""
-    job = t.job.c
     row = db.execute(
-        select(
-            job.id, job.sweep_id, job.queue, job.replicate, job.attempt, job.prompts_sha256, job.code_version,
-            job.catalog_version, *_CONFIGURATION,
-        )
-        .join(t.configuration, t.configuration.c.id == job.configuration_id)
-        .where(job.id == job_id)
-    ).mappings().first()  # fmt: skip
-    if row is None:
-        return None
-    names = Configuration.__dataclass_fields__
-    configuration = Configuration(**{name: row[name] for name in names})
-    return Job(configuration=configuration, **{k: v for k, v in row.items() if k not in names})
+        select(*_JOB, *_CONFIGURATION)
+        .join(t.configuration, t.configuration.c.id == t.job.c.configuration_id)
+        .where(t.job.c.id == job_id)
+    ).first()
+    return None if row is None else _job(row._asdict())
+
+
+def _job(row: Mapping[str, Any], **other: Any) -> Job:
+    """A job from a row with the columns _JOB and _CONFIGURATION. RequestError, TypeError or ValueError."""
+    configuration = Configuration(**{column.name: row[column.name] for column in _CONFIGURATION})
+    return Job(configuration=configuration, **({column.name: row[column.name] for column in _JOB} | other))
 
 
 def heartbeat(db: Connection, job_id: int, attempt: int, *, lease_seconds: float) -> bool:
@@ -110,12 +153,12 @@ def fail(
         _close(db, job_id, JobState.FAILED, reasons(db, job_id))
 
 
-def release(db: Connection, job_id: int, attempt: int, message: str, *, delay_seconds: float = 0.0) -> None:
+def release(db: Connection, job_id: int, attempt: int, message: str) -> None:
     """A worker hands its job back unmeasured; the try is not counted."""
     row = lock_row(db, job_id)
     end_attempt(db, job_id, attempt, AttemptEnd.RELEASED, message)
     if row is not None and row.state == JobState.RUNNING and row.attempt == attempt:
-        requeue(db, t.job.c.id == job_id, tries=t.job.c.tries - 1, not_before=now() + delay_seconds)
+        requeue(db, t.job.c.id == job_id, tries=t.job.c.tries - 1)
 
 
 def reap(db: Connection, *, max_attempts: int) -> int:
@@ -165,7 +208,7 @@ def end_attempt(
         .where(*where, *([] if anew else [attempt.end.is_(None)]))
         .values(
             end=end,
-            message=message[:REASON_LIMIT].replace("\0", "?"),  # PostgreSQL stores no NUL
+            message=_storable(message),
             detail=dict(detail or {}),
             ended_at=func.coalesce(attempt.ended_at, now()),
         )
@@ -194,6 +237,10 @@ def reasons(db: Connection, job_id: int) -> str:
         .order_by(attempt.number)
     )
     return "; ".join(f"attempt {r.number}: {r.end}: {r.message}" for r in rows)[:REASON_LIMIT]
+
+
+def _storable(text: str) -> str:
+    return text[:REASON_LIMIT].replace("\0", "?")  # PostgreSQL stores no NUL
 
 
 def _close(db: Connection, job_id: int, state: JobState, reason: str) -> None:

@@ -17,7 +17,8 @@ ADDS: Final = (t.attempt, t.measurement, t.late_measurement, t.samples, t.worker
 REMOVES: Final = (t.worker,)  # its registration, when it leaves
 CHANGES: Final[dict[Table, tuple[str, ...]]] = {
     t.job: (
-        "state", "attempt", "tries", "worker", "lease_until", "sent_at", "not_before", "reason", "loads", "finished_at",
+        "state", "attempt", "tries", "worker", "lease_until", "sent_at", "not_before", "refusals", "reason", "loads",
+        "finished_at",
     ),
     t.attempt: ("end", "message", "detail", "ended_at"),
     t.worker: tuple(column.name for column in t.worker.columns if not column.primary_key),

@@ -35,6 +35,7 @@ class Wanted:
     configuration: Configuration
     replicate: int
     queue: str
+    catalog_version: str
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,7 +90,16 @@ def add_jobs(db: Connection, wanted: Sequence[Wanted], job: Mapping[str, Any]) -
     ids = {row.key: row.id for row in db.execute(query)}
     db.execute(
         t.job.insert(),
-        [{**job, "configuration_id": ids[w.key], "replicate": w.replicate, "queue": w.queue} for w in wanted],
+        [
+            {
+                **job,
+                "configuration_id": ids[w.key],
+                "replicate": w.replicate,
+                "queue": w.queue,
+                "catalog_version": w.catalog_version,
+            }
+            for w in wanted
+        ],
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, select, update
 
@@ -11,7 +13,10 @@ from farm.store import leases
 from farm.store import tables as t
 from farm.store.clock import now
 
+SelectT = TypeVar("SelectT", bound=Select[*tuple[Any, ...]])
+
 OPEN = t.job.c.state.in_((JobState.QUEUED, JobState.RUNNING))
+REASONS = 20  # groups of failed jobs that are told apart
 RECENT = 50  # attempts of a GPU type from which its speed is taken
 
 
@@ -38,6 +43,44 @@ def counts(db: Connection, sweep_id: int | None) -> list[tuple[str, str, int, in
         .order_by(t.configuration.c.gpu)
     )
     return [(gpu, state, n, loads) for gpu, state, n, loads in db.execute(of_sweep(query, sweep_id))]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Jobs that failed for good, for one reason."""
+
+    reason: str
+    count: int
+    example_job: int
+
+
+def failures(db: Connection, sweep_id: int | None) -> list[Failed]:
+    """Why jobs of a sweep (or of all) failed, by how their last attempts ended; the most frequent first."""
+    last = and_(t.attempt.c.job_id == t.job.c.id, t.attempt.c.number == t.job.c.attempt)
+    ended = t.attempt.c.end + ": " + func.coalesce(t.attempt.c.message, "")
+    reason = func.coalesce(ended, t.job.c.reason, "").label("reason")
+    query = (
+        select(reason, func.count().label("jobs"), func.min(t.job.c.id).label("example"))
+        .select_from(t.job.outerjoin(t.attempt, last))
+        .where(t.job.c.state == JobState.FAILED)
+        .group_by(reason)
+        .order_by(func.count().desc(), reason)
+        .limit(REASONS)
+    )
+    return [Failed(row.reason, row.jobs, row.example) for row in db.execute(of_sweep(query, sweep_id))]
+
+
+def open_ids(db: Connection) -> list[int]:
+    """Sweeps that want a job which is queued or runs."""
+    query = select(t.sweep_job.c.sweep_id).join(t.job, t.job.c.id == t.sweep_job.c.job_id).where(OPEN).distinct()
+    return list(db.execute(query.order_by(t.sweep_job.c.sweep_id)).scalars())
+
+
+def failed_jobs(db: Connection, sweep_ids: Collection[int]) -> int:
+    """How many jobs of these sweeps failed for good."""
+    wanted = select(t.sweep_job.c.job_id).where(t.sweep_job.c.sweep_id.in_(sweep_ids))
+    query = select(func.count()).select_from(t.job).where(t.job.c.state == JobState.FAILED, t.job.c.id.in_(wanted))
+    return int(db.execute(query).scalar_one())
 
 
 def speed(db: Connection, gpu: str, sweep_id: int | None) -> float | None:
@@ -127,7 +170,7 @@ def _wanted_elsewhere(sweep_id: int, *, even_paused: bool = False) -> ColumnElem
     )
 
 
-def of_sweep(query: Select[Any], sweep_id: int | None) -> Select[Any]:
+def of_sweep(query: SelectT, sweep_id: int | None) -> SelectT:
     """A query over jobs, narrowed to those that a sweep wants; all of them for None."""
     if sweep_id is None:
         return query

@@ -93,7 +93,8 @@ class Job(SQLModel, table=True):
     lease_until: float | None = None
     sent_at: float | None = None  # when its message went to the broker; null: to be sent
     not_before: float = 0.0  # back-off after a failure
-    reason: str | None = None  # why it failed or was cancelled
+    refusals: int = 0  # workers, one after another, that must not measure it: see reason
+    reason: str | None = None  # why it failed or was cancelled; of a queued one, why it was refused last
     loads: int = 0  # pipeline loads that happened for it
     prompts_sha256: str | None = None
     code_version: str

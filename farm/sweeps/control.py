@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
+from dataclasses import asdict
 from typing import Any, Final
 
+from farm import waiting
 from farm.domain import JobState, RequestError
 from farm.store import hosts, sweeps
 from farm.store.engine import Store
+from farm.sweeps import stamps
 
 STATES: Final = tuple(state.value for state in JobState)
 
@@ -32,7 +36,8 @@ def listing(store: Store) -> list[dict[str, Any]]:
 
 
 def status(store: Store, sweep_id: int | None) -> dict[str, Any]:
-    """Counts by state and GPU type, pipeline loads, seconds until the end (None where nothing tells)."""
+    """Counts by state and GPU type, why jobs wait and failed, pipeline loads, seconds until the end (None where
+    nothing tells)."""
     with store.read() as db:
         rows = sweeps.counts(db, sweep_id)
         by_gpu: dict[str, dict[str, int]] = {}
@@ -42,7 +47,10 @@ def status(store: Store, sweep_id: int | None) -> dict[str, Any]:
             gpu: _eta(counts, sweeps.speed(db, gpu, sweep_id) if _open(counts) else None)
             for gpu, counts in by_gpu.items()
         }
-        waiting = hosts.spool_waiting(db)
+        spooled = hosts.spool_waiting(db)
+        waits = waiting.reasons(db, sweep_id)
+        failed = [asdict(group) for group in sweeps.failures(db, sweep_id)]
+        coordinator = waiting.coordinator(db)
     known = [seconds for seconds in eta.values() if seconds is not None]
     return {
         "sweep": sweep_id,
@@ -51,8 +59,23 @@ def status(store: Store, sweep_id: int | None) -> dict[str, Any]:
         "pipeline_loads": sum(loads for *_, loads in rows),
         "eta_seconds": max(known, default=0.0) if len(known) == len(eta) else None,
         "eta_seconds_by_gpu": eta,
-        "spool_waiting": waiting,
+        "spool_waiting": spooled,
+        "waiting": [asdict(group) for group in waits],
+        "failed": failed,
+        "coordinator": asdict(coordinator),
     }
+
+
+def open_sweeps(store: Store) -> frozenset[int]:
+    """The sweeps that want a job which is queued or runs."""
+    with store.read() as db:
+        return frozenset(sweeps.open_ids(db))
+
+
+def failures(store: Store, sweep_ids: Collection[int]) -> int:
+    """How many jobs of these sweeps failed for good."""
+    with store.read() as db:
+        return sweeps.failed_jobs(db, sweep_ids)
 
 
 def pause(store: Store, sweep_id: int) -> int:
@@ -74,9 +97,12 @@ def cancel(store: Store, sweep_id: int, reason: str = "cancelled by hand") -> in
 
 
 def retry(store: Store, sweep_id: int) -> int:
-    """Queue what failed once more; how many jobs."""
+    """Queue what failed once more, and stamp what is queued with the catalog entries of today; how many jobs."""
     with store.write() as db:
-        return sweeps.retry(db, sweep_id)
+        renewed = stamps.renew(db, sweep_id)
+        failed = sweeps.retry(db, sweep_id)
+        stamps.renew(db, sweep_id)  # those that had failed, too; counted already
+        return renewed + failed
 
 
 def _open(counts: dict[str, int]) -> int:

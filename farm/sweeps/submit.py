@@ -13,6 +13,7 @@ from farm.domain import Configuration, RequestError
 from farm.store import prompts, submission
 from farm.store.engine import Store
 from farm.store.submission import Tally, Wanted
+from farm.sweeps import stamps
 from farm.sweeps.prompts import read_prompts
 from farm.sweeps.spec import SweepSpec
 from farm.version import __version__
@@ -59,7 +60,6 @@ def submit(store: Store, spec: SweepSpec, *, dry_run: bool = False) -> Submissio
                 "sweep_id": sweep_id,
                 "prompts_sha256": listed.sha256,
                 "code_version": __version__,
-                "catalog_version": catalog.version(),
                 "created_at": created_at,
             }
         for batch in _batches(screen.feasible(spec.jobs())):
@@ -72,6 +72,7 @@ def submit(store: Store, spec: SweepSpec, *, dry_run: bool = False) -> Submissio
             raise RequestError("exclude", f"{len(spec.exclude)} rows", "rows that leave at least one configuration")
         if sweep_id is not None:
             submission.link_new(db, sweep_id)
+            stamps.renew(db, sweep_id)  # jobs that it shares with earlier sweeps, submitted with other entries
             counts = {"configurations": screen.configurations, "already_measured": tally.already_measured}
             submission.finish(db, sweep_id, {**counts, "infeasible": screen.infeasible()})
             if not wants:
@@ -91,6 +92,7 @@ class _Screen:
     def __init__(self) -> None:
         self.configurations = 0
         self._groups: dict[tuple[str, str, str, str], list[float]] = {}  # -> bytes needed, one a configuration
+        self._digests: dict[tuple[str, str, str], str] = {}
 
     def feasible(self, jobs: Iterable[tuple[Configuration, int]]) -> Iterator[Wanted]:
         queues = {name: gpu.queue for name, gpu in catalog.gpus().items()}
@@ -98,10 +100,16 @@ class _Screen:
             self.configurations += replicate == 0
             why = memory.objection(configuration)
             if why is None:
-                yield Wanted(configuration, replicate, queues[configuration.gpu])
+                yield Wanted(configuration, replicate, queues[configuration.gpu], self._digest(configuration))
             elif replicate == 0:
                 group = (configuration.model, configuration.gpu, configuration.precision, why)
                 self._groups.setdefault(group, []).append(memory.estimate_bytes(configuration))
+
+    def _digest(self, configuration: Configuration) -> str:
+        uses = (configuration.model, configuration.gpu, configuration.size)
+        if uses not in self._digests:
+            self._digests[uses] = catalog.digest(configuration)
+        return self._digests[uses]
 
     def infeasible(self) -> list[dict[str, Any]]:
         rows = []

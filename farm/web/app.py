@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
 
     @app.get("/healthz")
     def healthz() -> dict[str, Any]:
-        return {"ok": True, "open_jobs": jobs.open_jobs()}
+        here, open_jobs = Hosts(store).coordinator(), jobs.open_jobs()
+        return {"ok": here.alive or not open_jobs, "open_jobs": open_jobs, "coordinator": asdict(here)}
 
     @app.get("/metrics")
     def metrics() -> Response:
@@ -75,6 +77,14 @@ def _metrics(store: Store, jobs: CoordinatorJobs) -> CollectorRegistry:
     for gpu, counts in control.status(store, None)["by_gpu"].items():
         for state, count in counts.items():
             by_state.labels(gpu, state).set(count)
+    waiting = Gauge("joulefarm_jobs_stuck", "Queued jobs that wait for somebody", ["gpu"], registry=registry)
+    for row in Hosts(store).waiting():
+        waiting.labels(row.gpu).inc(row.count if row.stuck else 0)
+    here = Hosts(store).coordinator()
+    Gauge("joulefarm_coordinator_up", "Whether a coordinator is here", registry=registry).set(here.alive)
+    if here.silent_seconds is not None:
+        help_text = "Since a coordinator was last here"
+        Gauge("joulefarm_coordinator_silent_seconds", help_text, registry=registry).set(here.silent_seconds)
     silent = Gauge("joulefarm_worker_silent_seconds", "Since a worker was last heard of", ["worker"], registry=registry)
     spool = Gauge("joulefarm_worker_spool_waiting", "Results not yet in SQL", ["worker"], registry=registry)
     for worker in Hosts(store).workers():

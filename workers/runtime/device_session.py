@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from farm import catalog
 from farm.domain import Configuration, Job, Measurement
 from farm.settings import Settings
 from workers.device.identity import Place
@@ -85,7 +86,7 @@ class DeviceSession:
         self._meter: Meter | None = None
         self._workloads: Workloads | None = None
         self._cold_idle_watts: float | None = None
-        self._loaded: tuple[str, str, str, str] | None = None
+        self._loaded: tuple[str, ...] | None = None  # the pipeline, and the catalog's entries it was made from
 
     def open(self) -> None:
         """Open the meter, unless it is open. DeviceLost or OperationError where the device is not there."""
@@ -99,11 +100,12 @@ class DeviceSession:
         """Have what a configuration needs loaded; True where that took a load. Raises AttemptError."""
         self.open()
         assert self._workloads is not None
-        if self._loaded == configuration.pipeline:
+        wanted = (*configuration.pipeline, catalog.digest(configuration))
+        if self._loaded == wanted:
             return False
         self._loaded = None
         self._workloads.load(configuration)
-        self._loaded = configuration.pipeline
+        self._loaded = wanted
         return True
 
     def measure(self, job: Job, prompts: Sequence[str]) -> tuple[Measurement, bytes]:

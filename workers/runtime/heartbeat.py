@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from farm.domain import Job, OperationError
-from farm.domain.worker import WorkerInfo
+from farm.domain.worker import NO_DEVICE, WorkerInfo
 from farm.jobs import WorkerJobs
 from farm.version import __version__
 from workers.device.identity import WorkerIdentity
 from workers.runtime.delivery import Delivery
+from workers.runtime.eligibility import Eligibility
 from workers.runtime.interrupt import Interrupt
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class HeartbeatThread:
         identity: WorkerIdentity,
         jobs: WorkerJobs,
         delivery: Delivery,
+        eligibility: Eligibility,
         interrupt: Interrupt,
         *,
         period_seconds: float,
@@ -36,10 +38,12 @@ class HeartbeatThread:
         self._identity = identity
         self._jobs = jobs
         self._delivery = delivery
+        self._eligibility = eligibility
         self._interrupt = interrupt
         self._period_seconds = period_seconds
         self._closing = closing
         self._job: Job | None = None  # the running one, whose lease is kept
+        self.device_ready = True  # said by whoever opens it
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -80,6 +84,7 @@ class HeartbeatThread:
         """Do one round. OperationError where the database is away."""
         self._renew_lease()
         self._delivery.drain()
+        self._eligibility.look_at_catalog()
         self._report()
         self._drain_if_asked()
 
@@ -104,7 +109,8 @@ class HeartbeatThread:
 
     def _report(self) -> None:
         job = self._job
-        state = "draining" if self._interrupt.draining else "busy" if job else "idle"
+        idle = "idle" if self.device_ready else NO_DEVICE
+        state = "draining" if self._interrupt.draining else "busy" if job else idle
         registered = self._jobs.report(
             self._identity.name, state=state, job_id=job.id if job else None, spool_waiting=self._delivery.waiting
         )

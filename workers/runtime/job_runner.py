@@ -1,15 +1,12 @@
-"""One attempt at a job that was claimed: refused, measured and delivered, handed back, or failed."""
+"""One attempt at a job that was claimed: measured and delivered, handed back, or failed."""
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import Final
 
-from farm import catalog
 from farm.domain import AttemptEnd, AttemptError, DeviceLost, Failure, Job, Measurement, OperationError, RequestError
 from farm.jobs import WorkerJobs
-from farm.version import __version__
 from workers.device.identity import WorkerIdentity
 from workers.interrupted import Interrupted
 from workers.runtime.database_retry import DatabaseRetry
@@ -18,8 +15,6 @@ from workers.runtime.device_session import DeviceSession
 from workers.runtime.interrupt import Interrupt, Why
 
 logger = logging.getLogger(__name__)
-
-REFUSED_SECONDS: Final = 30.0  # a job refused for its version is not offered again for so long
 
 
 class JobRunner:
@@ -43,10 +38,6 @@ class JobRunner:
 
     def run(self, job: Job) -> None:
         """Make the attempt. SystemExit where this process must be replaced, since its device was lost."""
-        if reason := self._refusal(job):
-            logger.error("job %d attempt %d refused: %s", job.id, job.attempt, reason)
-            self._release(job, reason=reason, delay_seconds=REFUSED_SECONDS)
-            return
         started = time.monotonic()
         label = f"job {job.id} attempt {job.attempt} {job.configuration.gpu} {job.configuration.label()}"
         try:
@@ -67,22 +58,6 @@ class JobRunner:
         flags = f" [{' '.join(measurement.flags)}]" if measurement.flags else ""
         logger.info("%s: %s%s, %s, %.2f s", label, joules, flags, end, time.monotonic() - started)
 
-    def _refusal(self, job: Job) -> str:
-        """Why this worker must not measure that job; empty where it may.
-
-        A refused job stays queued and the attempt is not counted: another worker may be right for it. It is not
-        offered again for a while, so that a farm of old workers does not pass it round in circles, and the attempt's
-        row says why (`farm jobs show`).
-        """
-        here = self._identity
-        if job.configuration.gpu != here.gpu:
-            return f"{here.name} measures {here.gpu}, the job is for {job.configuration.gpu}"
-        if job.code_version != __version__:
-            return f"{here.name} runs joulefarm {__version__}, the job was submitted by {job.code_version}"
-        if job.catalog_version != catalog.version():
-            return f"{here.name} has catalog {catalog.version()}, the job rests on {job.catalog_version}"
-        return ""
-
     def _measure(self, job: Job) -> tuple[Measurement, bytes]:
         prompts = self._with_database(lambda: self._jobs.prompts_of(job))
         with self._interrupt.allowed():
@@ -92,12 +67,8 @@ class JobRunner:
         with self._interrupt.allowed():
             return self._device.measure(job, prompts)
 
-    def _release(self, job: Job, *, reason: str, delay_seconds: float = 0.0) -> None:
-        self._with_database(
-            lambda: self._jobs.release(
-                job.id, job.attempt, self._identity.name, reason=reason, delay_seconds=delay_seconds
-            )
-        )
+    def _release(self, job: Job, *, reason: str) -> None:
+        self._with_database(lambda: self._jobs.release(job.id, job.attempt, self._identity.name, reason=reason))
 
     def _recover(self, error: Exception) -> None:
         """Make the device ready for the next job after an attempt that failed."""

@@ -6,13 +6,14 @@ import logging
 import threading
 from typing import Final
 
-from farm.domain import AttemptError, OperationError
+from farm.domain import AttemptError, Job, OperationError
 from farm.jobs import WorkerJobs
 from workers.device.identity import WorkerIdentity
 from workers.interrupted import Interrupted
 from workers.runtime.database_retry import DatabaseRetry
 from workers.runtime.delivery import Delivery
 from workers.runtime.device_session import DeviceSession
+from workers.runtime.eligibility import Eligibility
 from workers.runtime.heartbeat import HeartbeatThread
 from workers.runtime.interrupt import Interrupt
 from workers.runtime.job_runner import JobRunner
@@ -33,6 +34,7 @@ class MessageHandler:
         device: DeviceSession,
         runner: JobRunner,
         delivery: Delivery,
+        eligibility: Eligibility,
         heartbeat: HeartbeatThread,
         interrupt: Interrupt,
         with_database: DatabaseRetry,
@@ -43,6 +45,7 @@ class MessageHandler:
         self._device = device
         self._runner = runner
         self._delivery = delivery
+        self._eligibility = eligibility
         self._heartbeat = heartbeat
         self._interrupt = interrupt
         self._with_database = with_database
@@ -69,14 +72,17 @@ class MessageHandler:
         if not self._device_ready():
             return
         self._with_database(self._delivery.drain)
-        job = self._with_database(
-            lambda: self._jobs.claim(job_id, worker=self._identity.name, queue=self._identity.queue)
-        )
+        self._with_database(self._eligibility.look_at_catalog)
+        job = self._with_database(lambda: self._claim(job_id))
         if job is None:
             logger.debug("job %d: not to be claimed now", job_id)
             return
         with self._heartbeat.keeping(job):
             self._runner.run(job)
+
+    def _claim(self, job_id: int) -> Job | None:
+        here = self._identity
+        return self._jobs.claim(job_id, worker=here.name, queue=here.queue, objection=self._eligibility.objection)
 
     def _device_ready(self) -> bool:
         """Whether the meter is open. A device that is gone must not take jobs only to fail them one by one."""
@@ -85,6 +91,8 @@ class MessageHandler:
                 self._device.open()
         except (AttemptError, OperationError) as error:
             logger.error("worker %s: the device is not ready: %s", self._identity.name, error)
+            self._heartbeat.device_ready = False
             self._closing.wait(DEVICE_WAIT_SECONDS)
             return False
+        self._heartbeat.device_ready = True
         return True

@@ -13,6 +13,7 @@ from workers.device.identity import WorkerIdentity
 from workers.runtime.database_retry import DatabaseRetry
 from workers.runtime.delivery import Delivery
 from workers.runtime.device_session import DeviceSession
+from workers.runtime.eligibility import Eligibility
 from workers.runtime.heartbeat import HeartbeatThread
 from workers.runtime.interrupt import Interrupt
 from workers.runtime.job_runner import JobRunner
@@ -41,10 +42,12 @@ class WorkerProcess:
             database=database_fingerprint(settings.database()),
             closing=self._closing,
         )
+        eligibility = Eligibility(identity, self.jobs)
         self.heartbeat = HeartbeatThread(
             identity,
             self.jobs,
             self.delivery,
+            eligibility,
             self.interrupt,
             period_seconds=min(settings.heartbeat_seconds, settings.spool_drain_seconds),
             closing=self._closing,
@@ -56,6 +59,7 @@ class WorkerProcess:
             self.device,
             runner,
             self.delivery,
+            eligibility,
             self.heartbeat,
             self.interrupt,
             self._with_database,

@@ -75,6 +75,8 @@ def test_a_worker_does_all_of_its_work_under_the_role(sweep, jobs, worker, measu
     worker.fail(failing.id, failing.attempt, "w", Failure(reason="error", message="no", retry=False))
     released = worker.claim(third, worker="w", queue="a100")
     worker.release(released.id, released.attempt, "w")
+    assert worker.claim(fourth, worker="w", queue="a100", objection=lambda _job: "no") is None
+    assert worker.offer_again("a100") == 1
     worker.claim(fourth, worker="w", queue="a100")
     assert worker.claim(fourth, worker="w", queue="a100") is None  # its child died once too often: closed
     worker.leave("w")

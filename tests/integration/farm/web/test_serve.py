@@ -8,9 +8,13 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from farm.jobs import CoordinatorJobs
+from farm.settings import load
 
 PAPER = Path(__file__).resolve().parents[4] / "analysis" / "data" / "paper_a100_energy.csv"
 
@@ -46,7 +50,21 @@ def test_what_is_known_is_on_the_page_as_json_and_as_metrics(page):
     document = json.loads(get(page + "api/status"))
     assert document["status"]["by_gpu"]["a100"]["queued"] == 4
     assert 'joulefarm_jobs{gpu="a100",state="queued"} 4.0' in get(page + "metrics")
-    assert json.loads(get(page + "healthz")) == {"ok": True, "open_jobs": 4}
+
+
+def test_who_is_missing_is_said_by_the_page_its_health_and_its_metrics(page):
+    assert "No coordinator is here" in get(page)
+    assert "4 job(s) on a100 wait: no worker serves the queue a100" in get(page)
+    health = json.loads(get(page + "healthz"))
+    assert (health["ok"], health["open_jobs"], health["coordinator"]["alive"]) == (False, 4, False)
+    metrics = get(page + "metrics")
+    assert "joulefarm_coordinator_up 0.0" in metrics
+    assert 'joulefarm_jobs_stuck{gpu="a100"} 4.0' in metrics
+    with closing(CoordinatorJobs.open(load())) as jobs:
+        jobs.touch_coordinator("c")
+    assert json.loads(get(page + "healthz"))["ok"]
+    assert "No coordinator is here" not in get(page)
+    assert "joulefarm_coordinator_up 1.0" in get(page + "metrics")
 
 
 def test_a_taken_port_is_one_line(page, farm):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import signal
 import socket
 import stat
@@ -13,6 +14,7 @@ import pytest
 
 from tests.integration.farm_fixture import kill, wait_until
 from tests.processes import children_of, is_gone, processes_of
+from tests.quick import sweep_text
 
 SLOW = 3.0  # simulated seconds a second: a job takes more than a second
 CRAWLING = 0.3  # ten seconds or more: it never ends before the test does
@@ -165,17 +167,61 @@ def test_a_second_worker_on_a_device_is_refused(farm, farm_process):
     assert "is taken" in refused.err
 
 
-def test_a_job_of_another_version_is_refused_and_not_counted(farm):
+def test_a_job_that_other_code_submitted_is_measured_where_it_means_the_same(farm):
     from sqlalchemy import text
 
     (job,) = farm.submit(gpus=["a100"], count=1)
     with farm.store.write() as db:
-        db.execute(text(f"UPDATE job SET code_version = '9.9' WHERE id = {job}"))
+        db.execute(text(f"UPDATE job SET code_version = '0.0.9' WHERE id = {job}"))
     farm.worker("a100")
-    wait_until(lambda: ends(farm, job) == ["released"], what="the refusal")
-    (message,) = farm.column("SELECT message FROM attempt WHERE job_id = :i", i=job)
-    assert "9.9" in message
+    farm.wait_done([job])
+    assert ends(farm, job) == ["accepted"]
+
+
+def test_a_job_of_another_catalog_waits_with_the_reason_until_it_is_stamped_anew(farm, capsys):
+    from sqlalchemy import text
+
+    from farm.cli import run
+
+    (job,) = farm.submit(gpus=["a100"], count=1)
+    with farm.store.write() as db:
+        db.execute(text(f"UPDATE job SET catalog_version = 'another' WHERE id = {job}"))
+    farm.worker("a100")
+    wait_until(lambda: farm.column("SELECT refusals FROM job WHERE id = :i", i=job)[0], what="the refusal")
+    assert ends(farm, job) == []
     assert farm.rows("SELECT state, tries FROM job WHERE id = :i", i=job) == [("queued", 0)]
+    (sweep,) = farm.column("SELECT sweep_id FROM job WHERE id = :i", i=job)
+    for command in (["sweep", "status", str(sweep)], ["workers", "list"]):
+        capsys.readouterr()
+        assert run(command) == 0
+        assert "another catalog entry of sd2 or a100" in capsys.readouterr().out
+    assert run(["sweep", "retry", str(sweep)]) == 0
+    assert ": 1 jobs queued again" in capsys.readouterr().out
+    farm.wait_done([job])
+    assert ends(farm, job) == ["accepted"]
+
+
+def test_a_file_added_to_the_catalog_strands_nothing(farm):
+    """Neither what was queued before nor what uses the new model; no worker is started anew."""
+    from farm import catalog
+    from farm.cli import run
+
+    farm.worker("a100", speed=SLOW)
+    jobs = farm.submit(gpus=["a100"], count=2)
+    farm.wait_running(jobs)
+    folder = farm.home / "catalog" / "models"
+    folder.mkdir(parents=True)
+    try:
+        (folder / "mine.toml").write_text((catalog.SHIPPED / "models" / "sd2.toml").read_text())
+        assert catalog.reload()
+        (farm.home / "mine.yaml").write_text(sweep_text([1], models=["mine"]))
+        assert run(["sweep", "submit", str(farm.home / "mine.yaml")]) == 0
+        jobs.append(max(farm.column("SELECT id FROM job")))
+        farm.wait_done(jobs)
+        assert [ends(farm, job) for job in jobs] == [["accepted"]] * 3
+    finally:
+        shutil.rmtree(folder)
+        catalog.refresh()
 
 
 def test_messages_that_are_no_job_id_change_nothing(farm):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from farm import catalog
 from farm.catalog import SHIPPED
-from farm.domain import RequestError
+from farm.domain import Configuration, RequestError
 
 PAPER_MODELS = {"sd2", "sd35", "flux", "qwen"}
 GPUS = {"a100", "a4000", "a6000", "rtx6000-ada", "h100", "h200", "b200", "l40s", "rtx4090", "cpu"} | {
@@ -139,7 +140,6 @@ def test_an_unknown_name_is_refused_with_the_nearest():
 
 
 def test_a_lab_adds_a_gpu_with_one_file(home):
-    before = catalog.version()
     folder = home / "catalog" / "gpus"
     folder.mkdir(parents=True)
     text = (SHIPPED / "gpus" / "a100.toml").read_text().replace('queue = "a100"', 'queue = "ours"')
@@ -147,13 +147,59 @@ def test_a_lab_adds_a_gpu_with_one_file(home):
     catalog.refresh()
     try:
         assert catalog.gpu("ours").queue == "ours"
-        assert catalog.version() != before
         (folder / "broken.toml").write_text("title = ")
         catalog.refresh()
         with pytest.raises(RequestError, match=r"broken\.toml"):
             catalog.gpus()
     finally:
         catalog.refresh()
+
+
+POINT = Configuration(model="sd2", gpu="a100", width=512, height=512, steps=1, precision="fp16", cfg=False, prompts=1)
+
+
+def lab_file(home, kind, name, change=lambda text: text, source=None):
+    """A file of a lab's own, made from a shipped one."""
+    folder = home / "catalog" / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.toml").write_text(change((SHIPPED / kind / f"{source or name}.toml").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "change", "concerns"),
+    [
+        ("models", "mine", lambda text: text, ()),
+        ("gpus", "ours", lambda text: text, ()),
+        ("models", "sd2", lambda text: text.replace('title = "', 'title = "My '), ()),
+        ("models", "sd2", lambda text: text.replace("sample_size = 8", "sample_size = 16"), ("nano",)),
+        ("models", "sd2", lambda text: text.replace("layers_per_block = 2", "layers_per_block = 3"), ("full",)),
+        ("gpus", "a100", lambda text: text.replace("bandwidth = 2.039e12", "bandwidth = 1.5e12"), ("full", "nano")),
+        ("gpus", "a100", lambda text: text.replace('"NVIDIA A100-*", ', ""), ()),
+    ],
+)
+def test_a_job_depends_on_what_it_uses_of_its_two_entries_and_on_nothing_else(home, kind, name, change, concerns):
+    points = {size: replace(POINT, size=size) for size in ("full", "nano")}
+    before = {size: catalog.digest(point) for size, point in points.items()}
+    lab_file(home, kind, name, change, source={"mine": "sd2", "ours": "a100"}.get(name))
+    assert catalog.reload()
+    assert tuple(size for size, point in points.items() if catalog.digest(point) != before[size]) == concerns
+
+
+def test_changed_files_are_read_again_and_a_broken_one_leaves_the_catalog_as_it_was(home):
+    assert "mine" not in catalog.models()
+    assert not catalog.reload()
+    lab_file(home, "models", "mine", source="sd2")
+    assert catalog.reload()
+    assert not catalog.reload()
+    assert "mine" in catalog.models()
+    (home / "catalog" / "models" / "mine.toml").write_text("title = ")
+    for _ in range(2):
+        with pytest.raises(RequestError, match=r"mine\.toml"):
+            catalog.reload()
+    assert catalog.model("mine").multiple == 8
+    (home / "catalog" / "models" / "mine.toml").unlink()
+    assert catalog.reload()
+    assert "mine" not in catalog.models()
 
 
 @pytest.mark.parametrize("farm_home", [None, "", "~/.local/share/joulefarm"])

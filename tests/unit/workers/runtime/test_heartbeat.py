@@ -10,6 +10,7 @@ import pytest
 from farm.domain import OperationError
 from workers.device.identity import WorkerIdentity
 from workers.runtime.database_retry import DatabaseRetry
+from workers.runtime.eligibility import Eligibility
 from workers.runtime.heartbeat import HeartbeatThread
 from workers.runtime.interrupt import Interrupt
 
@@ -55,7 +56,10 @@ def interrupt(monkeypatch):
 def heartbeat(jobs, interrupt, home):
     delivery = SimpleNamespace(waiting=3, drain=lambda: jobs.calls.append(("drain",)))
     identity = WorkerIdentity.plain("a100", 0, home, simulate=True)
-    return HeartbeatThread(identity, jobs, delivery, interrupt, period_seconds=1.0, closing=threading.Event())
+    eligibility = Eligibility(identity, jobs)
+    return HeartbeatThread(
+        identity, jobs, delivery, eligibility, interrupt, period_seconds=1.0, closing=threading.Event()
+    )
 
 
 JOB = SimpleNamespace(id=7, attempt=2)

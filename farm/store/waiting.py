@@ -1,0 +1,47 @@
+"""The queued jobs in groups that wait for the same, and when a coordinator was last here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from farm.domain import JobState
+from farm.store import tables as t
+from farm.store.clock import now
+from farm.store.sweeps import of_sweep
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Queued jobs that are alike in all that can make them wait."""
+
+    gpu: str
+    queue: str
+    held: bool
+    sent: bool  # its message went to the broker
+    later: bool  # backing off
+    refusal: str | None  # why a worker refused them last
+    count: int
+
+
+def queued(db: Connection, sweep_id: int | None) -> list[Group]:
+    """All queued jobs of a sweep, or of all sweeps, by GPU type."""
+    job = t.job.c
+    sent, later = job.sent_at.is_not(None).label("sent"), (job.not_before > now()).label("later")
+    alike = (t.configuration.c.gpu, job.queue, job.held, sent, later, job.reason)
+    query = (
+        select(*alike, func.count().label("jobs"))
+        .join(t.configuration, t.configuration.c.id == job.configuration_id)
+        .where(job.state == JobState.QUEUED)
+        .group_by(*alike)
+        .order_by(t.configuration.c.gpu, job.queue)
+    )
+    rows = db.execute(of_sweep(query, sweep_id))
+    return [Group(r.gpu, r.queue, bool(r.held), bool(r.sent), bool(r.later), r.reason, r.jobs) for r in rows]
+
+
+def coordinator_silence(db: Connection) -> float | None:
+    """Seconds since any coordinator was last here; None where none ever was."""
+    silence = db.execute(select(now() - func.max(t.coordinator.c.seen_at))).scalar()
+    return None if silence is None else max(0.0, float(silence))
