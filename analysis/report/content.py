@@ -1,24 +1,38 @@
-"""One document of what is known: data sets, fits and their scatter, actual against predicted, carbon."""
+"""One document of what is known: the answer first, then figures, coverage, quality, laws, and how to reproduce it."""
 
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis import laws, validation
+from analysis.laws.base import LEVEL, Law
 from analysis.metrics import metrics
-from analysis.report.document import Block, Grid, Heading, Paragraph, Picture
+from analysis.report import figures
+from analysis.report.document import Block, Folded, Grid, Heading, Illustration, Link, Paragraph
+from analysis.report.figures import Picture
 from analysis.table import Table
+from analysis.validation import Validation
+from farm import catalog
+from farm.catalog import memory
+from farm.domain import SPOILING_FLAGS, Configuration
 from farm.domain.errors import RequestError
-from farm.domain.units import grams_co2e
+from farm.domain.units import grams_co2e, joules_text, significant, with_prefix
+from farm.version import __version__
 
 TITLE: Final = "Energy of image generation"
 INTENSITIES: Final = Path(__file__).resolve().parents[1] / "data" / "carbon_intensity.csv"
+LIKE: Final[Mapping[str, Any]] = {"steps": 28, "precision": "fp16", "cfg": False, "prompts": 1}  # the common question
+LIKE_SIDES: Final = (1024, 768, 512, 256)  # the largest that every model takes
+LIKE_WORDS: Final = "28 steps, fp16, without guidance"
+FACTORS: Final = ("model", "gpu", "dataset", "pixels", "steps", "precision", "cfg", "batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,106 +60,207 @@ def grids(countries: Sequence[str]) -> list[Electricity]:
     return chosen
 
 
-def content(
-    table: Table, *, source: str, countries: Sequence[str] = (), figure: bytes | None = None
-) -> Sequence[Block]:
+def content(table: Table, *, source: str, countries: Sequence[str] = (), rows_file: str = "") -> Sequence[Block]:
     """The document.
 
     Args:
         table: every row there is; rows of different origin are reported apart.
         source: where the rows came from, in words.
         countries: carbon of an image is given for their electricity.
-        figure: actual against predicted energy, as PNG.
+        rows_file: name of the file of all rows beside the document, to link to.
 
     Raises:
         RequestError: an unknown country.
     """
     electricity = grids(countries)
-    blocks: list[Block] = [Heading(TITLE, level=1)]
-    blocks += [Paragraph(f"From {source}. Energies are of the GPU, above idle.")]
-    blocks += [Heading("Data sets"), _datasets(table)]
-    for origin in sorted(set(table.origin.tolist())):
+    blocks: list[Block] = [Heading(TITLE, level=1), Paragraph(_summary(table, source))]
+    coefficients: list[Block] = []
+    for origin in sorted(set(table.origin.tolist()), key=lambda name: (name != "measured", name)):
         rows = table.where(origin=origin)
-        blocks += [Heading(f"Laws, {origin} rows"), *_laws(rows)]
-        blocks += [Heading(f"Actual against predicted, {origin} rows"), _cells(rows)]
-        if electricity:
-            blocks += [Heading(f"Carbon of an image, {origin} rows"), _carbon(rows, electricity)]
-    if figure is not None:
-        blocks.append(Picture("Actual against predicted energy", figure))
+        blocks += _answers(rows, origin, electricity)
+        blocks += _pictures(rows, origin)
+        blocks += _laws(rows, origin)
+        coefficients += _coefficients(rows, origin)
+    blocks += [Heading("What was measured"), _datasets(table), Paragraph("Rows of each model on each GPU type:")]
+    blocks += [_coverage(table), Heading("Quality of the rows"), *_quality(table)]
+    blocks += [Heading("Where they were measured"), _environment(table)]
+    blocks += [Heading("How to reproduce and cite"), *_reproduce(table, source, rows_file)]
+    if coefficients:
+        blocks.append(Folded("Coefficients of the laws", coefficients))
     return blocks
 
 
-def _datasets(table: Table) -> Grid:
+def rows_csv(table: Table) -> str:
+    """Every row that the document rests on, numbered, with its measurement id and flags."""
+    return figures.csv_text(
+        [
+            {
+                "row": number,
+                **c.to_dict(),
+                "energy_joules": joules if np.isfinite(joules) else None,
+                "dataset": dataset,
+                "measurement_id": identity,
+                "flags": flags,
+            }
+            for number, c, joules, dataset, identity, flags in zip(
+                range(1, len(table) + 1), table.configurations(), table.energy_joules.tolist(),
+                table.dataset.tolist(), table.measurement_id.tolist(), table.flags.tolist(), strict=True,
+            )
+        ]
+    )  # fmt: skip
+
+
+def _summary(table: Table, source: str) -> str:
+    if not len(table):
+        return f"From {source}: no rows yet."
+    counts = Counter(table.origin.tolist())
+    said = " and ".join(f"{count} {origin}" for origin, count in sorted(counts.items()))
+    models, gpus = len(table.names("model")), len(table.names("gpu"))
+    words = f"{said} rows of {_count(models, 'model')} on {_count(gpus, 'GPU type')}"
+    return f"From {source}: {words}. Energies are of the GPU, above idle, unless a row says that idle is in it."
+
+
+def _answers(rows: Table, origin: str, electricity: Sequence[Electricity]) -> Iterable[Block]:
+    """What an image costs at settings alike for every model, so that models can be compared."""
+    yield Heading(f"What an image costs{_marked(origin)}")
+    try:
+        law = laws.get(laws.DEFAULT)().fit(rows)
+    except RequestError as refusal:
+        yield Paragraph(f"No law can say: {refusal}.")
+        return
+    pairs = _pairs(rows)
+    sides = [side for side in LIKE_SIDES if any(_taken(model, gpu, side) for model, gpu in pairs)]
+    if not sides:
+        yield Paragraph("No model of these rows is in the catalog, so none can be predicted at settings alike.")
+        return
+    side = max(sides, key=lambda value: sum(_taken(model, gpu, value) for model, gpu in pairs))
+    configurations = [_like(model, gpu, side) for model, gpu in pairs if _taken(model, gpu, side)]
+    answer = law.forecast(Table.of(configurations))
+    order = np.argsort(answer.joules)
     lines = []
-    for origin in sorted(set(table.origin.tolist())):
-        for dataset in table.where(origin=origin).names("dataset"):
-            rows = table.where(origin=origin, dataset=dataset)
-            spoiled = int(rows.spoiled.sum())
-            names = [", ".join(rows.names(column)) for column in ("model", "gpu", "precision")]
-            lines.append([dataset or "unnamed", origin, str(len(rows)), str(spoiled), *names])
-    return Grid(["data set", "origin", "rows", "spoiled", "models", "GPUs", "precisions"], lines)
+    for i in order.tolist():
+        c, joules = configurations[i], float(answer.joules[i])
+        seconds = "unknown" if answer.seconds is None else f"{significant(float(answer.seconds[i]))} s"
+        interval = f"{with_prefix(float(answer.low[i]), 'J')} to {with_prefix(float(answer.high[i]), 'J')}"
+        grams = [with_prefix(grams_co2e(joules, grid.grams_per_kwh), "g") for grid in electricity]
+        lines.append([catalog.model(c.model).title, c.gpu, joules_text(joules), interval, seconds, *grams])
+    heads = [f"CO2e in {grid.name} ({grid.grams_per_kwh:.0f} g/kWh, {grid.year})" for grid in electricity]
+    yield Paragraph(
+        f"Predicted by the law {law.name} for one image of {side}x{side}, {LIKE_WORDS}, on the GPUs that have rows "
+        f"of the model; {LEVEL:.0%} intervals of one run. {_held_out_words(rows)}"
+    )
+    yield Grid(["model", "GPU", "energy", f"{LEVEL:.0%} interval", "time", *heads], lines)
 
 
-def _laws(rows: Table) -> Iterable[Block]:
-    """For each law its coefficients, how far rows scatter about it, and how it does in two folds."""
-    for name in laws.names():
-        yield Heading(name, level=3)
+def _held_out_words(rows: Table) -> str:
+    outcome = _leave_models_out(laws.get(laws.DEFAULT)(), rows)
+    if outcome is None:
+        return ""
+    error = metrics(outcome.measured_joules, outcome.predicted_joules)["mape_percent"]
+    inside = np.mean((outcome.measured_joules >= outcome.low_joules) & (outcome.measured_joules <= outcome.high_joules))
+    return (
+        f"On models that it was not fitted to, the law is off by {_percent(error)} on average, and {inside:.0%} of the "
+        f"rows lie inside their intervals."
+    )
+
+
+def _pictures(rows: Table, origin: str) -> Iterable[Block]:
+    outcome = _leave_models_out(laws.get(laws.DEFAULT)(), rows)
+    how = "each model predicted by a fit to the others"
+    if outcome is None:
         try:
-            outcome = validation.in_sample(laws.get(name)(), rows)
-            fitted = laws.get(name)().fit(rows)
-        except RequestError as refusal:
-            yield Paragraph(f"Not fitted: {refusal}.")
+            outcome, how = validation.in_sample(laws.get(laws.DEFAULT)(), rows), "the rows that were fitted"
+        except RequestError:
+            return
+    yield Heading(f"Measured and predicted{_marked(origin)}")
+    yield _illustration(figures.actual_against_predicted(outcome), f"Actual against predicted energy: {how}.")
+    yield Paragraph("Mean error by factor, of the same predictions: above 0 where the law says too much.")
+    yield Grid(["factor", "value", "rows", "bias", "mean error"], list(_by_factor(outcome)))
+    fullest = _fullest(rows)
+    if fullest is not None:
+        picture = figures.relative_energy(fullest)
+        yield _illustration(picture, f"How energy grows with the settings. {picture.caption}")
+
+
+def _illustration(picture: Picture, caption: str) -> Illustration:
+    return Illustration(caption, picture)
+
+
+def _by_factor(outcome: Validation) -> Iterable[list[str]]:
+    residual = 100 * (outcome.predicted_joules / outcome.measured_joules - 1)
+    for factor in FACTORS:
+        values = np.asarray(getattr(outcome.table, factor))
+        distinct = np.unique(values)
+        if len(distinct) < 2:
             continue
-        yield _coefficients(fitted.params_, fitted.params_std_)
-        numbers = [["fit", str(fitted.n_), *_numbers(outcome)]]
-        if fitted.n_ >= 2 * validation.FOLDS:
-            try:
-                folds = validation.within(laws.get(name)(), rows, validation.FOLDS)
-                numbers.append([f"{validation.FOLDS} folds", str(len(folds.table)), *_numbers(folds)])
-            except RequestError as refusal:
-                yield Paragraph(f"No folds: {refusal}.")
-        scatter = f"{outcome.scatter_percent:.2g}%"
-        yield Paragraph(f"Rows scatter by {scatter} about the law (standard deviation of ln E).")
-        yield Grid(["", "rows", "R² (ln E)", "mean error", "Spearman", "Pearson"], numbers)
+        for value in distinct:
+            mask = values == value
+            name = f"{round(float(value) ** 0.5)}² pixels" if factor == "pixels" else _value(value)
+            bias = f"{residual[mask].mean():+.1f}%"
+            yield [factor, name, str(int(mask.sum())), bias, f"{np.abs(residual[mask]).mean():.1f}%"]
+
+
+def _laws(rows: Table, origin: str) -> Iterable[Block]:
+    """The laws beside each other: how they follow the rows, and how they do on rows that they were not fitted to."""
+    yield Heading(f"The laws beside each other{_marked(origin)}")
+    lines, remarks = [], []
+    for name in laws.names():
+        try:
+            inside = validation.in_sample(laws.get(name)(), rows)
+        except RequestError as refusal:
+            remarks.append(Paragraph(f"Law {name}, not fitted: {refusal}."))
+            continue
+        lines.append([name, "fitted to these rows", str(len(inside.table)), *_numbers(inside)])
+        if len(inside.table) >= 2 * validation.FOLDS:
+            folds = validation.within(laws.get(name)(), rows, validation.FOLDS)
+            lines.append([name, f"{validation.FOLDS} folds", str(len(folds.table)), *_numbers(folds)])
+        outside = _leave_models_out(laws.get(name)(), rows)
+        if outside is not None:
+            lines.append([name, "each model held out", str(len(outside.table)), *_numbers(outside)])
+    yield Grid(["law", "judged on", "rows", "mean error", "R² of ln E", "Spearman", "inside 90%"], lines)
+    yield from remarks
+
+
+def _numbers(outcome: Validation) -> list[str]:
+    numbers = metrics(outcome.measured_joules, outcome.predicted_joules)
+    inside = np.mean((outcome.measured_joules >= outcome.low_joules) & (outcome.measured_joules <= outcome.high_joules))
+    texts = ["unknown" if numbers[name] is None else f"{numbers[name]:.3f}" for name in ("r2_log", "spearman")]
+    return [_percent(numbers["mape_percent"]), *texts, f"{inside:.0%}"]
+
+
+def _leave_models_out(law: Law, rows: Table) -> Validation | None:
+    """Each model predicted by a fit to the others; None where there is one model or a fit is not possible."""
+    usable = rows.take(~rows.spoiled & (rows.energy_joules > 0))
+    models = usable.names("model")
+    if len(models) < 2:
+        return None
+    try:
+        parts = [
+            validation.held_out(law, usable, train=[name for name in models if name != model], test=[model])
+            for model in models
+        ]
+    except RequestError:
+        return None
+    names = ("measured_joules", "predicted_joules", "low_joules", "high_joules")
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    table = Table.joined([part.table for part in parts])
+    n_train = min(part.n_train for part in parts)
+    return Validation(law=law.name, train=(), test=models, n_train=n_train, table=table, level=parts[0].level, **joined)
+
+
+def _coefficients(rows: Table, origin: str) -> Iterable[Block]:
+    for name in laws.names():
+        try:
+            fitted = laws.get(name)().fit(rows)
+        except RequestError:
+            continue
+        yield Heading(f"{name}{_marked(origin)}", level=3)
+        yield _coefficient_grid(fitted.params_, fitted.params_std_)
         for entry in fitted.left_out_:
             yield Paragraph("Left out: {count} {what}, {name}: {why}.".format_map(entry))
 
 
-def _cells(rows: Table) -> Block:
-    """Measured and predicted joules an image, for each model on each GPU."""
-    try:
-        outcome = validation.in_sample(laws.get(laws.DEFAULT)(), rows)
-    except RequestError as refusal:
-        return Paragraph(f"Not fitted: {refusal}.")
-    lines = []
-    for model in outcome.table.names("model"):
-        for gpu in outcome.table.names("gpu"):
-            mask = (outcome.table.model == model) & (outcome.table.gpu == gpu)
-            if not mask.any():
-                continue
-            measured = outcome.measured_joules[mask] / outcome.table.prompts[mask]
-            predicted = outcome.predicted_joules[mask] / outcome.table.prompts[mask]
-            error = metrics(measured, predicted)["mape_percent"]
-            span = [f"{values.min():.4g} to {values.max():.4g}" for values in (measured, predicted)]
-            lines.append([model, gpu, str(int(mask.sum())), *span, f"{error:.2f}%"])
-    return Grid(["model", "GPU", "rows", "measured, J an image", "predicted, J an image", "mean error"], lines)
-
-
-def _carbon(rows: Table, electricity: Sequence[Electricity]) -> Grid:
-    """Grams of CO2 equivalent of an image, median over the rows of each model on each GPU."""
-    known = rows.take(~rows.spoiled & (rows.energy_joules > 0))
-    lines = []
-    for model in known.names("model"):
-        for gpu in known.where(model=model).names("gpu"):
-            cell = known.where(model=model, gpu=gpu)
-            joules = float(np.median(cell.energy_joules / cell.prompts))
-            grams = [f"{grams_co2e(joules, grid.grams_per_kwh):.3g}" for grid in electricity]
-            lines.append([model, gpu, f"{joules:.4g}", *grams])
-    heads = [f"{grid.name}, g ({grid.grams_per_kwh:.0f} g/kWh, {grid.year})" for grid in electricity]
-    return Grid(["model", "GPU", "median J an image", *heads], lines)
-
-
-def _coefficients(params: Mapping[str, object], std: Mapping[str, object]) -> Grid:
+def _coefficient_grid(params: Mapping[str, object], std: Mapping[str, object]) -> Grid:
     lines = []
     for name, value in params.items():
         values = value if isinstance(value, Mapping) else {"": value}
@@ -157,8 +272,120 @@ def _coefficients(params: Mapping[str, object], std: Mapping[str, object]) -> Gr
     return Grid(["coefficient", "value", "standard error"], lines)
 
 
-def _numbers(outcome: validation.Validation) -> list[str]:
-    numbers = metrics(outcome.measured_joules, outcome.predicted_joules)
-    values = [numbers[name] for name in ("r2_log", "mape_percent", "spearman", "pearson")]
-    texts = ["unknown" if value is None else f"{value:.4g}" for value in values]
-    return [texts[0], f"{texts[1]}%", *texts[2:]]
+def _datasets(table: Table) -> Grid:
+    lines = []
+    for origin in sorted(set(table.origin.tolist())):
+        for dataset in table.where(origin=origin).names("dataset"):
+            rows = table.where(origin=origin, dataset=dataset)
+            names = [", ".join(rows.names(column)) for column in ("model", "gpu", "precision")]
+            lines.append([dataset or "unnamed", origin, str(len(rows)), str(int(rows.spoiled.sum())), *names])
+    return Grid(["data set", "origin", "rows", "spoiled", "models", "GPUs", "precisions"], lines)
+
+
+def _coverage(table: Table) -> Grid:
+    gpus = table.names("gpu")
+    lines = [
+        [model, *(str(int(((table.model == model) & (table.gpu == gpu)).sum())) for gpu in gpus)]
+        for model in table.names("model")
+    ]
+    return Grid(["model", *gpus], lines)
+
+
+def _quality(table: Table) -> Iterable[Block]:
+    """Flags, and what a row's own uncertainty adds up to."""
+    counts = Counter(flag for text in table.flags.tolist() for flag in text.split())
+    lines = [
+        [flag, str(count), "left out of fits" if flag in SPOILING_FLAGS else "kept"]
+        for flag, count in sorted(counts.items())
+    ]
+    yield Grid(["flag", "rows", "what follows"], lines) if lines else Paragraph("No row carries a flag.")
+    budget = [["scatter of rows about the law work, same model and GPU", _scatter(table)]]
+    std = table.energy_std_joules / table.energy_joules
+    known = np.isfinite(std) & (table.energy_joules > 0)
+    if known.any():
+        budget.append(["what meters state of a row (median)", f"{100 * float(np.median(std[known])):.2g}%"])
+    yield Paragraph("Parts of the uncertainty, standard deviations of ln E:")
+    yield Grid(["part", "size"], budget)
+
+
+def _scatter(table: Table) -> str:
+    try:
+        rows = table.where(origin="measured") if "measured" in table.origin else table
+        return f"{validation.in_sample(laws.get(laws.DEFAULT)(), rows).scatter_percent:.2g}%"
+    except RequestError:
+        return "unknown"
+
+
+def _environment(table: Table) -> Grid:
+    seconds = table.duration_seconds
+    lines = []
+    for gpu in table.names("gpu"):
+        rows = table.gpu == gpu
+        idle = table.idle_watts[rows & np.isfinite(table.idle_watts)]
+        watts = f"{significant(float(np.median(idle)))} W" if len(idle) else "unknown"
+        timed = int(np.isfinite(seconds[rows]).sum())
+        title = catalog.gpu(gpu).title if gpu in catalog.gpus() else "not in the catalog"
+        lines.append([gpu, title, str(int(rows.sum())), watts, str(timed)])
+    return Grid(["GPU", "board", "rows", "idle, median", "rows with seconds"], lines)
+
+
+def _reproduce(table: Table, source: str, rows_file: str) -> Iterable[Block]:
+    yield Paragraph(
+        f"Made by joulefarm {__version__} from {len(table)} rows of {source} (digest {table.digest()[:16]}). Laws and "
+        "figures come from these rows alone: farm report --data FILE makes this document of any file of them, farm "
+        "reproduce the figures of arXiv 2511.17031."
+    )
+    if rows_file:
+        yield Link("Every row behind these numbers", rows_file)
+    yield Paragraph(
+        "Cite the paper that the method follows, arXiv 2511.17031, and the data sets named above; sources and licences "
+        "of those that ship are in analysis/data/README.md."
+    )
+
+
+def _fullest(rows: Table) -> Table | None:
+    """The rows of the model, GPU and number of prompts that have most; None where a picture would show under ten."""
+    usable = rows.take(~rows.spoiled & (rows.energy_joules > 0) & (rows.batch == 1))
+    best: Table | None = None
+    for model, gpu in _pairs(usable):
+        for prompts in np.unique(usable.where(model=model, gpu=gpu).prompts):
+            part = usable.where(model=model, gpu=gpu, prompts=int(prompts))
+            if len(part) >= 10 and (best is None or len(part) > len(best)):
+                best = part
+    return best
+
+
+def _pairs(rows: Table) -> list[tuple[str, str]]:
+    return sorted(set(zip(rows.model.tolist(), rows.gpu.tolist(), strict=True)))
+
+
+def _like(model: str, gpu: str, side: int) -> Configuration:
+    return Configuration(model=model, gpu=gpu, width=side, height=side, **LIKE)
+
+
+def _taken(model: str, gpu: str, side: int) -> bool:
+    """Whether the settings alike are ones that the model takes and the board holds."""
+    if model not in catalog.models() or gpu not in catalog.gpus():
+        return False
+    try:
+        c = _like(model, gpu, side)
+        catalog.check(c)
+    except RequestError:
+        return False
+    return memory.explain(c) is None
+
+
+def _marked(origin: str) -> str:
+    return "" if origin == "measured" else f" ({origin})"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None else f"{significant(value, 2)}%"
+
+
+def _value(value: NDArray[Any] | Any) -> str:
+    return {True: "yes", False: "no"}[bool(value)] if isinstance(value, np.bool_) else str(value) or "unnamed"

@@ -1,7 +1,7 @@
 """Every figure, defined once: page, report and files draw the same definition.
 
-A definition is an Altair chart (docs/decisions/0004). It becomes PNG and SVG by vl-convert and an interactive picture by
-Vega, all without a network.
+A definition is an Altair chart (docs/decisions/0004). It becomes PNG and SVG by vl-convert and an interactive picture
+by Vega, all without a network.
 """
 
 from analysis.report.figures.relative import relative_energy

@@ -45,18 +45,18 @@ class Picture:
         return document | {"description": self.alt, "datasets": dict(self.datasets)}
 
 
-def svg(picture: Picture) -> str:
+def svg(picture: Picture, colours: Mapping[str, str] = theme.LIGHT) -> str:
     """As SVG, its text as text."""
     import vl_convert
 
-    return str(vl_convert.vegalite_to_svg(picture.spec()))
+    return str(vl_convert.vegalite_to_svg(picture.spec(colours)))
 
 
-def png(picture: Picture) -> bytes:
+def png(picture: Picture, colours: Mapping[str, str] = theme.LIGHT) -> bytes:
     """As PNG at twice the size, saying whose it is."""
     import vl_convert
 
-    content = bytes(vl_convert.vegalite_to_png(picture.spec(), scale=PNG_SCALE))
+    content = bytes(vl_convert.vegalite_to_png(picture.spec(colours), scale=PNG_SCALE))
     text = b"tEXtSoftware\0" + SOFTWARE.encode()
     chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
     return content[:PNG_HEAD] + chunk + content[PNG_HEAD:]
