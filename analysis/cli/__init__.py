@@ -7,8 +7,9 @@ import os
 from analysis.cli.law import law
 from analysis.cli.plan import plan
 from analysis.cli.predict import predict
+from analysis.cli.reproduce import reproduce
 
-__all__ = ["law", "plan", "predict"]
+__all__ = ["law", "plan", "predict", "reproduce"]
 
 # Read by numpy when it is imported, which the commands do later. The laws' matrices are small: threads of BLAS would
 # only wait for each other, and on a busy host for long.

@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "meter": ("workers.cli.meter:meter", "The GPU energy of a command: what it drew above idle, with a 95 % interval."),
     "plan": ("analysis.cli:plan", "The configurations worth measuring next."),
     "predict": ("analysis.cli:predict", "Joules of a configuration, with an interval."),
+    "reproduce": ("analysis.cli:reproduce", "The figures and tables of the paper, beside what it prints."),
     "report": ("farm.cli.report:report", "What is known, as a document."),
     "results": ("farm.cli.results:results", "List, export and import measurements."),
     "serve": ("farm.cli.serve:serve", "What is known, as a live page."),

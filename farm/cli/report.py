@@ -12,7 +12,10 @@ from farm.cli.options import db_option, emit_json, json_option
 
 @click.command()
 @click.option(
-    "--out", required=True, metavar="FILE", help="A page (.html, figure inside) or Markdown (.md, figure beside it)."
+    "--out",
+    required=True,
+    metavar="FILE",
+    help="A page (.html, pictures inside) or Markdown (.md, pictures beside it); its rows beside either.",
 )
 @click.option("--data", metavar="FILE", help="CSV or Parquet: the only rows used. Default: the farm's database.")
 @click.option("--country", "countries", multiple=True, metavar="ISO", help="Carbon of an image there, such as FRA.")
@@ -21,7 +24,7 @@ from farm.cli.options import db_option, emit_json, json_option
 def report(out: str, data: str | None, countries: tuple[str, ...], db: str | None, as_json: bool) -> None:
     """What is known, as a document.
 
-    Data sets, fits with their scatter, actual against predicted, carbon of an image.
+    What an image costs, figures, coverage, quality of the rows, laws and their errors, how to reproduce it.
     """
     # analysis is an extra: reached by name, only here.
     known = import_module("analysis.cli.rows").known_rows(data, (), db)
