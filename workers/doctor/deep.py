@@ -121,11 +121,11 @@ def _sensor(label: str, meter: NvmlMeter, figures: dict[str, Any]) -> Iterator[F
     if not figures["windows"] or figures["windows"][0]["scatter_percent"] is None:
         return
     short = figures["windows"][0]
-    seen = figures["sensor_seen_part"] = meter_check.seen_part(short["scatter_percent"], short["seconds"])
+    seen_part = figures["sensor_seen_part"] = meter_check.seen_part(short["scatter_percent"], short["seconds"])
     taken = 100 * (meter.recording().probe.sensor_duty or 1)
     yield ok(
         label,
-        f"sensor: windows of {1000 * short['seconds']:.0f} ms scatter as of one that sees {100 * seen:.0f} % "
+        f"sensor: windows of {1000 * short['seconds']:.0f} ms scatter as of one that sees {100 * seen_part:.0f} % "
         f"of the time (taken for: {taken:.0f} %)",
     )
 
@@ -167,17 +167,17 @@ def _idle(label: str, cold: IdlePower, warm: IdlePower) -> Finding:
             return "unknown"
         return f"{idle.watts:.1f} ± {idle.std_watts or 0.0:.2f} W at {idle.sm_clock_mhz or '?'} MHz"
 
-    found = f"idle {words(cold)} without a context, {words(warm)} with one"
+    state = f"idle {words(cold)} without a context, {words(warm)} with one"
     if cold.watts is None or warm.watts is None:
-        return failure(label, found, "neither counter nor power can be read: check the driver with nvidia-smi")
-    return ok(label, found)
+        return failure(label, state, "neither counter nor power can be read: check the driver with nvidia-smi")
+    return ok(label, state)
 
 
 def _cost(label: str, percent: float, error: float) -> Finding:
-    found = f"work takes {percent:+.2f} ± {error:.2f} % longer while the meter logs"
+    state = f"work takes {percent:+.2f} ± {error:.2f} % longer while the meter logs"
     if percent - 2 * error > COST_PERCENT:
-        return warning(label, found, "the host is too slow or too busy for its meter: leave it a core")
-    return ok(label, found)
+        return warning(label, state, "the host is too slow or too busy for its meter: leave it a core")
+    return ok(label, state)
 
 
 def _window(label: str, check: WindowCheck) -> Finding:
@@ -185,27 +185,27 @@ def _window(label: str, check: WindowCheck) -> Finding:
     if check.watts is None:
         return warning(label, f"{length}: none could be told", "let jobs run longer")
     scatter = "?" if check.scatter_percent is None else f"{check.scatter_percent:.2f} %"
-    found = f"{length}: {check.watts:.1f} W above idle, scatter {scatter}"
-    found += "" if check.stated_percent is None else f" (stated {check.stated_percent:.2f} %)"
-    found += f", {check.unknown} refused as too short" if check.unknown else ""
+    state = f"{length}: {check.watts:.1f} W above idle, scatter {scatter}"
+    state += "" if check.stated_percent is None else f" (stated {check.stated_percent:.2f} %)"
+    state += f", {check.unknown} refused as too short" if check.unknown else ""
     if check.power_percent is not None:
-        found += f", power log {check.power_percent:+.2f} %"
+        state += f", power log {check.power_percent:+.2f} %"
     if check.seconds >= 1 and abs(check.power_percent or 0.0) > APART_PERCENT:
-        return warning(label, found, "counter and power log differ: see docs/measurement.md before you trust either")
+        return warning(label, state, "counter and power log differ: see docs/measurement.md before you trust either")
     if check.seconds >= 0.2 and (check.scatter_percent or 0.0) > SCATTER_PERCENT:
-        return warning(label, found, "short work is read with this scatter here: let jobs run longer")
-    return ok(label, found)
+        return warning(label, state, "short work is read with this scatter here: let jobs run longer")
+    return ok(label, state)
 
 
 def _repeated(label: str, repeats: Repeatability) -> Finding:
     cv = repeats.cv_percent
-    found = f"{len(repeats.joules)} jobs of {repeats.seconds:g} s: " + ", ".join(f"{j:.0f} J" for j in repeats.joules)
+    state = f"{len(repeats.joules)} jobs of {repeats.seconds:g} s: " + ", ".join(f"{j:.0f} J" for j in repeats.joules)
     if cv is None:
-        return warning(label, found + ": too few to compare", "--minutes")
-    found += f", coefficient of variation {cv:.2f} %"
+        return warning(label, state + ": too few to compare", "--minutes")
+    state += f", coefficient of variation {cv:.2f} %"
     if cv > CV_PERCENT:
-        return warning(label, found, "let it warm up, look for other users of the device and for throttling")
-    return ok(label, found)
+        return warning(label, state, "let it warm up, look for other users of the device and for throttling")
+    return ok(label, state)
 
 
 def main(arguments: list[str]) -> int:
@@ -213,8 +213,8 @@ def main(arguments: list[str]) -> int:
     label = f"device {number}"
     try:
         documents = examine(host.identify(key), label, float(minutes))
-        for found in documents:
-            print(json.dumps(asdict(found) if isinstance(found, Finding) else found), flush=True)  # noqa: T201
+        for answer in documents:
+            print(json.dumps(asdict(answer) if isinstance(answer, Finding) else answer), flush=True)  # noqa: T201
     except FarmError as error:
         remedy = "end what uses it" if isinstance(error, OperationError) else "see `dmesg` (Xid)"
         print(json.dumps(asdict(failure(label, str(error), remedy))), flush=True)  # noqa: T201

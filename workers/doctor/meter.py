@@ -88,10 +88,10 @@ def idle_power(meter: Meter, seconds: float) -> IdlePower:
 
 def check_windows(meter: Meter, load: Load, seconds: float, count: int, *, seed: int = 0) -> WindowCheck:
     """So many windows of one length, at random phases of the counter."""
-    recording, found = _run(meter, load, [seconds] * count, random.Random(seed))
+    recording, windows = _run(meter, load, [seconds] * count, random.Random(seed))
     sighted = replace(recording, probe=replace(recording.probe, sensor_duty=1.0))
-    counted = [(evaluate(sighted, spans), _work(spans)) for spans in found]
-    stated = [evaluate(recording, spans) for spans in found]
+    counted = [(evaluate(sighted, spans), _work(spans)) for spans in windows]
+    stated = [evaluate(recording, spans) for spans in windows]
     powers = [e.total_joules / s for e, s in counted if e.total_joules is not None]
     apart = [
         100 * (e.power_joules / e.total_joules - 1)
@@ -114,8 +114,8 @@ def check_repeats(meter: Meter, load: Load, seconds: float, count: int) -> Repea
     """The same long job so many times. ``load`` has to do the same work each time, not take the same time."""
     joules = []
     for number in range(count):
-        recording, found = _run(meter, load, [seconds], random.Random(number), warm=number == 0)
-        total = evaluate(recording, found[0]).total_joules
+        recording, windows = _run(meter, load, [seconds], random.Random(number), warm=number == 0)
+        total = evaluate(recording, windows[0]).total_joules
         if total is not None:
             joules.append(total)
     return Repeatability(seconds=seconds, joules=tuple(joules))
@@ -179,11 +179,11 @@ def _run(
     meter.clock.sleep(EDGE_SECONDS - REST_SECONDS)
     end = meter.edge()
     meter.stop()
-    found = []
+    windows = []
     for number, (start, stop) in enumerate(edges):
         before = edges[number - 1][1] if number else begin - PAD_SECONDS
         after = edges[number + 1][0] if number + 1 < len(edges) else end
-        found.append(
+        windows.append(
             [
                 Span(label=IDLE, start=before + PAD_SECONDS, end=start),
                 Span(label="work", start=start, end=stop),
@@ -191,7 +191,7 @@ def _run(
                 Span(label=IDLE, start=stop + PAD_SECONDS, end=after),
             ]
         )
-    return meter.recording(), found
+    return meter.recording(), windows
 
 
 def _work(spans: Sequence[Span]) -> float:

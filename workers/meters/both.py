@@ -108,17 +108,17 @@ class PairedMeter:
         ``dynamic_joules`` is the total above idle, ``gross_joules`` what the second one itself says for the time from
         the first to the last work, nothing subtracted, as it is where nobody measures idle.
         """
-        found = self._try(lambda: self._second.energy(spans))
-        gross = _reported(self._second.recording(), spans) if found is not None else None
+        energy = self._try(lambda: self._second.energy(spans))
+        gross = _reported(self._second.recording(), spans) if energy is not None else None
         return {
             "meter": self._second.name,
-            "dynamic_joules": found.total_joules if found else None,
-            "dynamic_joules_std": found.total_std_joules if found else None,
-            "idle_watts": found.idle_watts if found else None,
-            "idle_watts_std": found.idle_watts_std if found else None,
+            "dynamic_joules": energy.total_joules if energy else None,
+            "dynamic_joules_std": energy.total_std_joules if energy else None,
+            "idle_watts": energy.idle_watts if energy else None,
+            "idle_watts_std": energy.idle_watts_std if energy else None,
             "gross_joules": gross[0] if gross else None,
             "gross_seconds": gross[1] if gross else None,
-            "flags": sorted(found.flags) if found else [],
+            "flags": sorted(energy.flags) if energy else [],
             # Both read one counter; one that loses energy by being read gives this one too little, NVML has its power.
             "poll_sensitive": self._first.recording().probe.poll_sensitive,
             "error": self._error,

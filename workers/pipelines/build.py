@@ -53,11 +53,11 @@ def absent(pipeline_class: type[Any], given: Mapping[str, Any]) -> dict[str, Non
 
 def find_class(library: str, name: str) -> type[Any]:
     """A class of diffusers or transformers by name; Infeasible where the installed version lacks it."""
-    found = getattr(_LIBRARIES[library], name, None) if library in _LIBRARIES else None
-    if not isinstance(found, type):
+    exported = getattr(_LIBRARIES[library], name, None) if library in _LIBRARIES else None
+    if not isinstance(exported, type):
         version = getattr(_LIBRARIES.get(library), "__version__", "unknown")
         raise Infeasible(f"{library} {version} has no class {name}: install a version that has it")
-    return found
+    return exported
 
 
 @contextmanager

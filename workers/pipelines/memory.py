@@ -36,10 +36,10 @@ def guarded(device: torch.device, call: Callable[[], T]) -> T:
         return call()
     except (RuntimeError, MemoryError) as error:
         message = " ".join(str(error).split()) or type(error).__name__
-        kind = _kind(error, message)
-        if kind is None:
+        error_type = _error_type(error, message)
+        if error_type is None:
             raise
-    if kind is DeviceLost:
+    if error_type is DeviceLost:
         raise DeviceLost(message[:300])
     peak = peak_bytes(device)
     release(device)
@@ -67,7 +67,7 @@ def release(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def _kind(error: Exception, message: str) -> type[AttemptError] | None:
+def _error_type(error: Exception, message: str) -> type[AttemptError] | None:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return OutOfMemory
-    return next((kind for sign, kind in _SIGNS if sign in message), None)
+    return next((error_type for sign, error_type in _SIGNS if sign in message), None)

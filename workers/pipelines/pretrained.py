@@ -110,9 +110,9 @@ def _component(part_class: type[Any], folder: Path, library: str, dtype: Any) ->
 def _check_architecture(module: Any, config: Mapping[str, Any], folder: Path) -> None:
     """Refuse a folder that holds another model: its energy would be booked under this one's name."""
     for key, value in config.items():
-        found = getattr(module.config, key, value)
-        if isinstance(value, (int, float)) and found != value:
-            raise ValueError(f"{folder.name} has {key} {found}, the catalog says {value}")
+        published = getattr(module.config, key, value)
+        if isinstance(value, (int, float)) and published != value:
+            raise ValueError(f"{folder.name} has {key} {published}, the catalog says {value}")
 
 
 def _explain(error: Exception, model: Model) -> str:

@@ -183,13 +183,13 @@ def _powers(pieces: _Pieces, dynamic: Floats, times: Floats) -> Floats:
     """Mean power above idle of each label, by least squares over the intervals; positive. What changes at edges."""
     overlap = np.zeros((len(dynamic), len(pieces.labels)))
     np.add.at(overlap, (pieces.interval, pieces.label), pieces.seconds * pieces.works)
-    seen = overlap.sum(axis=0) > 0
+    covered = overlap.sum(axis=0) > 0
     powers = np.ones(len(pieces.labels))
-    if seen.any():
+    if covered.any():
         # Intervals differ in length; an interval's error grows with the root of it.
         scale = 1 / np.sqrt(np.maximum(np.diff(times), 1e-9))
-        powers[seen] = np.linalg.lstsq(overlap[:, seen] * scale[:, None], dynamic * scale, rcond=None)[0]
-        highest = float(np.max(np.abs(powers[seen])))
+        powers[covered] = np.linalg.lstsq(overlap[:, covered] * scale[:, None], dynamic * scale, rcond=None)[0]
+        highest = float(np.max(np.abs(powers[covered])))
         powers = np.maximum(powers, max(SMALLEST_SHARE * highest, 1e-9))
     return powers
 
@@ -210,11 +210,11 @@ def _shared(
     ends = pieces.start + pieces.seconds
     cells = cells_of(spans, float(pieces.start[pieces.works][0]), float(ends[pieces.works][-1]), tick)
     powers = _cell_powers(levels, baseline, cells, spans, dynamic, low, tick)
-    found = split(
+    by_power = split(
         powers, cells.seconds(pieces.start[mixed], ends[mixed]), pieces.interval[mixed], pieces.label[mixed], labels
     )
-    share[mixed] = found.share
-    return Split(share, found.label_std)
+    share[mixed] = by_power.share
+    return Split(share, by_power.label_std)
 
 
 def _cell_powers(
@@ -249,14 +249,14 @@ def _unseen(
     """
     missed = levels.unseen / math.sqrt(8)
     change = math.sqrt(float(jumps @ jumps))
-    left = _misfits(pieces, powers, dynamic)
+    residual = _misfits(pieces, powers, dynamic)
     # All of it in one look of the sensor, however long the interval is.
-    watts = left / np.minimum(_sums(pieces.interval, pieces.seconds, len(dynamic)), levels.cycle or math.inf)
+    watts = residual / np.minimum(_sums(pieces.interval, pieces.seconds, len(dynamic)), levels.cycle or math.inf)
     inside = missed * math.sqrt(float(np.square(np.diff(watts)).sum()))
     if duration < levels.short_seconds:
         return max(change, math.sqrt(2) * levels.likely_watts), missed, inside
     # A part-time sensor that saw what a constant power would give has, this time, missed nothing.
-    return change, min(missed, _misfit(pieces, left) / max(change, 1e-12)), inside
+    return change, min(missed, _misfit(pieces, residual) / max(change, 1e-12)), inside
 
 
 def _misfits(pieces: _Pieces, powers: Floats, dynamic: Floats) -> Floats:
@@ -265,11 +265,11 @@ def _misfits(pieces: _Pieces, powers: Floats, dynamic: Floats) -> Floats:
     return np.where(expected > 0, dynamic - expected, 0.0)
 
 
-def _misfit(pieces: _Pieces, left: Floats) -> float:
+def _misfit(pieces: _Pieces, residual: Floats) -> float:
     """Joules by which the intervals with work miss the constant powers, in squares; infinite where too few tell."""
     working = np.unique(pieces.interval[pieces.works])
     free = len(working) - len(np.unique(pieces.label[pieces.works]))
-    return math.sqrt(float(left @ left) * len(working) / free) if free >= 2 else math.inf
+    return math.sqrt(float(residual @ residual) * len(working) / free) if free >= 2 else math.inf
 
 
 def _jumps(pieces: _Pieces, powers: Floats) -> Floats:

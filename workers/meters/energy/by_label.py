@@ -15,14 +15,14 @@ def energy_from(
     levels: CumulativeEnergy, spans: Sequence[Span], *, flags: Sequence[str] = (), shortest_seconds: float = 0.0
 ) -> Energy:
     """From levels that are believed as they are; work shorter than ``shortest_seconds`` is refused."""
-    found = attribute(levels, spans)
+    attribution = attribute(levels, spans)
     too_short = 0 < work_seconds(spans) < shortest_seconds
-    if found is not None and not too_short:
-        return energy_of(found, spans, flags=flags)
+    if attribution is not None and not too_short:
+        return energy_of(attribution, spans, flags=flags)
     idle = idle_levels(levels, spans)
     watts, std = (idle[0].watts, idle[0].std) if idle else (None, None)
-    if found is not None:
-        watts, std = found.idle_watts, found.idle_std
+    if attribution is not None:
+        watts, std = attribution.idle_watts, attribution.idle_std
     return unknown(
         spans,
         flags=(*flags, "window_too_short") if too_short else flags,
@@ -38,7 +38,7 @@ def work_seconds(spans: Sequence[Span]) -> float:
 
 
 def energy_of(
-    found: Attribution,
+    attribution: Attribution,
     spans: Sequence[Span],
     *,
     flags: Sequence[str] = (),
@@ -52,23 +52,24 @@ def energy_of(
     joules: dict[str, float | None] = {}
     std: dict[str, float | None] = {}
     for label in labels:
-        mine = [i for i, s in enumerate(spans) if s.label == label]
-        joules[label] = float(found.joules[mine].sum())
-        std[label] = math.hypot(float(found.common[mine].sum()), found.split[label], *found.own[mine])
+        labelled = [i for i, s in enumerate(spans) if s.label == label]
+        joules[label] = float(attribution.joules[labelled].sum())
+        common = float(attribution.common[labelled].sum())
+        std[label] = math.hypot(common, attribution.split[label], *attribution.own[labelled])
     return Energy(
         dynamic_joules=joules,
         std_joules=std,
-        span_joules=tuple(float(j) for j in found.joules),
-        total_joules=found.total,
-        total_std_joules=found.total_std,
-        gross_joules=found.gross,
-        idle_watts=found.idle_watts,
-        idle_watts_std=found.idle_std,
+        span_joules=tuple(float(j) for j in attribution.joules),
+        total_joules=attribution.total,
+        total_std_joules=attribution.total_std,
+        gross_joules=attribution.gross,
+        idle_watts=attribution.idle_watts,
+        idle_watts_std=attribution.idle_std,
         power_joules=power_joules,
         systematic_percent=systematic_percent,
         flags=tuple(flags),
         complete=complete,
-        notes={**(notes or {}), "budget_joules": found.budget},
+        notes={**(notes or {}), "budget_joules": attribution.budget},
     )
 
 

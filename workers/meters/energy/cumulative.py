@@ -42,13 +42,13 @@ class CumulativeEnergy:
 
 def idle_levels(levels: CumulativeEnergy, spans: Sequence[Span]) -> tuple[IdleLevel, ...]:
     """One level for each idle span that holds two readings or more, in order of time."""
-    found = []
+    idles = []
     for span in sorted((s for s in spans if s.label == IDLE), key=lambda s: s.start):
         inside = (levels.times >= span.start - 1e-9) & (levels.times <= span.end + 1e-9)
         if inside.sum() >= 2:
             ends = math.hypot(*levels.time_std[inside][[0, -1]])
-            found.append(idle_level(levels.times[inside], levels.joules[inside], ends))
-    return tuple(found)
+            idles.append(idle_level(levels.times[inside], levels.joules[inside], ends))
+    return tuple(idles)
 
 
 def reach_of(spans: Sequence[Span]) -> tuple[float, float]:

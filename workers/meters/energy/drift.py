@@ -35,10 +35,10 @@ def _slope(levels: CumulativeEnergy, span: Span) -> _Slope | None:
     middles = (times[1:] + times[:-1]) / 2 - times.mean()
     watts = np.diff(joules) / np.diff(times)
     fit = np.polyfit(middles, watts, 1)
-    left = watts - np.polyval(fit, middles)
+    residual = watts - np.polyval(fit, middles)
     # Neighbouring readings are alike: the residual variance is taken over blocks of a quarter.
-    blocks = [block.mean() * math.sqrt(len(block)) for block in np.array_split(left, 4)]
-    variance = max(float(left @ left) / (len(left) - 2), float(np.mean(np.square(blocks))))
+    blocks = [block.mean() * math.sqrt(len(block)) for block in np.array_split(residual, 4)]
+    variance = max(float(residual @ residual) / (len(residual) - 2), float(np.mean(np.square(blocks))))
     return _Slope(float(fit[0]), math.sqrt(variance / float(middles @ middles)))
 
 

@@ -102,10 +102,10 @@ def seconds_by_label(spans: Sequence[Span], first: float, last: float) -> list[t
     lines = []
     labels = dict.fromkeys(s.label for s in spans if s.counts)
     for label in labels:
-        mine = sorted((s.start, s.end) for s in spans if s.label == label)
-        corners = np.array(mine).ravel()
+        edges = sorted((s.start, s.end) for s in spans if s.label == label)
+        corners = np.array(edges).ravel()
         seconds = np.zeros_like(corners)
-        seconds[1::2] = [end - start for start, end in mine]
+        seconds[1::2] = [end - start for start, end in edges]
         lines.append((corners, np.cumsum(seconds)))
     corners = np.unique(np.concatenate([x for x, _ in lines] + [np.array([first, last])]))
     named = sum((np.interp(corners, x, y) for x, y in lines), np.zeros_like(corners))

@@ -54,14 +54,14 @@ def averages(power: Sequence[tuple[float, float]], spans: Sequence[Span], window
     lines = seconds_by_label(spans, min(s.start for s in work), max(s.end for s in work))
 
     def residual(width: float) -> float:
-        found = []
+        squares = []
         for delay in DELAYS_SECONDS:
             at = times - delay
             share = [(np.interp(at, x, y) - np.interp(at - width, x, y)) / width for x, y in lines]
             design = np.stack([*share, np.ones_like(times)], axis=1)
-            left = watts - design @ np.linalg.lstsq(design, watts, rcond=None)[0]
-            found.append(float(left @ left))
-        return min(found)
+            residual = watts - design @ np.linalg.lstsq(design, watts, rcond=None)[0]
+            squares.append(float(residual @ residual))
+        return min(squares)
 
     at_once, averaged = residual(INSTANT_SECONDS), residual(window)
     if min(at_once, averaged) > TELLING * max(at_once, averaged):

@@ -83,11 +83,11 @@ def cells_of(spans: Sequence[Span], first: float, last: float, tick: float) -> C
     place: list[float] = []
     lines: list[tuple[Floats, Floats]] = []
     for index, name in enumerate(labels_of(spans)):
-        mine = [(s.start, s.end) for s in spans if s.label == name and s.works and s.end > s.start]
+        stretches = [(s.start, s.end) for s in spans if s.label == name and s.works and s.end > s.start]
         if name == OTHER:
-            mine += _gaps(spans, first, last)
-        if mine:
-            starts, ends = np.array(sorted(mine)).T
+            stretches += _gaps(spans, first, last)
+        if stretches:
+            starts, ends = np.array(sorted(stretches)).T
             for at, low, high in _cuts(starts, ends, tick):
                 label.append(index)
                 place.append(at)
@@ -106,12 +106,12 @@ def _cuts(starts: Floats, ends: Floats, tick: float) -> list[tuple[float, Floats
     """Cells of one label: their place, and where they begin and end in each span that reaches so far."""
     middle, usual = (starts + ends) / 2, float(np.median(ends - starts))
     edges = _edges(tick)
-    found = [(usual / 2, starts + edges[-1], ends - edges[-1])]
+    cells = [(usual / 2, starts + edges[-1], ends - edges[-1])]
     for low, high in pairwise(edges):
         at = (low + high) / 2
-        found.append((at, starts + low, np.minimum(starts + high, middle)))
-        found.append((usual - at, np.maximum(ends - high, middle), ends - low))
-    return [(at, low[high > low], high[high > low]) for at, low, high in found if np.any(high > low)]
+        cells.append((at, starts + low, np.minimum(starts + high, middle)))
+        cells.append((usual - at, np.maximum(ends - high, middle), ends - low))
+    return [(at, low[high > low], high[high > low]) for at, low, high in cells if np.any(high > low)]
 
 
 def _edges(tick: float) -> list[float]:
@@ -137,7 +137,7 @@ def powers_of(
     work = seconds.sum(axis=1)
     mean = float(np.abs(joules[work > 0]).sum()) / max(float(work.sum()), 1e-12) or 1e-9
     prior = np.where(cells.label == 0, OTHER_PART, 1.0) * mean
-    left = joules - seconds @ prior
+    residual = joules - seconds @ prior
     # Readings of no known time say nothing, and a noiseless log does not say everything: both without dividing by it.
     least, most = ((scale * mean * tick) ** 2 for scale in (LEAST_ERROR, MOST_ERROR))
     variance = np.clip(np.nan_to_num(variance, nan=most, posinf=most), least, most)
@@ -145,18 +145,18 @@ def powers_of(
     fits = [
         fit
         for part in WANDER_PARTS[:: 1 + roughly]
-        for fit in _fits(seconds, left, variance + (part * mean * work) ** 2, roots, part * mean)
+        for fit in _fits(seconds, residual, variance + (part * mean * work) ** 2, roots, part * mean)
     ]
     evidence = np.array([fit.evidence for fit in fits])
     weight = np.exp(evidence - evidence.max())
     likely = np.flatnonzero(weight > NEGLIGIBLE * weight.sum())
     part = weight[likely] / weight[likely].sum()
-    found = [fits[k].posterior() for k in likely]
-    shifts = np.array([shift for shift, _ in found])
+    posteriors = [fits[k].posterior() for k in likely]
+    shifts = np.array([shift for shift, _ in posteriors])
     shift = part @ shifts
-    covariance = sum((p * c for p, (_, c) in zip(part, found, strict=True)), np.zeros((len(prior), len(prior))))
+    covariance = sum((p * c for p, (_, c) in zip(part, posteriors, strict=True)), np.zeros((len(prior), len(prior))))
     covariance += (part[:, None] * (shifts - shift)).T @ (shifts - shift)
-    rho = max(0.0, autocorrelation((left - seconds @ shift)[work > 0]))
+    rho = max(0.0, autocorrelation((residual - seconds @ shift)[work > 0]))
     return Powers(
         watts=np.maximum(_positive(prior + shift, np.sqrt(np.diag(covariance))), SMALLEST_PART * mean),
         covariance=covariance,
@@ -190,11 +190,13 @@ class _Fit:
         return spread.T @ self.half, spread.T @ spread
 
 
-def _fits(seconds: Floats, left: Floats, variance: Floats, roots: Sequence[Floats], wander: float) -> Iterator[_Fit]:
-    """For each prior (the root of its covariance). ``left``: joules that the prior's mean powers leave."""
+def _fits(
+    seconds: Floats, residual: Floats, variance: Floats, roots: Sequence[Floats], wander: float
+) -> Iterator[_Fit]:
+    """For each prior (the root of its covariance). ``residual``: joules that the prior's mean powers leave."""
     weighted = seconds / variance[:, None]
-    square, line = seconds.T @ weighted, weighted.T @ left
-    constant = -0.5 * float(np.log(variance).sum() + left @ (left / variance))
+    square, line = seconds.T @ weighted, weighted.T @ residual
+    constant = -0.5 * float(np.log(variance).sum() + residual @ (residual / variance))
     for root in roots:
         triangle: Floats = np.linalg.cholesky(np.eye(len(root)) + root.T @ square @ root).astype(np.float64)
         half: Floats = np.linalg.solve(triangle, root.T @ line).astype(np.float64)
@@ -204,12 +206,12 @@ def _fits(seconds: Floats, left: Floats, variance: Floats, roots: Sequence[Float
 
 def _positive(mean: Floats, std: Floats) -> Floats:
     """Means of normal distributions of which only the positive part is possible."""
-    found = []
+    means = []
     for m, s in zip(mean.tolist(), std.tolist(), strict=True):
         z = max(m / s if s > 0 else math.inf, -5.0)
         below = math.exp(-z * z / 2) / math.sqrt(2 * math.pi) if z < 30 else 0.0
-        found.append(max(m, -5.0 * s) + s * below / (0.5 * math.erfc(-z / math.sqrt(2))))
-    return np.array(found)
+        means.append(max(m, -5.0 * s) + s * below / (0.5 * math.erfc(-z / math.sqrt(2))))
+    return np.array(means)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,10 +236,10 @@ def split(powers: Powers, seconds: Floats, interval: np.ndarray, label: np.ndarr
     all_work = np.bincount(interval, work, n)
     variance = np.zeros(labels)
     for index in np.unique(label):
-        mine = label == index
-        given = np.bincount(interval[mine], share[mine], n)
-        lacking = seconds[mine].sum(axis=0) - given[interval] @ seconds
-        own = np.bincount(interval[mine], work[mine], n)
-        loose = ((1 - given) * own) ** 2 + (given * (all_work - own)) ** 2
+        labelled = label == index
+        given = np.bincount(interval[labelled], share[labelled], n)
+        lacking = seconds[labelled].sum(axis=0) - given[interval] @ seconds
+        own_work = np.bincount(interval[labelled], work[labelled], n)
+        loose = ((1 - given) * own_work) ** 2 + (given * (all_work - own_work)) ** 2
         variance[index] = lacking @ powers.covariance @ lacking + powers.wander**2 * loose.sum()
     return Split(share, np.sqrt(np.maximum(variance, 0.0)))

@@ -119,10 +119,10 @@ def _bracketed(asked: Floats, answered: Floats, moved: np.ndarray, tick: float) 
     # Far from what the line was drawn through it says little.
     known = inside & (narrow | clear) & (error < np.where(narrow, width / math.sqrt(12), GRID_PART * tick / 2))
     chosen = np.flatnonzero(known | (fair & narrow))
-    found = np.where(known, np.clip(line, low, high), middle)[chosen]
+    tick_times = np.where(known, np.clip(line, low, high), middle)[chosen]
     std = np.where(known, np.maximum(error, SHARPEST_SECONDS), width / math.sqrt(12))[chosen]
-    later = np.diff(np.maximum.accumulate(found), prepend=-np.inf) > grid.period / 2
-    return found[later], std[later], moved[chosen[later]]
+    later = np.diff(np.maximum.accumulate(tick_times), prepend=-np.inf) > grid.period / 2
+    return tick_times[later], std[later], moved[chosen[later]]
 
 
 @dataclass(frozen=True, slots=True)

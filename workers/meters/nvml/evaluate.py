@@ -60,30 +60,31 @@ def evaluate(recording: Recording, spans: Sequence[Span]) -> Energy:
         notes |= {"method": source.method, "counter_latency_seconds": source.latency}
         usable = settled(source.levels, usable)
         idle = idle_levels(source.levels, usable)
-        found = attribute(source.levels, usable)
-        if found is not None:
+        attribution = attribute(source.levels, usable)
+        if attribution is not None:
             break
     else:
         return _unknown(usable, flags, complete, notes, idle)
     seconds = work_seconds(usable)
-    may_be_missed = seconds < source.levels.short_seconds and found.budget["sensor_duty"] > abs(found.total)
+    may_be_missed = seconds < source.levels.short_seconds and attribution.budget["sensor_duty"] > abs(attribution.total)
     if seconds < SHORTEST_SECONDS or may_be_missed:
         notes["shortest_seconds"] = max(SHORTEST_SECONDS, source.levels.unseen)
-        return _unknown(usable, {**flags, "window_too_short": None}, complete, notes, found.idle)
+        return _unknown(usable, {**flags, "window_too_short": None}, complete, notes, attribution.idle)
     if source.method == "counter" and polled:
-        found = _wider(found, "polling", POLLED_PART * np.abs(found.joules), usable)
-    drift = drift_joules(source.levels, found, usable, seconds)
-    if drift > DRIFT_PART * abs(found.total):
+        attribution = _wider(attribution, "polling", POLLED_PART * np.abs(attribution.joules), usable)
+    drift = drift_joules(source.levels, attribution, usable, seconds)
+    if drift > DRIFT_PART * abs(attribution.total):
         flags["idle_drift"] = None
     if drift:
-        found = _wider(found, "idle_drift", drift / seconds * np.array([s.end - s.start for s in usable]), usable)
+        drifted = drift / seconds * np.array([s.end - s.start for s in usable])
+        attribution = _wider(attribution, "idle_drift", drifted, usable)
     checked = attribute(power.levels, usable) if power is not None and not _hole(power.levels, usable) else None
     if source.method == "counter" and not polled and power is not None and checked is not None:
         readings = () if power.averaged else recording.power
-        if disagree(source.levels, found, power.levels, checked, usable, readings):
+        if disagree(source.levels, attribution, power.levels, checked, usable, readings):
             flags["counter_power_disagree"] = None
     energy = energy_of(
-        found,
+        attribution,
         usable,
         flags=tuple(flags),
         systematic_percent=SYSTEMATIC_PERCENT,
@@ -107,14 +108,14 @@ def _hole(power: CumulativeEnergy, spans: Sequence[Span]) -> bool:
     return bool(np.diff(inside, prepend=start, append=end).max() > HOLE_SECONDS)
 
 
-def _wider(found: Attribution, cause: str, joules: Floats, spans: Sequence[Span]) -> Attribution:
+def _wider(attribution: Attribution, cause: str, joules: Floats, spans: Sequence[Span]) -> Attribution:
     """With one more cause of uncertainty, of so many joules by span, which is alike in all of them."""
     total = float(joules[[s.counts for s in spans]].sum())
     return replace(
-        found,
-        common=np.hypot(found.common, joules),
-        total_std=math.hypot(found.total_std, total),
-        budget={**found.budget, cause: total},
+        attribution,
+        common=np.hypot(attribution.common, joules),
+        total_std=math.hypot(attribution.total_std, total),
+        budget={**attribution.budget, cause: total},
     )
 
 
@@ -141,15 +142,15 @@ def _counter(recording: Recording) -> Counter | None:
         return None
     duty = probe.sensor_duty or 1.0
     cycle = sensor_cycle(probe.tick, duty)
-    seen = replace(counter.levels, cycle=cycle, unseen=cycle * (1 - duty), likely_watts=LIKELY_PART * limit)
-    return replace(counter, levels=seen)
+    levels = replace(counter.levels, cycle=cycle, unseen=cycle * (1 - duty), likely_watts=LIKELY_PART * limit)
+    return replace(counter, levels=levels)
 
 
 def _power(recording: Recording, spans: Sequence[Span]) -> _Power | None:
     averaged = recording.probe.power == "average_1s"
     if recording.probe.power_source == "usage":
-        seen = averages(recording.power, spans, AVERAGE_SECONDS)
-        averaged = averaged if seen is None else seen
+        looks_averaged = averages(recording.power, spans, AVERAGE_SECONDS)
+        averaged = averaged if looks_averaged is None else looks_averaged
     levels = power_levels(recording.power, window=AVERAGE_SECONDS if averaged else 0.0)
     return _Power(without_latency(levels, spans)[0], averaged) if levels is not None else None
 

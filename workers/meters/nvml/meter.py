@@ -96,7 +96,7 @@ class NvmlMeter:
 
     def environment(self) -> Mapping[str, Any]:
         nvml = self._nvml
-        found: dict[str, Any] = {
+        circumstances: dict[str, Any] = {
             "device_name": self.device.name,
             "device_uuid": self.device.uuid,
             "pci_bus_id": self.device.pci_bus_id,
@@ -104,7 +104,7 @@ class NvmlMeter:
             "nvml_missing": dict(nvml.missing),
         }
         with contextlib.suppress(DeviceLost):  # then what is known without it has to do
-            found |= {
+            circumstances |= {
                 "driver": nvml.driver(),
                 "power_limit_watts": nvml.power_limit_watts(),
                 "temperature_celsius": nvml.temperature_celsius(),
@@ -116,7 +116,7 @@ class NvmlMeter:
                 "mig": nvml.mig(),
                 "foreign_processes": sorted(self._foreign_processes.foreign(nvml.processes() or frozenset())),
             }
-        return found
+        return circumstances
 
     def close(self) -> None:
         self._sampler.stop()

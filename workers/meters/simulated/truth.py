@@ -77,11 +77,11 @@ def draws(configuration: Configuration) -> dict[str, Draw]:
     }
     joules = energy_joules(c) / c.prompts
     span = gpu.board_power_watts - gpu.idle_watts
-    found = {}
+    by_phase = {}
     for phase, gflops in work.items():
         watts = UTILISATION[phase] * span
-        found[phase] = Draw(watts, joules * gflops / sum(work.values()) / watts)
-    return found
+        by_phase[phase] = Draw(watts, joules * gflops / sum(work.values()) / watts)
+    return by_phase
 
 
 def _mmdit(tokens: float, width: int, hidden: int, layers: int) -> float:
