@@ -45,16 +45,16 @@ def reproduce(
     if not out.strip():
         raise RequestError("out", "nothing", "a folder's name")
     every = not figures and not tables
+    chosen = {
+        "figure": parts.chosen("figure", parts.FIGURES, None if every else figures),
+        "table": parts.chosen("table", parts.TABLES, None if every else tables),
+    }
     known = known_rows(data, where, db, only_own)
     rows = parts.with_simulated(known.table) if simulate else known.table
     folder = _folder(Path(out))
-    made = {
-        "figures": {n: (parts.figure, n) for n in sorted(parts.FIGURES if every else set(figures))},
-        "tables": {n: (parts.table, n) for n in sorted(parts.TABLES if every else set(tables))},
-    }
     document: dict[str, dict[str, Any]] = {
-        kind: {str(number): _write(folder, kind, number, make(number, rows)) for number, (make, _) in chosen.items()}
-        for kind, chosen in made.items()
+        f"{kind}s": {str(number): _write(folder / f"{kind}{number}", make(rows)) for number, make in made.items()}
+        for kind, made in chosen.items()
     }
     if as_json:
         emit_json({**document, "source": known.source, "rows": len(rows)})
@@ -74,12 +74,11 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _write(folder: Path, kind: str, number: int, made: Any) -> dict[str, Any]:
+def _write(stem: Path, made: Any) -> dict[str, Any]:
     """The files of one part, all of them or none."""
     from analysis.report import figures
     from farm.files.atomic import atomic_write
 
-    stem = folder / f"{kind[:-1]}{number}"
     paths: list[Path] = []
     if made.picture is not None:
         paths = figures.save(made.picture, stem, FIGURE_FORMATS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -144,10 +145,12 @@ def _answers(rows: Table, origin: str, electricity: Sequence[Electricity]) -> It
         interval = f"{with_prefix(float(answer.low[i]), 'J')} to {with_prefix(float(answer.high[i]), 'J')}"
         grams = [with_prefix(grams_co2e(joules, grid.grams_per_kwh), "g") for grid in electricity]
         lines.append([catalog.model(c.model).title, c.gpu, joules_text(joules), interval, seconds, *grams])
-    heads = [f"CO2e in {grid.name} ({grid.grams_per_kwh:.0f} g/kWh, {grid.year})" for grid in electricity]
+    heads = [f"CO2e, {grid.name}" for grid in electricity]
+    figures_of = ", ".join(f"{grid.name} {grid.grams_per_kwh:.0f} g/kWh in {grid.year}" for grid in electricity)
+    carbon = f" Electricity: {figures_of}." if electricity else ""
     yield Paragraph(
         f"Predicted by the law {law.name} for one image of {side}x{side}, {LIKE_WORDS}, on the GPUs that have rows "
-        f"of the model; {LEVEL:.0%} intervals of one run. {_held_out_words(rows)}"
+        f"of the model; {LEVEL:.0%} intervals of one run. {_held_out_words(rows)}{carbon}"
     )
     yield Grid(["model", "GPU", "energy", f"{LEVEL:.0%} interval", "time", *heads], lines)
 
@@ -230,22 +233,27 @@ def _numbers(outcome: Validation) -> list[str]:
 
 def _leave_models_out(law: Law, rows: Table) -> Validation | None:
     """Each model predicted by a fit to the others; None where there is one model or a fit is not possible."""
-    usable = rows.take(~rows.spoiled & (rows.energy_joules > 0))
+    try:
+        usable = law.usable(rows).table
+    except RequestError:
+        return None
     models = usable.names("model")
     if len(models) < 2:
         return None
-    try:
-        parts = [
-            validation.held_out(law, usable, train=[name for name in models if name != model], test=[model])
-            for model in models
-        ]
-    except RequestError:
+    parts = []
+    for model in models:
+        with suppress(RequestError):  # too few others
+            others = [name for name in models if name != model]
+            parts.append(validation.held_out(law, usable, train=others, test=[model]))
+    if not parts:
         return None
     names = ("measured_joules", "predicted_joules", "low_joules", "high_joules")
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     table = Table.joined([part.table for part in parts])
     n_train = min(part.n_train for part in parts)
-    return Validation(law=law.name, train=(), test=models, n_train=n_train, table=table, level=parts[0].level, **joined)
+    return Validation(
+        law=law.name, train=(), test=table.names("model"), n_train=n_train, table=table, level=parts[0].level, **joined
+    )
 
 
 def _coefficients(rows: Table, origin: str) -> Iterable[Block]:

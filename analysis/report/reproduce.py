@@ -6,7 +6,7 @@ Every part says which rows it wants; where some are missing it says which, and t
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -83,6 +83,8 @@ class Made:
     missing: str | None  # None: nothing is
 
 
+Parts = Mapping[int, Callable[[Table], Made]]
+
 _BOTH = ("a100", "a6000")
 _FLUX_BOTH = Choice(("flux",), _BOTH, "fp16", False, True)
 _SD35_BOTH = Choice(("sd35",), _BOTH, "fp16", True, True)
@@ -138,12 +140,12 @@ SCATTERS: Final[Mapping[int, tuple[str, tuple[Part, ...]]]] = {
 
 def figure(number: int, table: Table) -> Made:
     """Figure 1 to 8 of the paper. RequestError for another number."""
-    return _chosen("figure", FIGURES, number)(table)
+    return chosen("figure", FIGURES, [number])[number](table)
 
 
 def table(number: int, rows: Table) -> Made:
     """Table 1, 2 or 6 to 9 of the paper. RequestError for another number."""
-    return _chosen("table", TABLES, number)(rows)
+    return chosen("table", TABLES, [number])[number](rows)
 
 
 def with_simulated(table: Table, seed: int = 0) -> Table:
@@ -334,19 +336,22 @@ def _setting(c: Any) -> tuple[object, ...]:
     return (c.width, c.height, c.steps, c.precision, c.cfg, c.batch)
 
 
-FIGURES: Final[Mapping[int, Callable[[Table], Made]]] = {
+FIGURES: Final[Parts] = {
     1: _figure1,
     6: _figure6,
     **{number: partial(_scatter_figure, number) for number in SCATTERS},
 }
-TABLES: Final[Mapping[int, Callable[[Table], Made]]] = {
+TABLES: Final[Parts] = {
     1: partial(_coefficients, 1, _TABLE1, _NAMES),
     2: partial(_coefficients, 2, _TABLE2, {**_NAMES, "beta_a6000": "beta_A6000"}),
     **{number: partial(_energies, model) for number, model in ENERGY_MODELS.items()},
 }
 
 
-def _chosen(what: str, parts: Mapping[int, Callable[[Table], Made]], number: int) -> Callable[[Table], Made]:
-    if number not in parts:
-        raise RequestError(what, number, f"one of {', '.join(map(str, sorted(parts)))}")
-    return parts[number]
+def chosen(what: str, parts: Parts, numbers: Iterable[int] | None) -> Parts:
+    """The parts of these numbers, all of them for None. RequestError for a number that the paper does not have."""
+    wanted = sorted(parts if numbers is None else set(numbers))
+    for number in wanted:
+        if number not in parts:
+            raise RequestError(what, number, f"one of {', '.join(map(str, sorted(parts)))}")
+    return {number: parts[number] for number in wanted}

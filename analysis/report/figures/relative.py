@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import numpy as np
 
@@ -22,7 +24,7 @@ def relative_energy(table: Table) -> Picture:
             raise DataError(column, ", ".join(map(str, values)) or "none", "rows of one value")
     cheapest = float(np.nanmin(table.energy_joules))
     origins = table.origin
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "model": c.model,
             "gpu": c.gpu,

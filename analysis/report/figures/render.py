@@ -67,7 +67,7 @@ def scripts() -> str:
     """Vega, Vega-Lite and vega-embed as one script that sets ``vegaEmbed`` and needs no network."""
     import vl_convert
 
-    return str(vl_convert.javascript_bundle()).replace("</script", "<\\/script")
+    return str(vl_convert.javascript_bundle(None)).replace("</script", "<\\/script")
 
 
 def embedded_json(picture: Picture) -> str:

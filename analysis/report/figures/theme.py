@@ -83,7 +83,9 @@ def config(colours: Mapping[str, str] = LIGHT) -> dict[str, Any]:
             "gridColor": hairline, "gridWidth": 0.5, "labelFontSize": 11, "titleFontSize": 12,
             "titleFontWeight": "normal", "titlePadding": 8,
         },
-        "legend": {"labelColor": ink, "titleColor": ink, "labelFontSize": 12, "symbolSize": 70},
+        "legend": {"labelColor": ink, "titleColor": ink, "labelFontSize": 12, "symbolSize": 70,
+            "symbolBaseFillColor": quiet, "symbolBaseStrokeColor": quiet,
+        },
         "title": {
             "color": ink, "subtitleColor": quiet, "fontSize": 14, "fontWeight": 600, "subtitleFontSize": 11,
             "anchor": "start", "frame": "group", "offset": 12,

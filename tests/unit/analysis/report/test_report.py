@@ -53,13 +53,20 @@ def hostile(tmp_path: Path) -> Path:
 def test_a_page_is_html_needs_no_other_file_and_runs_nothing(farm, hostile, tmp_path):
     out = tmp_path / "report.html"
     found = json.loads(farm("report", "--out", out, "--data", hostile, "--country", "FRA", "--json").out)
-    assert found["files"] == [str(out)]
+    assert found["files"] == [str(out), str(tmp_path / "report.rows.csv")]
+    with (tmp_path / "report.rows.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == found["rows"] == 201
     assert not (tmp_path / "report.png").exists()
     page = Page(out.read_text())
     assert {"html", "title", "h1", "table"} <= {tag for tag, _ in page.tags}
     assert not {"script", "b"} & {tag for tag, _ in page.tags}
-    (picture,) = (attributes for tag, attributes in page.tags if tag == "img")
-    assert str(picture["src"]).startswith("data:image/png;base64,iVBOR")
+    pictures = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert len(pictures) == 2
+    assert all(str(picture["src"]).startswith("data:image/svg+xml;base64,") and picture["alt"] for picture in pictures)
+    dark = [attributes for tag, attributes in page.tags if tag == "source"]
+    assert all("dark" in str(source["media"]) for source in dark)
+    assert len(dark) == 2
+    assert out.stat().st_size < 3_000_000
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
     assert HOSTILE in page.words
     assert any("France" in words for words in page.words)
@@ -72,8 +79,11 @@ def test_markdown_holds_names_as_text(farm, hostile, tmp_path):
     assert farm("report", "--out", out, "--data", hostile).code == 0
     assert "<" not in re.sub(r"\\<", "", out.read_text())
     page = Page(MarkdownIt("commonmark").enable("table").render(out.read_text()))
-    assert not {"script", "b", "a", "em", "code"} & {tag for tag, _ in page.tags}
-    assert [attributes["src"] for tag, attributes in page.tags if tag == "img"] == ["report.png"]
+    assert not {"script", "b", "em", "code"} & {tag for tag, _ in page.tags}
+    assert [attributes["href"] for tag, attributes in page.tags if tag == "a"] == ["report.rows.csv"]
+    pictures = [str(attributes["src"]) for tag, attributes in page.tags if tag == "img"]
+    assert pictures == ["report.png", "report-2.png"]
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
     assert HOSTILE in page.words
 
 
@@ -84,7 +94,7 @@ def test_both_formats_say_the_same():
     assert words[words.index("From a_b & c.") :] == [
         "From a_b & c.", "model", "J", "a|b", "1.5", "_x_", "2", "No rows.",
     ]  # fmt: skip
-    assert to_markdown(blocks, "f.png") == (
+    assert to_markdown(blocks) == (
         "From a_b \\& c.\n\n| model | J |\n| --- | ---: |\n| a\\|b | 1.5 |\n| \\_x\\_ | 2 |\n\nNo rows.\n"
     )
 
@@ -119,7 +129,28 @@ def test_a_picture_that_is_not_ours_is_never_replaced_and_ours_always(farm, tmp_
     first = (out.read_bytes(), picture.read_bytes())
     assert farm("report", "--out", out, "--data", PAPER).code == 0
     assert (out.read_bytes(), picture.read_bytes()) == first
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.md", "r.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r-2.png", "r.md", "r.png", "r.rows.csv"]
+
+
+def test_a_file_of_somebody_s_rows_is_never_replaced(farm, tmp_path):
+    (tmp_path / "r.rows.csv").write_text("mine\n")
+    refused = farm("report", "--out", tmp_path / "r.html", "--data", PAPER)
+    assert refused.code == 2
+    assert "r.rows.csv" in refused.err
+    assert [path.name for path in tmp_path.iterdir()] == ["r.rows.csv"]
+
+
+def test_models_are_compared_at_settings_alike(farm, tmp_path):
+    """A median over unlike rows made the largest model look cleanest."""
+    out = tmp_path / "report.md"
+    assert farm("report", "--out", out, "--data", PAPER, "--country", "FRA").code == 0
+    text = out.read_text()
+    assert "one image of 1024x1024, 28 steps" in text
+    lines = [line for line in text.splitlines() if "| a100 |" in line and "Wh)" in line]
+    joules = [float(line.split("|")[3].split()[0]) for line in lines]
+    assert len(joules) == 3
+    assert joules == sorted(joules)
+    assert "held out" in text
 
 
 def test_what_fails_half_way_leaves_what_was_there(tmp_path):
