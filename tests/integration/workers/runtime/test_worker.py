@@ -29,6 +29,10 @@ def ends(farm, job_id):
     return farm.column('SELECT "end" FROM attempt WHERE job_id = :i ORDER BY number', i=job_id)
 
 
+def accepted_lines(farm) -> int:
+    return sum(", accepted, " in line for line in farm.log("a100-0").read_text().splitlines())
+
+
 def test_jobs_are_measured_once_each_on_their_own_queue(farm):
     farm.worker("a100")
     farm.worker("a4000")
@@ -41,8 +45,8 @@ def test_jobs_are_measured_once_each_on_their_own_queue(farm):
     assert sorted(r.job_id for r in rows) == sorted(jobs)
     assert all(r.worker.startswith(f"sim-{r.gpu}-0@") and r.origin == "simulated" for r in rows)
     # A line a job, one load for one pipeline, nothing left on the spool.
-    lines = [line for line in farm.log("a100-0").read_text().splitlines() if ", accepted, " in line]
-    assert len(lines) == 8
+    wait_until(lambda: accepted_lines(farm) >= 8, 20, "eight lines")  # a line follows the result that it tells of
+    assert accepted_lines(farm) == 8
     assert sum(farm.column("SELECT loads FROM job WHERE id >= :i", i=min(jobs))) == 2
     assert list(farm.settings.spool.glob("*.result")) == []
 
