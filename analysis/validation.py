@@ -1,12 +1,13 @@
 """The experiments of the paper's Sections 4.2 and 5.1 to 5.6: how a law does on rows that it was not fitted to.
 
 - :func:`within`: folds of the rows of one model (and GPU).
-- :func:`held_out`: fitted to some models or GPUs, tested on others.
+- :func:`held_out`: fitted to some models, GPUs or data sets, tested on others.
+- :func:`leave_out`: each model, GPU or data set in turn held out of all the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.laws.base import LEVEL, Forecast, Law, Rows
-from analysis.metrics import interval_metrics, metrics
+from analysis.metrics import interval_metrics, mean_of, metrics, seconds_mape_percent
 from analysis.table import DataError, Floats, Table
 
 FOLDS: Final = 2
+LEAVE_OUT: Final = ("model", "gpu", "dataset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Validation:
     """Predictions for rows that were not fitted, and the rows."""
 
     law: str
-    train: tuple[str, ...]  # names of models, or of GPUs where those were held out
+    train: tuple[str, ...]  # names of models, or of GPUs or data sets where those were held out
     test: tuple[str, ...]
     n_train: int  # rows of a fit; of the smallest fold's, where there are folds
     table: Table  # the test rows
@@ -34,11 +36,24 @@ class Validation:
     low_joules: Floats
     high_joules: Floats
     level: float
+    predicted_seconds: Floats | None = None  # of a law that knows time
 
     @property
     def scatter_percent(self) -> float:
         """Standard deviation of ln E about the law."""
         return float(np.std(np.log(self.measured_joules / self.predicted_joules)) * 100)
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """Those of energies and, where rows and law have them, of seconds."""
+        numbers = metrics(self.measured_joules, self.predicted_joules)
+        seconds = self.predicted_seconds
+        of_seconds = None if seconds is None else seconds_mape_percent(self.table.duration_seconds, seconds)
+        return numbers if of_seconds is None else {**numbers, "seconds_mape_percent": of_seconds}
+
+    @property
+    def interval(self) -> dict[str, float | None]:
+        return interval_metrics(self.measured_joules, self.low_joules, self.high_joules, self.level)
 
     def summary(self) -> dict[str, Any]:
         """What `farm law validate --json` prints."""
@@ -48,8 +63,36 @@ class Validation:
             "test": list(self.test),
             "n_train": self.n_train,
             "n_test": len(self.table),
-            "metrics": metrics(self.measured_joules, self.predicted_joules),
-            "interval": interval_metrics(self.measured_joules, self.low_joules, self.high_joules, self.level),
+            "metrics": self.metrics,
+            "interval": self.interval,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What came of leaving out each group of a kind in turn: by its name, the validation, or why there is none."""
+
+    law: str
+    column: str  # model, gpu or dataset
+    groups: Mapping[str, Validation | str]
+
+    @property
+    def done(self) -> dict[str, Validation]:
+        return {name: outcome for name, outcome in self.groups.items() if isinstance(outcome, Validation)}
+
+    def summary(self) -> dict[str, Any]:
+        """What `farm law validate --leave-out --json` prints: ``metrics`` and ``interval`` are means over groups."""
+        done = self.done
+        return {
+            "law": self.law,
+            "leave_out": self.column,
+            "n_test": sum(len(outcome.table) for outcome in done.values()),
+            "groups": {
+                name: outcome.summary() if isinstance(outcome, Validation) else {"refused": outcome}
+                for name, outcome in self.groups.items()
+            },
+            "metrics": mean_of([outcome.metrics for outcome in done.values()]),
+            "interval": mean_of([outcome.interval for outcome in done.values()]),
         }
 
 
@@ -87,29 +130,64 @@ def held_out(
     test: Sequence[str] = (),
     train_gpu: Sequence[str] = (),
     test_gpu: Sequence[str] = (),
+    train_dataset: Sequence[str] = (),
+    test_dataset: Sequence[str] = (),
     level: float = LEVEL,
 ) -> Validation:
-    """Fitted to the models (and GPUs) of ``train``, tested on those of ``test``; an empty choice is all of them.
+    """Fitted to the models (and GPUs, and data sets) of ``train``, tested on those of ``test``; an empty choice is all
+    of them.
 
     Raises:
         DataError: a choice that no row has, or rows that would be both fitted and tested.
     """
     rows = law.usable(X)
-    fitted = _chosen(rows.table, "train", model=train) & _chosen(rows.table, "train-gpu", gpu=train_gpu)
-    tested = _chosen(rows.table, "test", model=test) & _chosen(rows.table, "test-gpu", gpu=test_gpu)
+    fitted, tested = (
+        _chosen(rows.table, side, model=models)
+        & _chosen(rows.table, f"{side}-gpu", gpu=gpus)
+        & _chosen(rows.table, f"{side}-dataset", dataset=datasets)
+        for side, models, gpus, datasets in (
+            ("train", train, train_gpu, train_dataset),
+            ("test", test, test_gpu, test_dataset),
+        )
+    )
     if (fitted & tested).any():
         raise DataError(
             "test",
-            ", ".join([*test, *test_gpu]) or "all rows",
+            ", ".join([*test, *test_gpu, *test_dataset]) or "all rows",
             "other rows than those of train; never fit what you test on",
         )
     for name, mask in (("train", fitted), ("test", tested)):
         if not mask.any():
-            raise DataError(name, "no rows", "models and GPUs that the data have together")
-    column = "gpu" if (train_gpu or test_gpu) and not (train or test) else "model"
+            raise DataError(name, "no rows", "models, GPUs and data sets that the data have together")
+    chosen = {"model": [*train, *test], "gpu": [*train_gpu, *test_gpu], "dataset": [*train_dataset, *test_dataset]}
+    column = next((name for name, values in chosen.items() if values), "model")
     fitted_names, tested_names = (rows.table.take(part).names(column) for part in (fitted, tested))
     split = (np.flatnonzero(fitted), np.flatnonzero(tested))
     return _assembled(law, rows, iter([split]), fitted_names, tested_names, level)
+
+
+def leave_out(law: Law, X: Any, column: str, *, level: float = LEVEL) -> LeftOut:
+    """Each model, GPU or data set (``column``) in turn predicted by a fit to all the others.
+
+    Raises:
+        DataError: another column, or only one group of that kind.
+    """
+    if column not in LEAVE_OUT:
+        raise DataError("leave-out", column, f"one of {', '.join(LEAVE_OUT)}")
+    rows = law.usable(X)
+    names = rows.table.names(column)
+    if len(names) < 2:
+        raise DataError("leave-out", column, f"rows of at least two; there are {', '.join(names) or 'none'}")
+    groups: dict[str, Validation | str] = {}
+    for name in names:
+        tested = getattr(rows.table, column) == name
+        split = (np.flatnonzero(~tested), np.flatnonzero(tested))
+        try:
+            others = tuple(other for other in names if other != name)
+            groups[name] = _assembled(law, rows, iter([split]), others, (name,), level)
+        except DataError as refusal:
+            groups[name] = str(refusal)
+    return LeftOut(law.name, column, groups)
 
 
 def _assembled(
@@ -139,6 +217,7 @@ def _assembled(
         low_joules=answer.low,
         high_joules=answer.high,
         level=level,
+        predicted_seconds=answer.seconds,
     )
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_SIDES = ("train", "test", "train_gpu", "test_gpu", "train_dataset", "test_dataset")
+
 
 def split_options(function: F) -> F:
     """Which rows are fitted and which are tested, passed on as a keyword each."""
@@ -24,6 +26,8 @@ def split_options(function: F) -> F:
         click.option("--level", type=LEVEL, default=0.9, show_default=True, help="Of the intervals."),
         click.option("--folds", default="2", show_default=True, help="Folds of --within; loo leaves one row out."),
         click.option("--within", metavar="MODEL", help="Folds of the rows of one model."),
+        click.option("--test-dataset", metavar="A,B", help="Test on these data sets."),
+        click.option("--train-dataset", metavar="A,B", help="Fit to these data sets."),
         click.option("--test-gpu", metavar="A,B", help="Test on these GPUs."),
         click.option("--train-gpu", metavar="A,B", help="Fit to these GPUs."),
         click.option("--test", metavar="A,B", help="Test on these models."),
@@ -63,15 +67,28 @@ def fit(law_name: str, data: str | None, only_own: bool, where: tuple[str, ...],
 
 @law.command()
 @law_option
+@click.option(
+    "--leave-out", metavar="KIND", help="Each model, gpu or dataset in turn, by a fit to all the others; their mean."
+)
 @split_options
 @data_options
 @json_option
 def validate(
-    law_name: str, data: str | None, only_own: bool, where: tuple[str, ...], db: str | None, as_json: bool, **split: Any
+    law_name: str,
+    leave_out: str | None,
+    data: str | None,
+    only_own: bool,
+    where: tuple[str, ...],
+    db: str | None,
+    as_json: bool,
+    **split: Any,
 ) -> None:
-    """How a law does on rows that it was not fitted to: other models, other GPUs, or folds within a model."""
+    """How a law does on rows that it was not fitted to: other models, GPUs or data sets, or folds within a model."""
     from analysis.cli.rows import known_rows
 
+    if leave_out is not None:
+        _leave_out(law_name, leave_out, known_rows(data, where, db, only_own).table, as_json, **split)
+        return
     outcome = _validation(law_name, known_rows(data, where, db, only_own).table, **split)
     summary = outcome.summary()
     if as_json:
@@ -151,7 +168,7 @@ def plot(
     from analysis.validation import in_sample
 
     table = known_rows(data, where, db, only_own).table
-    chosen = any(split[name] for name in ("train", "test", "train_gpu", "test_gpu", "within"))
+    chosen = any(split[name] for name in (*_SIDES, "within"))
     outcome = (
         _validation(law_name, table, **split)
         if chosen
@@ -164,6 +181,35 @@ def plot(
         click.echo("\n".join(files))
 
 
+def _leave_out(law_name: str, column: str, table: Table, as_json: bool, level: float, **split: Any) -> None:
+    from analysis import laws, validation
+
+    if any(split[name] for name in (*_SIDES, "within")):
+        raise RequestError("leave-out", column, "alone, without --train, --test and --within")
+    outcome = validation.leave_out(laws.get(law_name)(), table, column, level=level)
+    summary = outcome.summary()
+    if as_json:
+        emit_json(summary)
+        return
+    click.echo(f"law {outcome.law}, each {column} in turn")
+    click.echo(
+        f"{column:<16} {'rows':>5} {'MAPE %':>8} {'bias %':>8} {'coverage':>9} {'half-width %':>13} {'score':>7}"
+    )
+    for name, found in outcome.groups.items():
+        if isinstance(found, str):
+            click.echo(f"{name:<16} {found}")
+        else:
+            _print_left_out(name, len(found.table), found.metrics, found.interval)
+    _print_left_out("mean", summary["n_test"], summary["metrics"], summary["interval"])
+
+
+def _print_left_out(name: str, n: int, metrics: Mapping[str, Any], interval: Mapping[str, Any]) -> None:
+    numbers = [metrics["mape_percent"], metrics["bias_percent"]]
+    numbers += [interval[part] for part in ("coverage", "median_halfwidth_percent", "interval_score")]
+    texts = ["unknown" if value is None else f"{value:.3g}" for value in numbers]
+    click.echo(f"{name:<16} {n:>5} {texts[0]:>8} {texts[1]:>8} {texts[2]:>9} {texts[3]:>13} {texts[4]:>7}")
+
+
 def _validation(
     law_name: str,
     table: Table,
@@ -172,6 +218,8 @@ def _validation(
     test: str | None,
     train_gpu: str | None,
     test_gpu: str | None,
+    train_dataset: str | None,
+    test_dataset: str | None,
     within: str | None,
     folds: str,
     level: float,
@@ -179,10 +227,8 @@ def _validation(
     from analysis import laws, validation
 
     fresh = laws.get(law_name)()
-    held_out = {
-        name: parse_names(text)
-        for name, text in (("train", train), ("test", test), ("train_gpu", train_gpu), ("test_gpu", test_gpu))
-    }
+    sides = (train, test, train_gpu, test_gpu, train_dataset, test_dataset)
+    held_out = {name: parse_names(text) for name, text in zip(_SIDES, sides, strict=True)}
     if within is not None:
         if any(held_out.values()):
             raise RequestError("within", within, "alone, without --train and --test")
@@ -191,7 +237,9 @@ def _validation(
             raise RequestError("within", within, f"one of {', '.join(table.names('model')) or 'no models'}")
         return validation.within(fresh, rows, _folds(folds, rows), level=level)
     if not any(held_out.values()):
-        raise RequestError("split", "none", "--train and --test, --train-gpu and --test-gpu, or --within MODEL")
+        raise RequestError(
+            "split", "none", "--train and --test (or -gpu, -dataset), --leave-out KIND, or --within MODEL"
+        )
     return validation.held_out(fresh, table, **held_out, level=level)
 
 

@@ -25,7 +25,8 @@ class Blocks:
         total = np.zeros((self.basis.shape[2], self.basis.shape[2]))
         for g, basis in enumerate(self.basis):
             of_group = rows[self.group == g]
-            total += basis.T @ (of_group.T @ of_group) @ basis
+            moved = np.flatnonzero(basis.any(axis=0))  # a group is moved by a part of the vector alone
+            total[np.ix_(moved, moved)] += basis[:, moved].T @ (of_group.T @ of_group) @ basis[:, moved]
         return total
 
     def transposed(self, values: Floats) -> Floats:

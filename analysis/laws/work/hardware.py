@@ -1,12 +1,15 @@
 """What is known of a GPU beforehand, as the rates and watts that a roofline needs.
 
 Peaks, bandwidth and board power are the published ones of the catalog. What kernels really reach of a peak is published
-for a few boards only; the catalog's ``[reach]`` holds those, with source, and :data:`REACH` stands in elsewhere. The
-law ``work`` treats the watts as priors: measured rows override them.
+for a few boards only; the catalog's ``[reach]`` holds those, with source, and :data:`REACH` stands in elsewhere.
+Kernels that were written for Ampere gain with multiprocessors and their clock on newer GPUs, not with tensor cores or
+memory that Ampere did not have: their rates are bounded by so much a multiprocessor and cycle.
+The law ``work`` treats the watts as priors: measured rows override them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -22,9 +25,15 @@ REACH: Final = {
     "matmul": 0.80,  # tensor cores, cuBLAS: 0.80 to 0.87 measured on A100, H100 and GH200 (ml-engineering, MAMF table)
     "attention": 0.70,  # FlashAttention-2 forward, head width 128: up to 0.73 of an A100 (arXiv 2307.08691)
     "convolution": 0.45,  # cuDNN called with NCHW tensors: half of peak less the conversions of layout; an estimate
-    "fp32": 0.80,  # cuBLAS without tensor cores; an estimate
-    "memory": 0.70,  # element-wise kernels on strided tensors; copies reach about 0.9
+    "memory": 0.90,  # contiguous copies; strided ones take instructions beside it, see ELEMENTWISE_BYTES
 }
+# Without tensor cores cuBLAS reaches this share of the peak, by the fused multiply-adds of a multiprocessor and cycle:
+# 128 of them share the shared memory that feeds 64 (0.93 of an A100, 0.65 to 0.75 of GA102, AD102 and GH100 boards).
+PLAIN_REACH: Final = {64: 0.80, 128: 0.66}
+# A multiprocessor and cycle of kernels written for Ampere:
+ATTENTION_FLOPS: Final = 1450.0  # FlashAttention-2 forward: 224 TFLOP/s of an A100 (arXiv 2307.08691), 370 of an H100
+WIDE_ATTENTION_FLOPS: Final = 205.0  # CUTLASS's fp32 attention: WIDE_ATTENTION of the peak of an A100
+ELEMENTWISE_BYTES: Final = 42.0  # instructions of eager kernels beside their bytes: 0.70 of an A100's bandwidth in all
 SHAPE: Final = 0.8  # a model's matrices reach this part of what the best size reaches (tiles and waves come on top)
 WIDE_ATTENTION: Final = 0.2  # fp32 attention multiplies as three TF32 products (CUTLASS) at 0.6 of the peak of TF32
 # The softmax of one score costs what this much more of a head's width would. In energy: ten plain instructions of 30 pJ
@@ -42,10 +51,11 @@ SHARES: Final = {
     "attention": 1.00,
     "fp32": 0.85,
     "convolution": 1.00,
-    "memory": 0.55,  # streaming kernels draw 200 to 260 W on an A100
-    "wait": 0.13,  # clocks up, nothing to do: about 100 W on an A100
+    "memory": 0.60,  # streaming kernels draw 200 to 300 W on an A100
+    "wait": 0.11,  # clocks up, nothing to do: 82 to 100 W on an A100, 120 to 145 W on an H100
 }
-KERNEL_SECONDS: Final = 2.5e-6  # no kernel takes less
+KERNEL_SECONDS: Final = 2.5e-6  # from the end of a kernel to the next one's work: 2 to 3 us, whatever the kernel does
+LIMIT_EXPONENT: Final = 0.7  # of the energy of work in the power limit: 0.7 of the limit take a quarter of it away
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +90,31 @@ def machine(gpu: str, precision: str) -> Machine:
 
 def watts(gpu: str) -> tuple[float, ...]:
     """Watts above idle of a catalog GPU, in the order of SHARES."""
-    board = catalog.gpu(gpu)
-    headroom, power = board.board_power_watts - board.idle_watts, board.reach.get("power", 1.0)
+    headroom, power = headroom_watts(gpu), catalog.gpu(gpu).reach.get("power", 1.0)
     return tuple(headroom * share * (power if name in _TENSOR_CLASSES else 1.0) for name, share in SHARES.items())
 
 
+@lru_cache(maxsize=256)
+def headroom_watts(gpu: str) -> float:
+    """Board power less idle of a catalog GPU."""
+    board = catalog.gpu(gpu)
+    return board.board_power_watts - board.idle_watts
+
+
 def _machine(gpu: Gpu, precision: str) -> Machine:
-    reach = {**REACH, **gpu.reach}
     low = gpu.peak["bf16" if precision == "bf16" else "fp16"]
+    cycles = math.inf if gpu.boost_clock is None else gpu.multiprocessors * gpu.boost_clock
+    multiply_adds = gpu.peak["fp32"] / cycles / 2
+    plain = PLAIN_REACH[min(PLAIN_REACH, key=lambda cores: abs(cores - multiply_adds))]
+    reach = {**REACH, "fp32": plain, **gpu.reach}
+    copies, elementwise = gpu.bandwidth * reach["memory"], ELEMENTWISE_BYTES * cycles
     return Machine(
         tensor=low * reach["matmul"] * SHAPE,
-        attention=low * reach["attention"],
-        wide_attention=gpu.peak["tf32"] * WIDE_ATTENTION,
+        attention=min(low * reach["attention"], ATTENTION_FLOPS * cycles),
+        wide_attention=min(gpu.peak["tf32"] * WIDE_ATTENTION, WIDE_ATTENTION_FLOPS * cycles),
         convolution=low * reach["convolution"],
         wide_convolution=gpu.peak["tf32"] * reach["convolution"],
         fp32=gpu.peak["fp32"] * reach["fp32"],
-        bandwidth=gpu.bandwidth * reach["memory"],
+        bandwidth=1 / (1 / copies + 1 / elementwise),
         multiprocessors=gpu.multiprocessors,
     )

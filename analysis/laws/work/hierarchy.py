@@ -1,9 +1,11 @@
-"""Penalised least squares for effects that are shared, or belong to a model, a GPU, a data set or a cell.
+"""Penalised least squares for effects that are shared, or belong to a model, a GPU, a laboratory or a cell.
 
 Observed is y = eta(p) + c_cell + e with independent normal p_j ~ (0, s_j^2), c ~ (0, tau^2), e ~ (0, v_i). p is found
 at the mode of its posterior by Gauss-Newton steps; cell effects are integrated out on the way, since the covariance of
 a cell is V = diag(v) + tau^2 1 1' with the inverse of Sherman and Morrison. The covariance of p is that of the last
-step (Laplace). sigma and tau are estimated under scaled inverse chi-squared priors.
+step (Laplace). sigma and tau, one a group of rows and of cells, are estimated under scaled inverse chi-squared priors
+around what all groups have in common, which is estimated too; one factor on those s_j that are to be learned, by the
+evidence (MacKay, Neural Computation 4, 1992).
 Rows of one configuration share eta: for p they count as their mean, weighted by 1/v, which is exact, so that a step
 costs as much as there are configurations, however often each was measured.
 Gelman and Hill, Data Analysis Using Regression and Multilevel Models, ch. 12-13; Searle et al., Variance Components,
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from analysis.laws.work.blocks import Blocks
@@ -27,7 +30,10 @@ Model = Callable[[Floats], tuple[Floats, Jacobian]]  # p -> eta (m,) of each con
 
 NOISE: Final = 0.02  # prior of sigma, relative: what a repeat of a row differs by
 CELL: Final = 0.02  # prior of tau: what a cell of one model, precision, size and guidance differs by from its physics
-PRIOR_ROWS: Final = 8.0  # that the priors of sigma and tau count for
+PRIOR_ROWS: Final = 8.0  # that the priors of what is common count for
+GROUP_ROWS: Final = 5.0  # that what is common counts for in a group
+_MOST_ROWS: Final = 20.0  # of one group that count to what is common
+SCALE_WORTH: Final = 10.0  # effects that the prior of the learned factor, 1, counts for
 _OUTLIER: Final = 5.0  # standard deviations from which a row's pull stays the same (Huber)
 _NORMAL_MEDIAN: Final = 0.6745  # of the absolute value of a standard normal number
 _ROUNDS: Final = 10
@@ -46,39 +52,96 @@ class Cells:
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """A spread by group, what it is in common, and how many rows or cells each group has."""
+
+    of_group: Floats
+    common: float
+    count: Floats
+
+    @classmethod
+    def prior(cls, common: float, group: Integers) -> Spread:
+        count = np.bincount(group).astype(np.float64)
+        return cls(np.full(len(count), common), common, count)
+
+    def again(self, prior: float, squares: Floats) -> Spread:
+        """The spread by the sum of squares of each group, and by the prior of what is common."""
+        part = np.minimum(1.0, _MOST_ROWS / np.maximum(self.count, 1.0))
+        common = (PRIOR_ROWS * prior**2 + part @ squares) / (PRIOR_ROWS + part @ self.count)
+        of_group = np.sqrt((GROUP_ROWS * common + squares) / (GROUP_ROWS + self.count))
+        return Spread(of_group, float(np.sqrt(common)), self.count)
+
+    @property
+    def pooled(self) -> float:
+        """Root mean square over all rows or cells; what is common where there are none."""
+        total = self.count.sum()
+        return float(np.sqrt(self.of_group**2 @ self.count / total)) if total else self.common
+
+
+@dataclass(frozen=True, slots=True)
 class Posterior:
     p: Floats
     covariance: Floats
-    sigma: float
-    tau: float
+    sigma: Spread
+    tau: Spread
     cells: Cells
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which rows belong together: of every row (n,) its configuration and its group of equal noise, of every
+    configuration (m,) its cell, of every cell its group of equal spread."""
+
+    alike: Integers
+    noise_group: Integers
+    cell: Integers
+    cell_group: Integers
 
 
 def solve(
     model: Model,
     y: Floats,
     prior_std: Floats,
-    alike: Integers,
-    cell: Integers,
+    learned: NDArray[np.bool_],
+    layout: Layout,
     extra_variance: Floats,
     weight: Floats,
     start: Floats,
 ) -> Posterior:
-    """``alike`` (n,): number of each row's configuration; ``cell`` (m,): number of each configuration's cell;
-    ``extra_variance`` (n,): of the row itself, beside sigma^2."""
-    cells = int(cell.max()) + 1 if len(cell) else 0
+    """``prior_std`` (P,), times one factor where ``learned`` (P,); ``extra_variance`` (n,): of the row itself, beside
+    sigma^2."""
+    alike, cell = layout.alike, layout.cell
     cell_of_row = cell[alike]
-    sigma, tau, p = NOISE, CELL, start
+    sigma, tau = Spread.prior(NOISE, layout.noise_group), Spread.prior(CELL, layout.cell_group)
+    p, scale = start, 1.0
     robust = np.ones_like(y)
     for _ in range(_ROUNDS):
-        pooled = _Pooled.of(y, (sigma**2 / weight + extra_variance) / robust, alike, len(cell))
-        p, eta, jacobian, information = _mode(model, pooled, prior_std, cell, cells, tau, p)
-        residual, blup = y - eta[alike], _cells(pooled.mean - eta, pooled.variance, tau, cell, cells)
+        of_row, of_cell = sigma.of_group[layout.noise_group], tau.of_group[layout.cell_group]
+        pooled = _Pooled.of(y, (of_row**2 / weight + extra_variance) / robust, alike, len(cell))
+        std = np.where(learned, prior_std * scale, prior_std)
+        p, eta, jacobian, information = _mode(model, pooled, std, cell, of_cell, p)
+        residual, blup = y - eta[alike], _cells(pooled.mean - eta, pooled.variance, of_cell, cell)
         covariance = cho_solve(cho_factor(information), np.eye(len(p)))
-        fitted = jacobian.variance(covariance)  # of eta
-        sigma, tau = _spreads(residual, fitted[alike], blup, robust * weight, cell_of_row, cells)
-        robust = _robust(residual - blup.mean[cell_of_row], sigma, weight, extra_variance)
-    return Posterior(p, covariance, sigma, tau, blup)
+        fitted = jacobian.variance(covariance)[alike]  # of eta
+        unsure = blup.variance[cell_of_row] + (1 - blup.known[cell_of_row]) ** 2 * fitted
+        within = robust * weight * ((residual - blup.mean[cell_of_row]) ** 2 + unsure)
+        sigma = sigma.again(NOISE, _sums(within, layout.noise_group, len(sigma.count)))
+        tau = tau.again(CELL, _sums(blup.mean**2 + blup.variance, layout.cell_group, len(tau.count)))
+        scale = _scale(p, np.diag(covariance), prior_std, std, learned)
+        robust = _robust(residual - blup.mean[cell_of_row], sigma, layout.noise_group, weight, extra_variance)
+    return Posterior(p, covariance, sigma, tau, blup, scale)
+
+
+def _sums(values: Floats, group: Integers, groups: int) -> Floats:
+    return np.asarray(np.bincount(group, values, groups), dtype=np.float64)
+
+
+def _scale(p: Floats, variance: Floats, prior_std: Floats, std: Floats, learned: NDArray[np.bool_]) -> float:
+    """The factor on the spreads that are learned: effects count by how well rows tell them."""
+    told = 1 - variance[learned] / std[learned] ** 2
+    squares = (p[learned] / prior_std[learned]) ** 2
+    return float(np.sqrt((SCALE_WORTH + squares.sum()) / (SCALE_WORTH + told.sum())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +160,27 @@ class _Pooled:
         return cls(mean, 1 / precision, float(((y - mean[alike]) ** 2 / variance).sum()))
 
 
-def _robust(residual: Floats, sigma: float, weight: Floats, extra_variance: Floats) -> Floats:
-    """Huber's weights. The scale is the smaller of sigma and what half of the rows stay within, which outliers, unlike
-    sigma, cannot move."""
-    scaled = np.abs(residual) / np.sqrt(1 / weight + extra_variance / sigma**2)
-    typical = float(np.median(scaled)) / _NORMAL_MEDIAN if len(scaled) else sigma
-    scale = min(sigma, max(typical, NOISE / 2))
-    return np.minimum(1.0, _OUTLIER * scale / np.maximum(scaled, 1e-12))
+def _robust(residual: Floats, sigma: Spread, group: Integers, weight: Floats, extra_variance: Floats) -> Floats:
+    """Huber's weights. The scale of a group is the smaller of its sigma and what half of its rows stay within, which
+    outliers, unlike sigma, cannot move."""
+    of_row = sigma.of_group[group]
+    scaled = np.abs(residual) / np.sqrt(of_row**2 / weight + extra_variance)
+    scale = np.ones(len(sigma.count))
+    for place, spread in enumerate(sigma.of_group):
+        rows = scaled[group == place]
+        if len(rows):
+            scale[place] = min(1.0, max(float(np.median(rows)) / _NORMAL_MEDIAN, NOISE / 2 / float(spread)))
+    return np.minimum(1.0, _OUTLIER * scale[group] / np.maximum(scaled, 1e-12))
 
 
-def whitened(local: Floats, variance: Floats, tau: float, cell: Integers, cells: int) -> Floats:
-    """A (m, k) with A' A = L' V^-1 L of rows L whose cells have an effect of their own.
+def whitened(local: Floats, variance: Floats, tau: Floats, cell: Integers) -> Floats:
+    """A (m, k) with A' A = L' V^-1 L of rows L whose cells have an effect of their own, of spread ``tau`` (cells,).
 
     A = diag(v)^-1/2 (L - theta M), M the means of the cells weighted by 1/v, (1 - theta)^2 = 1 / (1 + tau^2 sum 1/v).
     Where L is the local part of a Jacobian in blocks, the rows of a cell have to be of one group.
     """
     a: Floats = local / np.sqrt(variance)[:, None]
+    cells = len(tau)
     precision = np.bincount(cell, 1 / variance, cells)
     theta = 1 - (1 + tau**2 * precision) ** -0.5
     several = np.bincount(cell, minlength=cells)[cell] > 1
@@ -128,15 +196,15 @@ def whitened(local: Floats, variance: Floats, tau: float, cell: Integers, cells:
 
 
 def _mode(
-    model: Model, pooled: _Pooled, prior_std: Floats, cell: Integers, cells: int, tau: float, p: Floats
+    model: Model, pooled: _Pooled, prior_std: Floats, cell: Integers, tau: Floats, p: Floats
 ) -> tuple[Floats, Floats, Blocks, Floats]:
     """The posterior mode; eta and its Jacobian there; the information matrix of the last step."""
     precision, variance = prior_std**-2.0, pooled.variance
-    shrink = tau**2 / (1 + tau**2 * np.bincount(cell, 1 / variance, cells))
+    shrink = tau**2 / (1 + tau**2 * np.bincount(cell, 1 / variance, len(tau)))
 
     def inverse(r: Floats) -> Floats:
         """V^-1 r."""
-        pull = shrink * np.bincount(cell, r / variance, cells)
+        pull = shrink * np.bincount(cell, r / variance, len(tau))
         return np.asarray((r - pull[cell]) / variance)
 
     def loss(eta: Floats, at: Floats) -> float:
@@ -147,7 +215,7 @@ def _mode(
     before = loss(eta, p)
     for _ in range(_STEPS):
         slope = jacobian()
-        information = slope.gram(whitened(slope.local, variance, tau, cell, cells)) + np.diag(precision)
+        information = slope.gram(whitened(slope.local, variance, tau, cell)) + np.diag(precision)
         step = cho_solve(cho_factor(information), slope.transposed(inverse(pooled.mean - eta)) - precision * p)
         size = 1.0
         while True:
@@ -163,19 +231,8 @@ def _mode(
     return p, eta, jacobian(), information
 
 
-def _cells(residual: Floats, variance: Floats, tau: float, cell: Integers, cells: int) -> Cells:
+def _cells(residual: Floats, variance: Floats, tau: Floats, cell: Integers) -> Cells:
+    cells = len(tau)
     precision = np.asarray(np.bincount(cell, 1 / variance, cells), dtype=np.float64)
     shrink = tau**2 / (1 + tau**2 * precision)
     return Cells(np.asarray(shrink * np.bincount(cell, residual / variance, cells)), shrink, shrink * precision)
-
-
-def _spreads(
-    residual: Floats, fitted: Floats, blup: Cells, weight: Floats, cell: Integers, cells: int
-) -> tuple[float, float]:
-    """sigma and tau by one step of expectation-maximisation; what the effects may still be counts to the residuals."""
-    unsure = blup.variance[cell] + (1 - blup.known[cell]) ** 2 * fitted
-    within = (weight * ((residual - blup.mean[cell]) ** 2 + unsure)).sum()
-    between = (blup.mean**2 + blup.variance).sum()
-    sigma2 = (PRIOR_ROWS * NOISE**2 + within) / (PRIOR_ROWS + len(residual))
-    tau2 = (PRIOR_ROWS * CELL**2 + between) / (PRIOR_ROWS + cells)
-    return float(np.sqrt(sigma2)), float(np.sqrt(tau2))

@@ -1,9 +1,10 @@
-"""Law ``work``: energy above idle from the work of a configuration and the published figures of its GPU.
+"""Law ``work``: energy above idle, and seconds, from the work of a configuration and the published figures of its GPU.
 
-Eight coefficients, each with a physical reading, near a centre that published figures give; a model, a GPU and a data
-set may differ from what is shared by as much as their rows show. See :mod:`analysis.laws.work.physics` for the sum of
-terms, :mod:`analysis.laws.work.roofline` for the seconds in it, :mod:`analysis.laws.work.effects` for the priors and
-:mod:`analysis.laws.work.hierarchy` for the fit. Without any row the law is its priors.
+Nine coefficients, each with a physical reading, near a centre that published figures give; a model, a GPU and a
+laboratory may differ from what is shared by as much as their rows show. See :mod:`analysis.laws.work.physics` for the
+sums of terms, :mod:`analysis.laws.work.roofline` for the seconds in them, :mod:`analysis.laws.work.effects` for the
+priors, :mod:`analysis.laws.work.observed` for what is fitted and :mod:`analysis.laws.work.hierarchy` for the fit.
+Without any row the law is its priors.
 
 Rows of a model whose work is not tabulated, or of a GPU that the catalog does not have, are left out and listed.
 """
@@ -20,10 +21,10 @@ from scipy.special import stdtrit
 
 from analysis.laws.base import Forecast, Law
 from analysis.laws.work import hierarchy, physics
-from analysis.laws.work.blocks import Blocks
-from analysis.laws.work.effects import CELL_COLUMNS, Effects, Members
+from analysis.laws.work.effects import CELL_COLUMNS, IDLE, LEVEL, Effects, Sets
 from analysis.laws.work.hardware import SHARES
-from analysis.laws.work.hierarchy import Cells, Posterior
+from analysis.laws.work.hierarchy import Cells, Posterior, Spread
+from analysis.laws.work.observed import Idles, Known, Observed, included_watts, of_energy, of_seconds
 from analysis.laws.work.physics import COEFFICIENTS, HOST_SECONDS, LAUNCH_SECONDS
 from analysis.laws.work.roofline import demand
 from analysis.table import Floats, Integers, Table
@@ -32,26 +33,29 @@ from farm import catalog
 from farm.domain import PHASES
 from farm.domain.errors import FarmError
 
-# Degrees of freedom of the interval: the spreads of priors are known no better than a handful of groups would tell.
-KNOWN_DEGREES: Final = 20.0
-STRANGE_DEGREES: Final = 6.0
-SLOWNESS_STD: Final = 0.2  # prior of the logarithm of measured over computed seconds
-_SECONDS_NOISE: Final = 0.05
+# Degrees of freedom of the interval: where the GPU is new; where the model is, beside the models that there are; beside
+# the rows of a known model.
+GPU_DEGREES: Final = 6.0
+MODEL_DEGREES: Final = 6.0
+NOISE_DEGREES: Final = 4.0
+_LEAST_ABOVE_IDLE: Final = 0.1  # of the energy above the catalog's idle watts, whatever more a laboratory took off
 _CHUNK: Final = 50_000  # rows a pass: bounds the memory
 
 
 class WorkLaw(Law):
     """The project's own law. ``params_``: shares of (board power - idle) drawn by each class of work and while waiting
-    (``share_...``), ``launch_microseconds``, ``host_seconds_per_megapixel``, ``noise`` and ``cell_spread`` (relative),
-    and every group's factors (``factor_...``)."""
+    (``share_...``), ``launch_microseconds``, ``host_seconds_per_megapixel``, ``pace`` (busy seconds over those of the
+    roofline), ``noise`` and ``cell_spread`` (relative, of all rows), ``spread_of_models`` (over what is expected
+    beforehand), and every group's factors (``factor_...``)."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     minimum_rows: ClassVar[int] = 0
+    takes_idle: ClassVar[bool] = True
 
     _effects: Effects
     _posterior: Posterior
-    _cell_places: dict[str, int]
-    _slowness: float
+    _known: Known
+    _idles: Idles
     _before: tuple[Effects, Posterior] | None = None  # where the next fit begins, if not at the priors
 
     # --- fitting
@@ -63,28 +67,21 @@ class WorkLaw(Law):
         return fresh.fit(X)
 
     def _fit(self, table: Table, energy_joules: Floats, weight: Floats | None) -> None:
-        weight = np.ones(len(table)) if weight is None else weight / weight.mean()
         effects = Effects.of(table)
-        start = self._start(effects)
-        first, alike = table.groups(*CELL_COLUMNS, "dataset", "steps", "prompts")
-        distinct = table.take(first)  # what is measured often is worked out once
-        representative, cell = distinct.groups(*CELL_COLUMNS)
-        asked, members = demand(distinct, (representative, cell)), effects.members(distinct)
-        boards, board = distinct.groups("model", "gpu")  # rows of the same coefficients
-        each_board = {kind: places[boards] for kind, places in members.items()}
-        basis = effects.basis(each_board)
-
-        def model(p: Floats) -> tuple[Floats, hierarchy.Jacobian]:
-            response = physics.respond(asked, effects.coefficients(p, each_board)[board])
-            eta = np.log(response.joules.sum(axis=1)) + effects.level(p, members)
-            return eta, lambda: Blocks(effects.local(response.slope, members["dataset"]), basis, board)
-
-        run_variance = np.nan_to_num(table.energy_std_joules / energy_joules, nan=0.0) ** 2
-        posterior = hierarchy.solve(model, np.log(energy_joules), effects.std, alike, cell, run_variance, weight, start)
-        self._effects, self._posterior = effects, posterior
-        self._cell_places = {key: place for place, key in enumerate(_cell_keys(distinct.take(representative)))}
-        response = physics.respond(asked, effects.coefficients(posterior.p, members))
-        self._slowness = self._fit_seconds(table, response.seconds.sum(axis=1)[alike])
+        observed = Observed.of(table, energy_joules, weight, effects)
+        self._effects, self._known, self._idles = effects, observed.known, observed.idles
+        self._posterior = hierarchy.solve(
+            observed.model,
+            observed.y,
+            effects.std,
+            effects.scales,
+            observed.layout,
+            observed.extra_variance,
+            observed.weight,
+            self._start(effects),
+        )
+        self._effects = effects.learned(self._posterior.scale)
+        self.left_out_ += observed.left_out
         self.params_, self.params_std_ = self._readings()
 
     def _unknown(self, table: Table) -> dict[str, NDArray[np.bool_]]:
@@ -109,15 +106,6 @@ class WorkLaw(Law):
         known = dict(zip(old.labels, posterior.p.tolist(), strict=True))
         return np.array([known.get(label, 0.0) for label in effects.labels])
 
-    def _fit_seconds(self, table: Table, computed: Floats) -> float:
-        """Logarithm of measured over computed seconds (n,), shrunk to 0."""
-        timed = np.flatnonzero(table.duration_seconds > 0)
-        if not len(timed):
-            return 0.0
-        ratio = np.log(table.duration_seconds[timed] / computed[timed])
-        worth = min(len(timed), 10) / _SECONDS_NOISE**2  # errors of one laboratory's rows go together
-        return float(np.median(ratio) * worth / (worth + SLOWNESS_STD**-2))
-
     # --- predicting
 
     def _predict(self, table: Table) -> Floats:
@@ -126,23 +114,24 @@ class WorkLaw(Law):
     def _forecast(self, table: Table, level: float) -> Forecast:
         """Predictive interval: E exp(+- t sqrt(V)), V the variance of ln E of one further run.
 
-        V = (1 - k)^2 x' S x + c + u + s^2: S the covariance of all effects (Laplace), x their derivatives; k and c of
-        the row's cell (how much its own rows settle, and what is left; 0 and tau^2 for a new cell); u the prior
-        variance of groups that were never seen; s the noise of a run. Assumed: normal effects and noise in ln E, with
-        spreads of models and GPUs that were fixed beforehand, hence t with 20 degrees of freedom, and with 6 where the
-        model or the GPU is new. With three models no interval for a fourth is guaranteed, a conformal one neither.
+        V = (1 - k)^2 x' S x + c + s^2: S the covariance of the numbers that make the row's energy, from that of all
+        effects (Laplace) and the prior variance of groups that were never seen; x the derivatives of ln E by them; k
+        and c of the row's cell (how much its own rows settle, and what is left; 0 and tau^2 for a new cell); s the
+        noise of a run, of the model where it has rows. Assumed: normal effects and noise in ln E, with spreads that
+        were fixed beforehand but for the models'. Hence t: with 4 degrees of freedom and one more for each row of the
+        model, or 6 and one more for each known model where this one is new; with 6 at most on a new GPU. With nine
+        models no interval for a tenth is guaranteed, a conformal one neither.
         Gelman and Hill, Data Analysis Using Regression and Multilevel Models (2007), ch. 12.
 
-        Seconds are the roofline's, times the ratio that measured seconds have to it; phases share the energy as the
-        terms of physics do.
+        A row that includes idle power is predicted with it: the law's own seconds at the watts of its laboratory or,
+        without those, of the catalog. Phases share the energy as the terms of physics do.
         """
         return Forecast.joined([self._forecast_chunk(self._work_out(chunk), level) for chunk in _chunks(table)])
 
     def _forecast_chunk(self, worked: _WorkedOut, level: float) -> Forecast:
-        members, response, joules = worked.members, worked.response, worked.joules
-        unknown_groups = (members["model"] < 0) | (members["gpu"] < 0)
-        degrees = np.where(unknown_groups, STRANGE_DEGREES, KNOWN_DEGREES)
-        half = stdtrit(degrees, (1 + level) / 2) * np.sqrt(self._variance(worked))
+        noise, degrees = self._noise(worked)
+        half = stdtrit(degrees, (1 + level) / 2) * np.sqrt(self._variance(worked) + noise**2)
+        joules, response = worked.joules, worked.response
         runs = response.joules.shape[1] // len(PHASES)  # full batches, and the remainder where a row has one
         by_phase = response.joules.reshape(len(joules), runs, len(PHASES)).sum(axis=1)
         whole = by_phase.sum(axis=1)
@@ -150,35 +139,66 @@ class WorkLaw(Law):
             joules=joules,
             low=joules * np.exp(-half),
             high=joules * np.exp(half),
-            seconds=response.seconds.sum(axis=1) * np.exp(self._slowness),
+            seconds=worked.seconds,
             phases={phase: by_phase[:, place] / whole * joules for place, phase in enumerate(PHASES)},
         )
 
     def _variance(self, worked: _WorkedOut) -> Floats:
-        """Variance of ln E of one further run of each row, (n,)."""
-        post, slope = self._posterior, worked.response.slope
-        x = self._effects.jacobian(slope, worked.members)
-        settled, remaining = self._cell_knowledge(worked.cell)
-        shared = np.einsum("np,pq,nq->n", x, post.covariance, x, optimize=True)
-        unseen = self._effects.strange_variance(slope, worked.members)
-        variance: Floats = (1 - settled) ** 2 * shared + remaining + unseen + post.sigma**2
-        return variance
+        """Variance of the logarithm of each row's energy, without the noise of a run, (n,)."""
+        covariance = worked.sets.covariance(self._posterior.covariance)
+        shared = np.zeros(len(worked.joules))
+        for place, of_set in enumerate(covariance):
+            rows = worked.set_of_row == place
+            x = worked.local[rows]
+            shared[rows] = ((x @ of_set) * x).sum(axis=1)
+        settled, remaining = self._cell_knowledge(worked)
+        return np.asarray((1 - settled) ** 2 * shared + remaining)
 
-    def _cell_knowledge(self, cell: Integers) -> tuple[Floats, Floats]:
+    def _cell_knowledge(self, worked: _WorkedOut) -> tuple[Floats, Floats]:
         """The part of the shared error that each row's cell takes away, and the variance of its effect, (n,) each."""
-        cells = self._posterior.cells
-        settled = np.where(cell >= 0, _at(cells.known, cell), 0.0)
-        return settled, np.where(cell >= 0, _at(cells.variance, cell), self._posterior.tau**2)
+        post, cell = self._posterior, worked.cell
+        settled = np.where(cell >= 0, _at(post.cells.known, cell), 0.0)
+        by_model = self._known.cell_spread(post.tau)
+        of_model = np.array([by_model.get(model, post.tau.common) for model in worked.models])[worked.model]
+        return settled, np.where(cell >= 0, _at(post.cells.variance, cell), of_model**2)
+
+    def _noise(self, worked: _WorkedOut) -> tuple[Floats, Floats]:
+        """Noise of one run of each row, and the degrees of freedom of its interval, (n,) each."""
+        post = self._posterior
+        by_model = self._known.noise(post.sigma)
+        known = [by_model.get(model, (post.sigma.common, 0.0)) for model in worked.models]
+        noise, rows = np.array(known, dtype=np.float64).reshape(-1, 2)[worked.model].T
+        degrees = np.where(rows > 0, NOISE_DEGREES + rows, MODEL_DEGREES + len(by_model))
+        new_gpu = worked.sets.new_gpu[worked.set_of_row]
+        return noise, np.where(new_gpu, np.minimum(degrees, GPU_DEGREES), degrees)
 
     def _work_out(self, table: Table) -> _WorkedOut:
         """Everything that energy, interval, seconds and phases of these rows rest on, once."""
         groups = table.groups(*CELL_COLUMNS)
-        effects, post = self._effects, self._posterior
-        members, cell = effects.members(table), self._places(table, groups)
-        response = physics.respond(demand(table, groups), effects.coefficients(post.p, members))
-        shift = np.where(cell >= 0, _at(post.cells.mean, cell), 0.0)
-        joules = response.joules.sum(axis=1) * np.exp(effects.level(post.p, members) + shift)
-        return _WorkedOut(members, cell, response, joules)
+        post = self._posterior
+        sets, set_of_row = self._effects.sets(table)
+        numbers = (sets.basis @ post.p)[set_of_row]
+        response = physics.respond(demand(table, groups), numbers[:, : len(COEFFICIENTS)])
+        first, group = groups
+        cell, timed_cell = self._known.cells(table.take(first))
+        shift, timed_shift = (
+            np.where(places >= 0, _at(post.cells.mean, places), 0.0)[group] for places in (cell, timed_cell)
+        )
+        joules = response.joules.sum(axis=1) * np.exp(numbers[:, LEVEL] + shift)
+        seconds, by_work = response.seconds(joules)
+        seconds *= np.exp(timed_shift)
+        local = of_energy(response.slope)
+        included = included_watts(table) * np.exp(numbers[:, IDLE])
+        watts = np.where(table.includes_idle, included, -self._idles.beyond_catalog(table))
+        if watts.any():
+            whole = np.maximum(joules + watts * seconds, _LEAST_ABOVE_IDLE * joules)
+            share = joules / whole
+            of_idle = of_seconds(response, by_work)
+            of_idle[:, IDLE] = table.includes_idle
+            local = share[:, None] * local + (1 - share)[:, None] * of_idle
+            joules = whole
+        models = table.labels("model")
+        return _WorkedOut(sets, set_of_row, cell[group], models.names, models.codes, response, local, joules, seconds)
 
     def error_covariance(self, X: Any) -> tuple[Floats, float]:
         """(n, n) covariance of the errors that ``ln predict(X)`` may have, and the variance of one run beside it.
@@ -194,39 +214,35 @@ class WorkLaw(Law):
         covariance = np.diag(effects.std**2)
         covariance[np.ix_(old, old)] = post.covariance[np.ix_(theirs, theirs)]
         worked = self._work_out(table)
-        x = effects.jacobian(worked.response.slope, effects.members(table))
-        settled, remaining = self._cell_knowledge(worked.cell)
+        sets, group = effects.sets(table)
+        x = np.einsum("nk,nkp->np", worked.local, sets.basis[group])
+        settled, remaining = self._cell_knowledge(worked)
         x *= 1 - settled[:, None]
         _, cell = table.groups(*CELL_COLUMNS)
-        return x @ covariance @ x.T + np.where(cell[:, None] == cell, remaining, 0.0), post.sigma**2
-
-    def _places(self, table: Table, groups: tuple[Integers, Integers]) -> Integers:
-        """The place of each row's cell among those that were fitted, -1 for a new one, (n,); ``groups`` by
-        CELL_COLUMNS."""
-        if not self._cell_places:
-            return np.full(len(table), -1, dtype=np.int64)
-        first, cell = groups
-        known = [self._cell_places.get(key, -1) for key in _cell_keys(table.take(first))]
-        return np.array(known, dtype=np.int64)[cell]
+        noise, _ = self._noise(worked)
+        runs = float(np.mean(noise**2)) if len(table) else post.sigma.common**2
+        return x @ covariance @ x.T + np.where(cell[:, None] == cell, remaining, 0.0), runs
 
     # --- what the numbers say
 
     def _readings(self) -> tuple[dict[str, Any], dict[str, Any]]:
         post, effects = self._posterior, self._effects
         spread = np.sqrt(np.diag(post.covariance))
-        params: dict[str, Any] = {"noise": post.sigma, "cell_spread": post.tau}
+        noise, cell_spread = self._known.pooled(post.sigma), self._known.pooled_cells(post.tau)
+        params: dict[str, Any] = {"noise": noise, "cell_spread": cell_spread, "spread_of_models": post.scale}
         std: dict[str, Any] = {}
-        for i, name in enumerate(COEFFICIENTS):
-            label, centre = _READINGS[name]
-            params[label] = float(centre * np.exp(post.p[i]))
-            std[label] = float(params[label] * spread[i])
-        for place, (kind, name, coefficient) in enumerate(effects.labels):
-            if kind == "shared":
-                continue
-            column = f"factor_{kind}_{coefficient}".rstrip("_")
-            value = float(np.exp(post.p[place]))
-            params.setdefault(column, {})[name] = value
-            std.setdefault(column, {})[name] = float(value * spread[place])
+        for place, (kind, name, what) in enumerate(effects.labels):
+            label, centre = _READINGS.get(what, ("", 1.0)) if kind == "shared" else ("", 1.0)
+            value = float(centre * np.exp(post.p[place]))
+            if label:
+                params[label], std[label] = value, float(value * spread[place])
+            else:
+                column = f"factor_{kind}_{what}"
+                params.setdefault(column, {})[name] = value
+                std.setdefault(column, {})[name] = float(value * spread[place])
+        by_model = self._known.noise(post.sigma)
+        if by_model:
+            params["noise_of_model"] = {model: sigma for model, (sigma, _) in sorted(by_model.items())}
         return params, std
 
     def _state(self) -> dict[str, Any]:
@@ -235,38 +251,42 @@ class WorkLaw(Law):
             "effects": self._effects.to_json(),
             "p": post.p.tolist(),
             "covariance": post.covariance.tolist(),
-            "sigma": post.sigma,
-            "tau": post.tau,
-            "cells": {
-                key: [float(post.cells.mean[i]), float(post.cells.variance[i]), float(post.cells.known[i])]
-                for key, i in self._cell_places.items()
-            },
-            "slowness": self._slowness,
+            "sigma": _spread_json(post.sigma),
+            "tau": _spread_json(post.tau),
+            "scale": post.scale,
+            "known": self._known.to_json(),
+            "idles": {gpu: dict(by_dataset) for gpu, by_dataset in self._idles.stated.items()},
+            "cells": [post.cells.mean.tolist(), post.cells.variance.tolist(), post.cells.known.tolist()],
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._effects = Effects.from_json(state["effects"])
-        self._cell_places = {key: place for place, key in enumerate(state["cells"])}
-        mean, variance, known = np.array(list(state["cells"].values()), dtype=np.float64).reshape(-1, 3).T.copy()
+        self._known, self._idles = Known.from_json(state["known"]), Idles(state["idles"])
         self._posterior = Posterior(
             np.array(state["p"]),
             np.array(state["covariance"]),
-            float(state["sigma"]),
-            float(state["tau"]),
-            Cells(mean, variance, known),
+            _spread_of(state["sigma"]),
+            _spread_of(state["tau"]),
+            Cells(*(np.array(values, dtype=np.float64) for values in state["cells"])),
+            float(state["scale"]),
         )
-        self._slowness = float(state["slowness"])
 
 
 @dataclass(frozen=True, slots=True)
 class _WorkedOut:
-    """Of n rows: the place of each among the known groups, and of its cell among the fitted ones (-1: a new one); the
-    physics of its coefficients; its joules (n,)."""
+    """Of n rows: their sets of groups and the set of each; the place of each one's cell among the fitted ones (-1: a
+    new one); the models and each row's; the physics of its coefficients; the derivatives ``local`` (n, 11) of ln E by
+    the numbers of LOCAL; joules and seconds (n,)."""
 
-    members: Members
+    sets: Sets
+    set_of_row: Integers
     cell: Integers
+    models: tuple[str, ...]
+    model: Integers
     response: physics.Response
+    local: Floats
     joules: Floats
+    seconds: Floats
 
 
 LAW: Final = WorkLaw
@@ -275,18 +295,23 @@ _READINGS: Final[Mapping[str, tuple[str, float]]] = {
     **{name: (f"share_{name}", share) for name, share in SHARES.items()},
     "launch": ("launch_microseconds", LAUNCH_SECONDS * 1e6),
     "host": ("host_seconds_per_megapixel", HOST_SECONDS),
+    "pace": ("pace", 1.0),
 }
+
+
+def _spread_json(spread: Spread) -> dict[str, Any]:
+    return {"of_group": spread.of_group.tolist(), "common": spread.common, "count": spread.count.tolist()}
+
+
+def _spread_of(data: Mapping[str, Any]) -> Spread:
+    of_group, count = (np.array(data[name], dtype=np.float64) for name in ("of_group", "count"))
+    return Spread(of_group, float(data["common"]), count)
 
 
 def _chunks(table: Table) -> Iterator[Table]:
     """The rows in parts that bound the memory; one empty part of an empty table."""
     for start in range(0, max(len(table), 1), _CHUNK):
         yield table.take(slice(start, start + _CHUNK))
-
-
-def _cell_keys(table: Table) -> list[str]:
-    columns = (np.asarray(getattr(table, name)).tolist() for name in CELL_COLUMNS)
-    return [" ".join(map(str, values)) for values in zip(*columns, strict=True)]
 
 
 def _at(values: Floats, place: Integers) -> Floats:

@@ -1,10 +1,13 @@
-"""The energy of a configuration as a sum of physical terms, and how it changes with each coefficient.
+"""Energy and seconds of a configuration as sums of physical terms, and how they change with each coefficient.
 
     E = sum over calls and phases of  sum_c P_c t_c  +  P_wait (t_idle + t_host)
-    t_idle = (t_busy^8 + t_launch^8)^(1/8) - t_busy,   t_busy = sum_c t_c,   t_launch = dispatches x launch time
+    t = t_work, or E over (power limit - idle) where that is longer
+    t_work = sum over calls and phases of  t_busy + t_idle + t_host
+    t_idle = (t_busy^8 + t_launch^8)^(1/8) - t_busy,   t_busy = pace sum_c t_c,   t_launch = dispatches x launch time
 
-t_c are the seconds of the roofline by class of work; the exponent rounds the corner of max(t_busy, t_launch). Every
-coefficient is the exponential of a number that is 0 at its prior centre, so none can be negative.
+t_c are the seconds of the roofline by class of work; exponents round the corners of maxima. A board at its power limit
+stretches time rather than draws more. Every coefficient is the exponential of a number that is 0 at its prior centre,
+so none can be negative.
 """
 
 from __future__ import annotations
@@ -17,49 +20,68 @@ import numpy as np
 from analysis.laws.work.roofline import CLASSES, Demand
 from analysis.table import Floats
 
-COEFFICIENTS: Final = (*CLASSES, "wait", "launch", "host")
-# Their places along the last axis of an array (n, 8).
+COEFFICIENTS: Final = (*CLASSES, "wait", "launch", "host", "pace")
+# Their places along the last axis of an array (n, 9).
 ACTIVE: Final = slice(0, len(CLASSES))  # watts of each class of work
 WAIT: Final = COEFFICIENTS.index("wait")  # watts while waiting
 WATTS: Final = slice(0, WAIT + 1)  # all that are watts, as Demand.watts orders them
 LAUNCH: Final = COEFFICIENTS.index("launch")
 HOST: Final = COEFFICIENTS.index("host")
+PACE: Final = COEFFICIENTS.index("pace")  # of busy seconds over the roofline's; watts do not know it
 # Of the host for one dispatch, views among them. A U-Net of 1,750 dispatches makes 22 to 40 steps a second in eager
 # PyTorch on an A100 or a faster host, whatever the GPU could do: 14 to 26 us.
-LAUNCH_SECONDS: Final = 14e-6
-HOST_SECONDS: Final = 0.1  # of the host for a megapixel of finished image: conversion, maybe compression
+LAUNCH_SECONDS: Final = 19e-6
+HOST_SECONDS: Final = 0.05  # of the host for a megapixel of finished image: conversion, maybe compression
 _CORNER: Final = 8.0
+_LIMIT_CORNER: Final = 16.0  # a busy board stands at 0.95 to 0.97 of its limit
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """Of n configurations: joules (n, S) and seconds (n, S) of every slot over all its calls, and ``slope`` (n, 8):
-    the derivatives of ln E by the coefficients' logarithms."""
+    """Of n configurations: joules (n, S) and seconds of work (n, S) of every slot over all its calls, and how the sums
+    of a row change: ``slope`` (n, 9) of ln E and ``work_slope`` (n, 9) of ln t_work by the coefficients' logarithms.
+    ``headroom`` (n,) as in Demand."""
 
     joules: Floats
-    seconds: Floats
+    work_seconds: Floats
     slope: Floats
+    work_slope: Floats
+    headroom: Floats
+
+    def seconds(self, joules: Floats) -> tuple[Floats, Floats]:
+        """Seconds of each row that takes ``joules`` (n,) above idle, and the part of their logarithm (n,) that follows
+        the seconds of work rather than the energy."""
+        work, limit = self.work_seconds.sum(axis=1), joules / self.headroom
+        longest = np.maximum(np.maximum(work, limit), 1e-12)
+        shares = (work / longest) ** _LIMIT_CORNER, (limit / longest) ** _LIMIT_CORNER
+        return longest * (shares[0] + shares[1]) ** (1 / _LIMIT_CORNER), shares[0] / (shares[0] + shares[1])
 
 
 def respond(demand: Demand, log_coefficients: Floats) -> Response:
-    """``log_coefficients`` (n, 8): logarithms of coefficients over prior centres, as COEFFICIENTS orders."""
+    """``log_coefficients`` (n, 9): logarithms of coefficients over prior centres, as COEFFICIENTS orders."""
     factor = np.exp(log_coefficients)
     watts = demand.watts * factor[:, WATTS]
     active, waiting_watts = np.ascontiguousarray(watts[:, ACTIVE]), watts[:, [WAIT]]
-    busy = np.einsum("nsc->ns", demand.seconds)
+    busy = np.einsum("nsc->ns", demand.seconds) * factor[:, [PACE]]
     launch = demand.dispatches * (LAUNCH_SECONDS * factor[:, [LAUNCH]])
     longest = np.maximum(np.maximum(busy, launch), 1e-12)
     whole = longest * ((busy / longest) ** _CORNER + (launch / longest) ** _CORNER) ** (1 / _CORNER)
     host = demand.megapixels * (HOST_SECONDS * factor[:, [HOST]])
     waiting = np.maximum(whole - busy, 0.0) + host
-    idle = waiting * waiting_watts
-    joules = demand.times * (np.einsum("nsc,nc->ns", demand.seconds, active) + idle)
-    total = joules.sum(axis=1)
-    slope = np.empty_like(log_coefficients)
+    joules = demand.times * (np.einsum("nsc,nc->ns", demand.seconds, active) + waiting * waiting_watts)
+    work = demand.times * (whole + host)
+    # Of the whole, by the logarithms of busy and of launch seconds.
+    by_busy, by_launch = (part * (part / np.maximum(whole, 1e-12)) ** (_CORNER - 1) for part in (busy, launch))
+
+    def summed(values: Floats) -> Floats:
+        return np.asarray((demand.times * values).sum(axis=1))
+
+    slope, work_slope = np.zeros_like(log_coefficients), np.zeros_like(log_coefficients)
     slope[:, ACTIVE] = active * np.einsum("ns,nsc->nc", demand.times, demand.seconds)
-    slope[:, WAIT] = (demand.times * idle).sum(axis=1)
-    launch_share = (launch / np.maximum(whole, 1e-12)) ** (_CORNER - 1)
-    slope[:, LAUNCH] = (demand.times * launch * launch_share).sum(axis=1)
-    slope[:, HOST] = (demand.times * host).sum(axis=1)
-    slope[:, [LAUNCH, HOST]] *= waiting_watts
-    return Response(joules, demand.times * (whole + host), slope / total[:, None])
+    slope[:, WAIT] = summed(waiting)
+    slope[:, LAUNCH], slope[:, HOST], slope[:, PACE] = summed(by_launch), summed(host), summed(by_busy - busy)
+    work_slope[:, LAUNCH], work_slope[:, HOST], work_slope[:, PACE] = summed(by_launch), summed(host), summed(by_busy)
+    slope[:, [WAIT, LAUNCH, HOST, PACE]] *= waiting_watts
+    return Response(
+        joules, work, slope / joules.sum(axis=1)[:, None], work_slope / work.sum(axis=1)[:, None], demand.headroom
+    )

@@ -1,9 +1,10 @@
 """Seconds that a configuration keeps a GPU busy, by class of work: the roofline (Williams et al., CACM 52, 2009).
 
-Every operation of :mod:`analysis.work.format` takes the longest of three times: its FLOPs at the rate that its kernel
-reaches, its bytes at the memory's, and the shortest time of any kernel. It counts to the class of its kernel where the
-arithmetic takes longest, else to ``memory``. Matrix products are cut into tiles, and tiles run in waves of one for each
-multiprocessor; the last wave is rarely full, so the best choice of tile decides.
+Every operation of :mod:`analysis.work.format` takes the longer of two times, its FLOPs at the rate that its kernel
+reaches and its bytes at the memory's, and the time from one kernel to the next. It counts to the class of its kernel
+where the arithmetic takes longest, else to ``memory``, as do the times between kernels. Matrix products are cut into
+tiles, and tiles run in waves of one for each multiprocessor; the last wave is rarely full, so the best choice of tile
+decides.
 """
 
 from __future__ import annotations
@@ -14,10 +15,20 @@ from typing import Final
 
 import numpy as np
 
-from analysis.laws.work.hardware import KERNEL_SECONDS, SHARES, SOFTMAX_WIDTH, Machine, machines, watts
+from analysis.laws.work.hardware import (
+    KERNEL_SECONDS,
+    LIMIT_EXPONENT,
+    SHARES,
+    SOFTMAX_WIDTH,
+    Machine,
+    headroom_watts,
+    machines,
+    watts,
+)  # fmt: skip
 from analysis.table import Floats, Integers, Table
 from analysis.work import load
 from analysis.work.format import polynomial
+from farm import catalog
 from farm.domain import PHASES, Configuration
 
 CLASSES: Final = tuple(name for name in SHARES if name != "wait")  # matmul attention fp32 convolution memory
@@ -42,7 +53,8 @@ class Demand:
     """What n configurations ask of their GPUs, slot by slot. A slot is a phase of a full batch or of the remainder.
 
     ``times`` (n, S): how often the slot runs. Of one run: ``seconds`` (n, S, 5) by class, ``dispatches`` (n, S) of the
-    host, ``megapixels`` (n, S) of images handed over. ``watts`` (n, 6): centres of those above idle.
+    host, ``megapixels`` (n, S) of images handed over. ``watts`` (n, 6): centres of those above idle. ``headroom`` (n,):
+    the enforced power limit less idle, which no long work exceeds.
     """
 
     times: Floats
@@ -50,6 +62,7 @@ class Demand:
     dispatches: Floats
     megapixels: Floats
     watts: Floats
+    headroom: Floats
 
 
 def demand(table: Table, groups: tuple[Integers, Integers] | None = None) -> Demand:
@@ -69,10 +82,23 @@ def demand(table: Table, groups: tuple[Integers, Integers] | None = None) -> Dem
         code, unique, inverse = np.unique(group * int(rest.max() + 1) + rest, return_index=True, return_inverse=True)
         batch = np.maximum(code % int(rest.max() + 1), 1)
         slots.append(_slots(table, unique, inverse, batch, np.minimum(rest, 1)))
+    headroom, limited = _limits(table)
     first, group = table.groups("gpu")
-    drawn = np.array([watts(str(name)) for name in table.gpu[first]], dtype=np.float64)
+    drawn = np.array([watts(str(name)) for name in table.gpu[first]], dtype=np.float64).reshape(-1, len(SHARES))[group]
+    drawn[:, : len(CLASSES)] *= limited[:, None]
     times, seconds, dispatches, megapixels = (np.concatenate(parts, axis=1) for parts in zip(*slots, strict=True))
-    return Demand(times, seconds, dispatches, megapixels, drawn.reshape(-1, len(SHARES))[group])
+    return Demand(times, seconds, dispatches, megapixels, drawn, headroom)
+
+
+def _limits(table: Table) -> tuple[Floats, Floats]:
+    """The watts above idle that each row's board may draw for long, (n,), and the factor that a limit below the board's
+    own puts on the energy of work, (n,). A limit that the row does not know is the board's."""
+    first, group = table.groups("gpu")
+    headroom = np.array([headroom_watts(str(name)) for name in table.gpu[first]], dtype=np.float64)[group]
+    idle = np.array([catalog.gpu(str(name)).idle_watts for name in table.gpu[first]], dtype=np.float64)[group]
+    known = np.isfinite(table.power_limit_watts)
+    enforced = np.where(known, np.maximum(np.nan_to_num(table.power_limit_watts) - idle, 0.05 * headroom), headroom)
+    return enforced, np.minimum(enforced / headroom, 1.0) ** LIMIT_EXPONENT
 
 
 def _slots(
@@ -151,14 +177,14 @@ def _seconds(parts: tuple[_Part, ...], width: Integers, height: Integers, sample
     batch = samples[:, None].astype(np.float64)
     for part in parts:
         cells = (np.ceil(width / part.scale) * np.ceil(height / part.scale))[:, None]
-        other = np.maximum(polynomial(part.moved, cells, batch) / device.bandwidth, KERNEL_SECONDS)
+        other = polynomial(part.moved, cells, batch) / device.bandwidth
         if part.kind in _ARITHMETIC:
             flops, *dims = (polynomial(c, cells, batch) for c in (part.flops, *part.dims))
             name, arithmetic = _arithmetic(part.kind, part.wide, flops, *dims, device=device)
             bound = arithmetic > other
             total[:, _PLACE[name]] += np.where(bound, arithmetic, 0.0) @ part.count
             other = np.where(bound, 0.0, other)
-        total[:, _PLACE["memory"]] += other @ part.count
+        total[:, _PLACE["memory"]] += other @ part.count + KERNEL_SECONDS * part.count.sum()
     return total
 
 

@@ -15,7 +15,7 @@ import pytest
 from analysis.shipped import TRANSFORMERS as SHIPPED
 
 PAPER = str(SHIPPED)
-METRICS = {"r2_log", "mape_percent", "mae_joules", "spearman", "pearson"}
+METRICS = {"r2_log", "mape_percent", "bias_percent", "mae_joules", "spearman", "pearson"}
 HEADER = "model,gpu,resolution,steps,precision,cfg,prompts,energy_joules"
 FLUX = ("--model", "flux", "--gpu", "a100", "--resolution", 1024, "--steps", 28, "--precision", "fp16")
 Farm = Callable[..., Any]
@@ -98,7 +98,45 @@ def test_validate(farm: Farm, law: str, options: tuple[str, ...], n_train: int, 
     assert {"law", "train", "test", "n_train", "n_test", "metrics", "interval"} <= set(found)
     assert (found["n_train"], found["n_test"]) == (n_train, n_test)
     assert set(found["metrics"]) == METRICS
-    assert set(found["interval"]) == {"level", "coverage", "median_halfwidth_percent"}
+    assert set(found["interval"]) == {"level", "coverage", "median_halfwidth_percent", "interval_score"}
+
+
+@pytest.mark.parametrize(
+    ("column", "names"),
+    [
+        ("model", ["flux", "qwen", "sd15", "sd2", "sd21", "sd3-medium", "sd35", "sdxl", "ssd-1b"]),
+        ("gpu", ["a100", "a100-40gb", "h100"]),
+        ("dataset", ["mlenergy", "paper"]),
+    ],
+)
+def test_each_of_a_kind_is_left_out_in_turn(farm: Farm, column: str, names: list[str]) -> None:
+    found = document(farm("law", "validate", "--leave-out", column, "--json"))
+    assert (found["law"], found["leave_out"], sorted(found["groups"])) == ("work", column, names)
+    assert found["n_test"] == 387 == sum(group["n_test"] for group in found["groups"].values())
+    for name, group in found["groups"].items():
+        assert (group["n_train"], group["test"]) == (387 - group["n_test"], [name])
+        assert name not in group["train"]
+    for part, number in (("metrics", "mape_percent"), ("metrics", "bias_percent"), ("interval", "interval_score")):
+        of_groups = [group[part][number] for group in found["groups"].values()]
+        assert found[part][number] == pytest.approx(sum(of_groups) / len(names))
+    timed = [group for group in found["groups"].values() if "seconds_mape_percent" in group["metrics"]]
+    assert len(timed) == {"model": 5, "gpu": 2, "dataset": 1}[column]
+    assert found["metrics"]["seconds_mape_percent"] < 15
+
+
+def test_left_out_groups_in_words(farm: Farm) -> None:
+    words = farm("law", "validate", "--law", "paper", "--data", PAPER, "--leave-out", "model")
+    assert words.code == 0
+    assert "mean" in words.out
+    assert "qwen" in words.out
+
+
+def test_a_data_set_is_predicted_by_the_others(farm: Farm) -> None:
+    sides = ("--train-dataset", "paper", "--test-dataset", "mlenergy")
+    found = document(farm("law", "validate", *sides, "--json"))
+    assert (found["n_train"], found["n_test"]) == (280, 107)
+    assert (found["train"], found["test"]) == (["paper"], ["mlenergy"])
+    assert found["metrics"]["seconds_mape_percent"] < 15
 
 
 def test_predict_from_nothing_but_what_ships(farm: Farm, home: Path) -> None:
@@ -301,6 +339,10 @@ def test_a_bad_table_is_refused_in_one_line(farm: Farm, tmp_path: Path, text: st
         (("law", "validate", "--data", PAPER, "--within", "flux", "--folds", "many"), ["folds", "many"]),
         (("law", "validate", "--data", PAPER, "--within", "sdxl"), ["within", "sdxl"]),
         (("law", "validate", "--data", PAPER, "--within", "flux", "--level", "90"), ["level", "90"]),
+        (("law", "validate", "--leave-out", "colour"), ["leave-out", "colour", "model, gpu, dataset"]),
+        (("law", "validate", "--data", PAPER, "--leave-out", "gpu"), ["leave-out", "gpu", "a100"]),
+        (("law", "validate", "--leave-out", "gpu", "--train", "flux"), ["leave-out", "alone"]),
+        (("law", "validate", "--train-dataset", "paper", "--test-dataset", "mine"), ["test-dataset", "mine"]),
         (("law", "show"), ["fit", "work"]),
         (("law", "show", "7"), ["fit", "7"]),
         (("law", "plot", "--data", PAPER, "--law", "paper", "--out", "/no/such/folder/x"), ["out", "/no/such/folder"]),

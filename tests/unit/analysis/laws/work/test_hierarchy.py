@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from analysis.laws.work.blocks import Blocks
-from analysis.laws.work.effects import CELL_COLUMNS, Effects
-from analysis.laws.work.hierarchy import solve, whitened
+from analysis.laws.work.effects import CELL_COLUMNS, LOCAL, SPREADS, Effects
+from analysis.laws.work.hierarchy import Layout, solve, whitened
 from analysis.prediction import paper_rows
 from analysis.table import Table
 
@@ -20,13 +20,13 @@ def test_information_is_that_of_the_covariance_written_out(tau: float, cells: in
     jacobian, variance = rng.normal(size=(40, 5)), rng.uniform(1e-4, 1e-3, 40)
     covariance = np.diag(variance) + tau**2 * (cell[:, None] == cell)
     expected = jacobian.T @ np.linalg.solve(covariance, jacobian)
-    a = whitened(jacobian, variance, tau, cell, int(cell.max()) + 1)
+    a = whitened(jacobian, variance, np.full(int(cell.max()) + 1, tau), cell)
     found = a.T @ a
     assert found == pytest.approx(expected, rel=1e-8, abs=1e-8 * np.abs(expected).max())
 
 
 def test_no_rows_carry_no_information() -> None:
-    nothing = whitened(np.zeros((0, 3)), np.zeros(0), 0.02, np.zeros(0, dtype=np.int64), 0)
+    nothing = whitened(np.zeros((0, 3)), np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64))
     assert (nothing.T @ nothing).tolist() == np.zeros((3, 3)).tolist()
 
 
@@ -43,19 +43,61 @@ def several_laboratories() -> Table:
 def test_blocks_are_the_jacobian_written_out() -> None:
     table, rng = several_laboratories(), np.random.default_rng(0)
     effects = Effects.of(table)
-    members, slope = effects.members(table), rng.normal(size=(len(table), 8))
-    dense = effects.jacobian(slope, members)
-    boards, board = table.groups("model", "gpu")
-    basis = effects.basis({kind: places[boards] for kind, places in members.items()})
-    blocks = Blocks(effects.local(slope, members["dataset"]), basis, board)
+    sets, group = effects.sets(table)
+    local = rng.normal(size=(len(table), len(LOCAL)))
+    dense = np.einsum("nk,nkp->np", local, sets.basis[group])
+    assert sets.basis.shape == (12, len(LOCAL), len(effects.labels))  # 3 models, 2 GPUs, 2 laboratories
+    blocks = Blocks(local, sets.basis, group)
     values, root = rng.normal(size=len(table)), rng.normal(size=(dense.shape[1],) * 2)
     assert blocks.transposed(values) == pytest.approx(dense.T @ values, abs=1e-12)
     covariance = root @ root.T
-    assert blocks.variance(covariance) == pytest.approx(np.einsum("np,pq,nq->n", dense, covariance, dense))
-    _, cell = table.groups(*CELL_COLUMNS)
-    arguments = (rng.uniform(1e-4, 1e-3, len(table)), 0.02, cell, int(cell.max()) + 1)
+    expected = np.einsum("np,pq,nq->n", dense, covariance, dense)
+    assert blocks.variance(covariance) == pytest.approx(expected)
+    of_sets = sets.covariance(covariance)[group]
+    assert np.einsum("nk,nkl,nl->n", local, of_sets, local) == pytest.approx(expected)
+    _, cell = table.groups(*CELL_COLUMNS, "dataset")
+    arguments = (rng.uniform(1e-4, 1e-3, len(table)), rng.uniform(0.01, 0.03, int(cell.max()) + 1), cell)
     a = whitened(dense, *arguments)
     assert blocks.gram(whitened(blocks.local, *arguments)) == pytest.approx(a.T @ a, rel=1e-9, abs=1e-6)
+
+
+def test_groups_that_no_row_belongs_to_are_as_uncertain_as_their_priors() -> None:
+    table = several_laboratories()
+    known = Effects.of(table.where(gpu="a100", dataset="a"))
+    sets, group = known.sets(table)
+    new = sets.unseen[group]
+    level = SPREADS["gpu"]["level"] ** 2 * (table.gpu == "h100") + SPREADS["dataset"]["level"] ** 2 * (
+        table.dataset == "b"
+    )
+    pair = SPREADS["pair"]["level"] ** 2 * (table.gpu == "h100")
+    assert new[:, LOCAL.index("level")] == pytest.approx(level + pair)
+    assert (sets.new_gpu[group] == (table.gpu == "h100")).all()
+
+
+def test_spreads_are_those_of_each_group_and_learned_from_all() -> None:
+    """Three groups of rows whose noise is 0.5, 1 and 4%, and effects that are three times as large as expected."""
+    rng = np.random.default_rng(5)
+    groups, rows, effects = 40, 30, 3
+    noise = np.array([0.005, 0.01, 0.04])
+    group = np.repeat(np.arange(groups), rows)
+    kind = rng.integers(0, 3, groups * rows)
+    truth = rng.normal(0, 0.3, (groups, effects))
+    x = rng.normal(size=(groups * rows, effects))
+    y = (x * truth[group]).sum(axis=1) + noise[kind] * rng.normal(size=len(kind))
+    basis = np.zeros((groups, effects, groups * effects))
+    for g in range(groups):
+        basis[g, :, g * effects : (g + 1) * effects] = np.eye(effects)
+
+    def model(p: np.ndarray) -> object:
+        return (x * (basis @ p)[group]).sum(axis=1), lambda: Blocks(x, basis, group)
+
+    n = len(y)
+    layout = Layout(np.arange(n), kind, group, np.zeros(groups, dtype=np.int64))
+    std = np.full(groups * effects, 0.1)
+    found = solve(model, y, std, std > 0, layout, np.zeros(n), np.ones(n), np.zeros(len(std)))
+    assert found.scale == pytest.approx(3.0, rel=0.15)
+    assert found.sigma.of_group == pytest.approx(noise, rel=0.1)
+    assert found.tau.of_group[0] < 0.01
 
 
 def test_pooling_the_rows_of_a_configuration_changes_nothing() -> None:
@@ -72,9 +114,12 @@ def test_pooling_the_rows_of_a_configuration_changes_nothing() -> None:
         return lambda p: (np.sin(x[rows] @ p), lambda: Blocks(np.cos(x[rows] @ p)[:, None] * x[rows], basis, one))
 
     std, start = np.ones(3), np.zeros(3)
-    pooled = solve(model(np.arange(m)), y, std, alike, cell_of, extra, weight, start)
-    each = solve(model(alike), y, std, np.arange(n), cell_of[alike], extra, weight, start)
+    learned, noise, spread = np.zeros(3, dtype=np.bool_), cell_of[alike] % 2, np.zeros(12, dtype=np.int64)
+    together, alone = Layout(alike, noise, cell_of, spread), Layout(np.arange(n), noise, cell_of[alike], spread)
+    pooled = solve(model(np.arange(m)), y, std, learned, together, extra, weight, start)
+    each = solve(model(alike), y, std, learned, alone, extra, weight, start)
     assert pooled.p == pytest.approx(each.p, rel=1e-9)
     assert pooled.covariance == pytest.approx(each.covariance, rel=1e-8, abs=1e-15)
-    assert (pooled.sigma, pooled.tau) == pytest.approx((each.sigma, each.tau), rel=1e-9)
+    assert pooled.sigma.of_group == pytest.approx(each.sigma.of_group, rel=1e-9)
+    assert pooled.tau.of_group == pytest.approx(each.tau.of_group, rel=1e-9)
     assert pooled.cells.mean == pytest.approx(each.cells.mean, rel=1e-8, abs=1e-12)

@@ -5,33 +5,29 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.laws.work.hardware import SHARES, watts
+from analysis.laws.work.hardware import KERNEL_SECONDS, SHARES, machine, watts
 from analysis.laws.work.physics import COEFFICIENTS, respond
 from analysis.laws.work.roofline import CLASSES, demand, waste
 from analysis.table import Table
 from analysis.work import load
 from farm import catalog
 
+BASE: dict[str, object] = {
+    "model": "flux", "gpu": "a100", "resolution": 1024, "steps": 1, "precision": "fp16", "cfg": False, "prompts": 1,
+}  # fmt: skip
+
 
 def one(**changes: object) -> Table:
-    base = {
-        "model": "flux",
-        "gpu": "a100",
-        "resolution": 1024,
-        "steps": 1,
-        "precision": "fp16",
-        "cfg": False,
-        "prompts": 1,
-    }
-    return Table.from_rows([base | changes])
+    return Table.from_rows([BASE | changes])
 
 
 @pytest.mark.parametrize("model", ["flux", "sd2", "qwen", "sd35"])
 @pytest.mark.parametrize("gpu", sorted(name for name, entry in catalog.gpus().items() if not entry.is_processor))
 def test_no_step_is_faster_than_the_peak_allows(model: str, gpu: str) -> None:
     seconds = demand(one(model=model, gpu=gpu)).seconds[0, 1].sum()
-    flops = load.load(model).totals("denoise", 1024, 1024).flops
-    assert 1.0 < seconds * catalog.gpu(gpu).peak["fp16"] / flops < 6.0
+    work = load.load(model).totals("denoise", 1024, 1024)
+    within_kernels = seconds - work.kernels * KERNEL_SECONDS
+    assert 1.0 < within_kernels * catalog.gpu(gpu).peak["fp16"] / work.flops < 6.0
 
 
 def test_fp32_products_run_on_plain_cores_and_convolutions_as_tf32() -> None:
@@ -59,13 +55,61 @@ def test_waste_is_least_where_tiles_and_waves_are_full() -> None:
     assert of(128.0, 1280.0, "convolution") < of(128.0, 1280.0)  # splits of k fill the wave
 
 
-def test_slopes_are_the_derivatives_of_the_energy() -> None:
+def test_slopes_are_the_derivatives_of_energy_and_seconds() -> None:
     asked = demand(one(model="sd2", resolution=256, cfg=True, steps=20, prompts=3, batch=2))
+    there = respond(asked, np.zeros((1, len(COEFFICIENTS))))
+    assert (there.slope[0] != 0).sum() == len(COEFFICIENTS) - 1  # nothing of it is in fp32
     for place, name in enumerate(COEFFICIENTS):
         small = np.zeros((1, len(COEFFICIENTS)))
         small[0, place] = 1e-5
-        up, down = (np.log(respond(asked, sign * small).joules.sum()) for sign in (1, -1))
-        assert (up - down) / 2e-5 == pytest.approx(respond(asked, 0 * small).slope[0, place], rel=1e-4, abs=1e-9), name
+        up, down = (respond(asked, sign * small) for sign in (1, -1))
+        by_energy = np.log(up.joules.sum() / down.joules.sum()) / 2e-5
+        by_seconds = np.log(up.work_seconds.sum() / down.work_seconds.sum()) / 2e-5
+        assert by_energy == pytest.approx(there.slope[0, place], rel=1e-4, abs=1e-9), name
+        assert by_seconds == pytest.approx(there.work_slope[0, place], rel=1e-4, abs=1e-9), name
+
+
+def test_a_board_at_its_limit_takes_longer_rather_than_more() -> None:
+    """1 MJ above idle take at least 1 MJ over what the limit leaves, and hardly more where the work is short."""
+    row = one(steps=1)
+    response = respond(demand(row), np.zeros((1, len(COEFFICIENTS))))
+    seconds, by_work = response.seconds(np.array([1e6]))
+    assert seconds[0] == pytest.approx(1e6 / (400 - 58), rel=1e-3)
+    assert by_work[0] < 1e-6
+    seconds, by_work = response.seconds(np.array([1.0]))
+    assert seconds[0] == pytest.approx(response.work_seconds.sum())
+    assert by_work[0] > 1 - 1e-6
+
+
+def test_a_lower_power_limit_saves_energy_and_costs_time() -> None:
+    rows = Table.from_columns(
+        {**{name: [value] * 3 for name, value in BASE.items()}, "power_limit_watts": [np.nan, 400.0, 250.0]}
+    )
+    response = respond(demand(rows), np.zeros((3, len(COEFFICIENTS))))
+    joules = response.joules.sum(axis=1)
+    seconds, _ = response.seconds(joules)
+    assert joules[0] == joules[1]  # the board's own limit
+    assert 0.6 < joules[2] / joules[0] < 0.9
+    assert seconds[2] > seconds[0]
+    assert joules[2] / seconds[2] <= 250 - 58 + 1e-9
+
+
+def test_kernels_of_ampere_gain_with_multiprocessors_and_clock() -> None:
+    """From an A100 to a B200 of the same kernels: 1.9 times the multiprocessors' cycles, 7.2 times the tensor peak."""
+    ampere, blackwell = (machine(name, "fp16") for name in ("a100", "b200"))
+    cycles = {
+        name: catalog.gpu(name).multiprocessors * (catalog.gpu(name).boost_clock or 0) for name in ("a100", "b200")
+    }
+    gain = cycles["b200"] / cycles["a100"]
+    assert blackwell.attention / ampere.attention == pytest.approx(gain, rel=0.02)
+    assert blackwell.wide_attention / ampere.wide_attention == pytest.approx(gain, rel=0.02)
+    assert gain < blackwell.bandwidth / ampere.bandwidth < catalog.gpu("b200").bandwidth / catalog.gpu("a100").bandwidth
+
+
+def test_the_time_between_kernels_adds_to_each() -> None:
+    """A step of SD 2 at 256 pixels has 744 kernels, most of them shorter than that time."""
+    seconds = demand(one(model="sd2", resolution=256)).seconds[0, 1].sum()
+    assert seconds > 744 * KERNEL_SECONDS + load.load("sd2").totals("denoise", 256, 256).flops / 3.12e14
 
 
 def test_a_machine_never_draws_more_than_its_board() -> None:

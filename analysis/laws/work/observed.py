@@ -1,0 +1,329 @@
+"""What a table of measured rows says to the law ``work``: logarithms of energies and of seconds, and who shares what.
+
+Every row says an energy; one that states its duration says seconds too, as a second observation with noise, and a
+deviation of its cell, of its own. Rows of one configuration are worked out once. Where idle power is in an energy, the
+measured seconds at the laboratory's idle watts are added to what physics says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+
+from analysis.laws.work import hierarchy, physics
+from analysis.laws.work.blocks import Blocks
+from analysis.laws.work.effects import CELL_COLUMNS, IDLE, LEVEL, LOCAL, Effects, N, Sets
+from analysis.laws.work.hierarchy import Layout, Spread
+from analysis.laws.work.roofline import Demand, demand
+from analysis.table import Floats, Integers, Table
+from farm import catalog
+
+# Seconds that differ from what is expected beforehand by more are not of one pass over all prompts: left out.
+FARTHEST_SECONDS: Final = 8.0
+_JOULES, _SECONDS = "joules", "seconds"  # the two kinds of observations
+
+LeftOut = list[dict[str, Any]]  # as of analysis.laws.base
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The observations y (n,) and the model of them: first the energies of all rows, then the seconds of some."""
+
+    model: hierarchy.Model
+    y: Floats
+    layout: Layout
+    extra_variance: Floats
+    weight: Floats
+    known: Known
+    idles: Idles
+    left_out: LeftOut
+
+    @classmethod
+    def of(cls, table: Table, energy_joules: Floats, weight: Floats | None, effects: Effects) -> Self:
+        first, alike = _configurations(table)
+        distinct = table.take(first)
+        cells_of_calls, cell = distinct.groups(*CELL_COLUMNS, "dataset")
+        physical = _Physics.of(distinct, (cells_of_calls, cell), effects)
+        expected = physical.prior_seconds()[alike]
+        timed, left_out = _timed(table, expected)
+        has_time = np.unique(alike[timed])  # configurations
+        place_of_time = np.full(len(distinct), -1, dtype=np.int64)
+        place_of_time[has_time] = len(distinct) + np.arange(len(has_time))
+        rows = distinct.take(cells_of_calls)
+        timed_cells, timed_cell = np.unique(cell[has_time], return_inverse=True)
+        known, layout = Known.of(
+            rows,
+            distinct,
+            np.concatenate([alike, place_of_time[alike[timed]]]),
+            (cell, timed_cell),
+            timed_cells,
+            has_time,
+        )
+        idles = Idles.of(table)
+        seconds = np.where(table.duration_seconds > 0, table.duration_seconds, expected)
+        above = np.maximum(energy_joules + idles.beyond_catalog(table) * seconds, 0.05 * energy_joules)
+        weight = np.ones(len(table)) if weight is None else weight / weight.mean()
+        run_variance = np.nan_to_num(table.energy_std_joules / energy_joules, nan=0.0) ** 2
+        return cls(
+            model=physical.model(has_time),
+            y=np.log(np.concatenate([above, table.duration_seconds[timed]])),
+            layout=layout,
+            extra_variance=np.concatenate([run_variance, np.zeros(len(timed))]),
+            weight=np.concatenate([weight, weight[timed]]),
+            known=known,
+            idles=idles,
+            left_out=left_out,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The groups of equal noise and the cells of a fit, by their names: what a fit keeps to find them again.
+
+    ``noise_groups``: (kind of observation, model, data set) of each. ``cell_groups``: (kind, model). ``places``: of
+    each cell, by kind and by its columns, its data set last.
+    """
+
+    noise_groups: tuple[tuple[str, str, str], ...]
+    cell_groups: tuple[tuple[str, str], ...]
+    places: Mapping[str, Mapping[str, int]]
+
+    @classmethod
+    def of(
+        cls,
+        cell_rows: Table,
+        distinct: Table,
+        alike: Integers,
+        cells: tuple[Integers, Integers],
+        timed_cells: Integers,
+        has_time: Integers,
+    ) -> tuple[Self, Layout]:
+        """Of the cells (one row of each) and configurations of a fit, the former of energies first, then of seconds."""
+        groups = [(_JOULES, *pair) for pair in _pairs(distinct)]
+        groups += [(_SECONDS, *pair) for pair in _pairs(distinct.take(has_time))]
+        noise_groups, noise = _numbered(groups)
+        models = cell_rows.model.tolist()
+        cell_groups, of_cell = _numbered(
+            [(_JOULES, model) for model in models] + [(_SECONDS, models[place]) for place in timed_cells.tolist()]
+        )
+        keys = _cell_keys(cell_rows)
+        places = {
+            _JOULES: {key: place for place, key in enumerate(keys)},
+            _SECONDS: {keys[cell]: len(keys) + place for place, cell in enumerate(timed_cells.tolist())},
+        }
+        cell = np.concatenate([cells[0], len(keys) + cells[1]])
+        return cls(noise_groups, cell_groups, places), Layout(alike, noise[alike], cell, of_cell)
+
+    def cells(self, table: Table) -> tuple[Integers, Integers]:
+        """The places of each row's cells, of energies and of seconds, -1 for a new one, (n,) each. A cell that no row
+        of the row's own data set is in is looked for in others: kernels are chosen by shape, whoever runs them."""
+        keys = _cell_keys(table) if any(self.places.values()) else []
+        energies, seconds = (self._places(kind, keys, len(table)) for kind in (_JOULES, _SECONDS))
+        return energies, seconds
+
+    def _places(self, kind: str, keys: list[str], n: int) -> Integers:
+        known = self.places[kind]
+        if not known:
+            return np.full(n, -1, dtype=np.int64)
+        elsewhere = {_without_dataset(key): place for key, place in known.items()}
+        return np.array([known.get(key, elsewhere.get(_without_dataset(key), -1)) for key in keys], dtype=np.int64)
+
+    def noise(self, sigma: Spread) -> dict[str, tuple[float, float]]:
+        """By model the noise of its energies, over its data sets, and how many rows it has."""
+        return _by_model([(kind, model) for kind, model, _ in self.noise_groups], sigma)
+
+    def cell_spread(self, tau: Spread) -> dict[str, float]:
+        """By model the spread of its cells' energies."""
+        return {model: spread for model, (spread, _) in _by_model(self.cell_groups, tau).items()}
+
+    def pooled(self, sigma: Spread) -> float:
+        """Noise of energies over all rows."""
+        return _pooled([kind for kind, _, _ in self.noise_groups], sigma)
+
+    def pooled_cells(self, tau: Spread) -> float:
+        """Spread of energies over all cells."""
+        return _pooled([kind for kind, _ in self.cell_groups], tau)
+
+    def to_json(self) -> dict[str, Any]:
+        groups = {"noise_groups": list(self.noise_groups), "cell_groups": list(self.cell_groups)}
+        return {**groups, "places": {kind: dict(places) for kind, places in self.places.items()}}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        noise_groups = tuple((kind, model, dataset) for kind, model, dataset in data["noise_groups"])
+        return cls(noise_groups, tuple((kind, model) for kind, model in data["cell_groups"]), data["places"])
+
+
+@dataclass(frozen=True, slots=True)
+class Idles:
+    """The idle watts that laboratories took off their energies, where rows state them, by data set and GPU.
+
+    A context that keeps the clocks up draws more than a board at rest (an H200: 121 W, 78 W), and some laboratories
+    take the one off, some the other. The law's energies are above the watts of the catalog, whoever measured.
+    """
+
+    stated: Mapping[str, Mapping[str, float]]  # GPU -> data set -> mean watts
+
+    @classmethod
+    def of(cls, table: Table) -> Self:
+        sums: dict[str, dict[str, list[float]]] = {}
+        rows = np.flatnonzero((table.idle_watts > 0) & ~table.includes_idle)
+        gpus, datasets, watts = (values[rows].tolist() for values in (table.gpu, table.dataset, table.idle_watts))
+        for gpu, dataset, value in zip(gpus, datasets, watts, strict=True):
+            if not catalog.gpu(gpu).is_processor:
+                sums.setdefault(gpu, {}).setdefault(dataset, []).append(value)
+        return cls({gpu: {name: float(np.mean(w)) for name, w in by.items()} for gpu, by in sums.items()})
+
+    def beyond_catalog(self, table: Table) -> Floats:
+        """What was taken off each row beyond the watts of the catalog, (n,): by the row itself, or as its laboratory
+        does on that GPU; rows of a laboratory that stated none are taken as the others on that GPU. 0 where nobody
+        stated any, and where idle power is in the energy."""
+        catalogued = idle_watts(table)
+        result = np.where(table.idle_watts > 0, table.idle_watts, np.nan)
+        first, group = table.groups("gpu", "dataset")
+        usual = np.full(len(first), np.nan)
+        pairs = zip(table.gpu[first].tolist(), table.dataset[first].tolist(), strict=True)
+        for place, (gpu, dataset) in enumerate(pairs):
+            by_dataset = self.stated.get(gpu, {})
+            if by_dataset:
+                usual[place] = by_dataset.get(dataset, float(np.mean(list(by_dataset.values()))))
+            if catalog.gpu(gpu).is_processor:
+                result[group == place] = np.nan
+        result = np.where(np.isnan(result), usual[group], result)
+        return np.where(table.includes_idle, 0.0, np.nan_to_num(result - catalogued))
+
+
+@dataclass(frozen=True, slots=True)
+class _Physics:
+    """The energies and seconds of m configurations as a function of the effects."""
+
+    demand: Demand
+    sets: Sets
+    set_of_row: Integers
+    idle_joules: Floats  # at the catalog's watts over the measured seconds; 0 where idle is not in the energy
+
+    @classmethod
+    def of(cls, distinct: Table, groups: tuple[Integers, Integers], effects: Effects) -> Self:
+        sets, set_of_row = effects.sets(distinct)
+        seconds = np.where(distinct.includes_idle, np.nan_to_num(distinct.duration_seconds), 0.0)
+        return cls(demand(distinct, groups), sets, set_of_row, included_watts(distinct) * seconds)
+
+    def prior_seconds(self) -> Floats:
+        """Seconds (m,) by the priors alone."""
+        response = physics.respond(self.demand, np.zeros((len(self.set_of_row), N)))
+        seconds, _ = response.seconds(response.joules.sum(axis=1))
+        return seconds
+
+    def model(self, has_time: Integers) -> hierarchy.Model:
+        """ln E of all configurations, then ln t of those that have measured seconds, by the effects."""
+        group = np.concatenate([self.set_of_row, self.set_of_row[has_time]])
+
+        def of(p: Floats) -> tuple[Floats, hierarchy.Jacobian]:
+            numbers = (self.sets.basis @ p)[self.set_of_row]
+            response = physics.respond(self.demand, numbers[:, :N])
+            joules = response.joules.sum(axis=1) * np.exp(numbers[:, LEVEL])
+            idle = self.idle_joules * np.exp(numbers[:, IDLE])
+            seconds, by_work = response.seconds(joules)
+
+            def jacobian() -> Blocks:
+                share = (joules / (joules + idle))[:, None]
+                local = share * of_energy(response.slope)
+                local[:, [IDLE]] = 1 - share
+                timed = of_seconds(response, by_work)[has_time]
+                return Blocks(np.concatenate([local, timed]), self.sets.basis, group)
+
+            return np.log(np.concatenate([joules + idle, seconds[has_time]])), jacobian
+
+        return of
+
+
+def of_energy(slope: Floats) -> Floats:
+    """Derivatives (n, 11) of ln E by the numbers of LOCAL; ``slope`` (n, 9): by the coefficients."""
+    local = np.zeros((len(slope), len(LOCAL)))
+    local[:, :N] = slope
+    local[:, LEVEL] = 1.0
+    return local
+
+
+def of_seconds(response: physics.Response, by_work: Floats) -> Floats:
+    """Derivatives (n, 11) of ln t by the numbers of LOCAL; ``by_work`` (n,): the part that follows the work."""
+    local = (1 - by_work)[:, None] * of_energy(response.slope)
+    local[:, :N] += by_work[:, None] * response.work_slope
+    return local
+
+
+def idle_watts(table: Table) -> Floats:
+    """Of each row's GPU, by the catalog, (n,)."""
+    first, group = table.groups("gpu")
+    watts = [catalog.gpu(str(name)).idle_watts for name in table.gpu[first]]
+    return np.array(watts, dtype=np.float64)[group]
+
+
+def included_watts(table: Table) -> Floats:
+    """Idle watts of rows that have them in their energy, before their laboratory's effect, (n,): stated, or by the
+    catalog."""
+    return np.where(table.idle_watts > 0, table.idle_watts, idle_watts(table))
+
+
+def _configurations(table: Table) -> tuple[Integers, Integers]:
+    """Rows that physics cannot tell apart: a row of each, and the configuration of every row. A row with idle power in
+    its energy has seconds of its own and is a configuration of its own."""
+    first, alike = table.groups(*CELL_COLUMNS, "dataset", "steps", "prompts")
+    limits, limit = np.unique(np.nan_to_num(table.power_limit_watts), return_inverse=True)
+    own = np.where(table.includes_idle, np.arange(1, len(table) + 1), 0)
+    if len(limits) <= 1 and not own.any():
+        return first, alike
+    code = (alike * max(len(limits), 1) + limit) * (len(table) + 1) + own
+    _, first, alike = np.unique(code, return_index=True, return_inverse=True)
+    return first, alike
+
+
+def _timed(table: Table, expected: Floats) -> tuple[Integers, LeftOut]:
+    """Rows whose seconds are used, and what is left out."""
+    known = table.duration_seconds > 0
+    guessed = np.array([catalog.gpu(str(name)).is_processor for name in table.gpu.tolist()], dtype=np.bool_)
+    ratio = np.abs(np.log(np.where(known, table.duration_seconds, expected) / expected))
+    far = known & ~guessed & (ratio > np.log(FARTHEST_SECONDS))
+    why = f"{FARTHEST_SECONDS:g} times or an eighth of what the work takes: not of one pass over all prompts"
+    entry = {"what": "seconds", "name": "duration_seconds", "why": why, "count": int(far.sum())}
+    left_out: LeftOut = [{**entry, "numbers": table.number[far].tolist()}] if far.any() else []
+    return np.flatnonzero(known & ~far), left_out
+
+
+def _pairs(table: Table) -> Iterable[tuple[str, str]]:
+    return zip(table.model.tolist(), table.dataset.tolist(), strict=True)
+
+
+def _numbered(keys: list[Any]) -> tuple[tuple[Any, ...], Integers]:
+    """The distinct keys in the order in which they came, and the number of each."""
+    places: dict[Any, int] = {}
+    numbers = [places.setdefault(key, len(places)) for key in keys]
+    return tuple(places), np.array(numbers, dtype=np.int64)
+
+
+def _by_model(groups: Iterable[tuple[str, str]], spread: Spread) -> dict[str, tuple[float, float]]:
+    """By model the root mean square of its groups of energies, by their counts, and the sum of those."""
+    sums: dict[str, tuple[float, float]] = {}
+    for (kind, model), of_group, count in zip(groups, spread.of_group.tolist(), spread.count.tolist(), strict=True):
+        if kind == _JOULES:
+            squares, rows = sums.get(model, (0.0, 0.0))
+            sums[model] = (squares + count * of_group**2, rows + count)
+    return {model: (float(np.sqrt(squares / rows)), rows) for model, (squares, rows) in sums.items() if rows}
+
+
+def _pooled(kinds: list[str], spread: Spread) -> float:
+    energies = np.array([kind == _JOULES for kind in kinds], dtype=np.bool_)
+    return Spread(spread.of_group[energies], spread.common, spread.count[energies]).pooled
+
+
+def _cell_keys(table: Table) -> list[str]:
+    columns = (np.asarray(getattr(table, name)).tolist() for name in (*CELL_COLUMNS, "dataset"))
+    return [" ".join(map(str, values)) for values in zip(*columns, strict=True)]
+
+
+def _without_dataset(key: str) -> str:
+    """A cell's key less its data set, whose name may have blanks."""
+    return " ".join(key.split(" ", len(CELL_COLUMNS))[: len(CELL_COLUMNS)])
