@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -172,7 +171,7 @@ class Table(Columns):
         columns = [np.asarray(getattr(self, name)).tolist() for name in names if name != "energy_joules"]
         total = 0
         for values in zip(*columns, energies.tolist(), strict=True):
-            total += int.from_bytes(hashlib.sha256(json.dumps(values).encode()).digest(), "big")
+            total += int.from_bytes(hashlib.sha256(repr(values).encode()).digest(), "big")
         return f"{total % 2**256:064x}"
 
     def _equals(self, name: str, options: Sequence[Any]) -> NDArray[np.bool_]:

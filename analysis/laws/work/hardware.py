@@ -71,6 +71,10 @@ class Machine:
     bandwidth: Any  # bytes/s
     multiprocessors: Any
 
+    def take(self, places: Any) -> Machine:
+        """Those of the places, of many GPUs at once."""
+        return Machine(*(getattr(self, field.name)[places] for field in fields(Machine)))
+
 
 def machines(gpus: Sequence[str], precision: str) -> Machine:
     """The machines of n catalog GPUs, every field (n, 1)."""

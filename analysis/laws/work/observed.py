@@ -25,6 +25,9 @@ from farm import catalog
 FARTHEST_SECONDS: Final = 8.0
 _JOULES, _SECONDS = "joules", "seconds"  # the two kinds of observations
 
+_KNOWN: Final = ("noise_groups", "cell_groups", "of_joules", "of_seconds")  # fields of Known
+
+CellKey = tuple[Any, ...]  # the values of CELL_COLUMNS, and the data set where it is said
 LeftOut = list[dict[str, Any]]  # as of analysis.laws.base
 
 
@@ -83,13 +86,15 @@ class Observed:
 class Known:
     """The groups of equal noise and the cells of a fit, by their names: what a fit keeps to find them again.
 
-    ``noise_groups``: (kind of observation, model, data set) of each. ``cell_groups``: (kind, model). ``places``: of
-    each cell, by kind and by its columns, its data set last.
+    ``noise_groups``: (kind of observation, model, data set) of each. ``cell_groups``: (kind, model). ``of_joules``: the
+    columns of each cell of energies, its data set last, in the order of the cells; ``of_seconds`` those of the cells of
+    seconds, which come after them.
     """
 
     noise_groups: tuple[tuple[str, str, str], ...]
     cell_groups: tuple[tuple[str, str], ...]
-    places: Mapping[str, Mapping[str, int]]
+    of_joules: tuple[CellKey, ...]
+    of_seconds: tuple[CellKey, ...]
 
     @classmethod
     def of(
@@ -109,27 +114,31 @@ class Known:
         cell_groups, of_cell = _numbered(
             [(_JOULES, model) for model in models] + [(_SECONDS, models[place]) for place in timed_cells.tolist()]
         )
-        keys = _cell_keys(cell_rows)
-        places = {
-            _JOULES: {key: place for place, key in enumerate(keys)},
-            _SECONDS: {keys[cell]: len(keys) + place for place, cell in enumerate(timed_cells.tolist())},
-        }
+        keys = tuple(_cell_keys(cell_rows, "dataset"))
+        timed = tuple(keys[cell] for cell in timed_cells.tolist())
         cell = np.concatenate([cells[0], len(keys) + cells[1]])
-        return cls(noise_groups, cell_groups, places), Layout(alike, noise[alike], cell, of_cell)
+        return cls(noise_groups, cell_groups, keys, timed), Layout(alike, noise[alike], cell, of_cell)
 
     def cells(self, table: Table) -> tuple[Integers, Integers]:
         """The places of each row's cells, of energies and of seconds, -1 for a new one, (n,) each. A cell that no row
         of the row's own data set is in is looked for in others: kernels are chosen by shape, whoever runs them."""
-        keys = _cell_keys(table) if any(self.places.values()) else []
-        energies, seconds = (self._places(kind, keys, len(table)) for kind in (_JOULES, _SECONDS))
-        return energies, seconds
+        found = np.full((len(table), 2), -1, dtype=np.int64)
+        known = self._by_dataset()
+        datasets = table.labels("dataset")
+        for row, key in enumerate(_cell_keys(table)) if known else ():
+            by_dataset = known.get(key)
+            if by_dataset is not None:
+                name = datasets.names[datasets.codes[row]]
+                found[row] = by_dataset.get(name) or next(iter(by_dataset.values()))
+        return found[:, 0], found[:, 1]
 
-    def _places(self, kind: str, keys: list[str], n: int) -> Integers:
-        known = self.places[kind]
-        if not known:
-            return np.full(n, -1, dtype=np.int64)
-        elsewhere = {_without_dataset(key): place for key, place in known.items()}
-        return np.array([known.get(key, elsewhere.get(_without_dataset(key), -1)) for key in keys], dtype=np.int64)
+    def _by_dataset(self) -> dict[CellKey, dict[str, tuple[int, int]]]:
+        """Of each cell by its columns and its data set: the places of its energies and of its seconds, -1 for none."""
+        timed = {key: len(self.of_joules) + place for place, key in enumerate(self.of_seconds)}
+        known: dict[CellKey, dict[str, tuple[int, int]]] = {}
+        for place, key in enumerate(self.of_joules):
+            known.setdefault(key[:-1], {})[str(key[-1])] = (place, timed.get(key, -1))
+        return known
 
     def noise(self, sigma: Spread) -> dict[str, tuple[float, float]]:
         """By model the noise of its energies, over its data sets, and how many rows it has."""
@@ -148,13 +157,11 @@ class Known:
         return _pooled([kind for kind, _ in self.cell_groups], tau)
 
     def to_json(self) -> dict[str, Any]:
-        groups = {"noise_groups": list(self.noise_groups), "cell_groups": list(self.cell_groups)}
-        return {**groups, "places": {kind: dict(places) for kind, places in self.places.items()}}
+        return {name: [list(key) for key in getattr(self, name)] for name in _KNOWN}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        noise_groups = tuple((kind, model, dataset) for kind, model, dataset in data["noise_groups"])
-        return cls(noise_groups, tuple((kind, model) for kind, model in data["cell_groups"]), data["places"])
+        return cls(**{name: tuple(tuple(key) for key in data[name]) for name in _KNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +291,7 @@ def _configurations(table: Table) -> tuple[Integers, Integers]:
 def _timed(table: Table, expected: Floats) -> tuple[Integers, LeftOut]:
     """Rows whose seconds are used, and what is left out."""
     known = table.duration_seconds > 0
-    guessed = np.array([catalog.gpu(str(name)).is_processor for name in table.gpu.tolist()], dtype=np.bool_)
+    guessed = np.isin(table.gpu, [name for name in table.names("gpu") if catalog.gpu(name).is_processor])
     ratio = np.abs(np.log(np.where(known, table.duration_seconds, expected) / expected))
     far = known & ~guessed & (ratio > np.log(FARTHEST_SECONDS))
     why = f"{FARTHEST_SECONDS:g} times or an eighth of what the work takes: not of one pass over all prompts"
@@ -319,11 +326,6 @@ def _pooled(kinds: list[str], spread: Spread) -> float:
     return Spread(spread.of_group[energies], spread.common, spread.count[energies]).pooled
 
 
-def _cell_keys(table: Table) -> list[str]:
-    columns = (np.asarray(getattr(table, name)).tolist() for name in (*CELL_COLUMNS, "dataset"))
-    return [" ".join(map(str, values)) for values in zip(*columns, strict=True)]
-
-
-def _without_dataset(key: str) -> str:
-    """A cell's key less its data set, whose name may have blanks."""
-    return " ".join(key.split(" ", len(CELL_COLUMNS))[: len(CELL_COLUMNS)])
+def _cell_keys(table: Table, *more: str) -> list[CellKey]:
+    columns = (np.asarray(getattr(table, name)).tolist() for name in (*CELL_COLUMNS, *more))
+    return list(zip(*columns, strict=True))

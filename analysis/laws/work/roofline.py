@@ -124,6 +124,8 @@ def _one_kind(row: Configuration, table: Table, batch: Integers) -> tuple[Floats
     """Seconds (n, phases, classes) and dispatches (n, phases) of one call of each row; all are as ``row`` in model,
     precision and guidance."""
     work, board = load.load(row.model), table.labels("gpu")
+    there, place = np.unique(board.codes, return_inverse=True)
+    devices = machines([board.names[code] for code in there], row.precision)
     seconds = np.zeros((len(table), len(PHASES), len(CLASSES)))
     dispatches = np.zeros((len(table), len(PHASES)))
     for slot, phase in enumerate(PHASES):
@@ -132,7 +134,7 @@ def _one_kind(row: Configuration, table: Table, batch: Integers) -> tuple[Floats
             at = np.flatnonzero((passes.samples * batch == 1) == single)
             if len(at):
                 parts = _parts(row.model, work.digest, phase, row.precision, single)
-                device = machines([board.names[code] for code in board.codes[at]], row.precision)
+                device = devices.take(place[at])
                 samples = passes.samples * batch[at]
                 per_pass = _seconds(parts, table.width[at], table.height[at], samples, device)
                 seconds[at, slot] = passes.calls * per_pass
@@ -209,8 +211,11 @@ def waste(name: str, b: Floats, m: Floats, n: Floats, k: Floats, processors: Flo
     """How much longer b products m x k x n of a class take than at full rate: partial tiles and partial waves."""
     best = np.full(np.broadcast_shapes(*map(np.shape, (b, m, n, processors))), np.inf)
     too_short = {split: np.where(k >= split * _SHORTEST_SPLIT, 0.0, np.inf) for split in _SPLITS[name] if split > 1}
-    for rows, columns, share in _PLAIN_TILES if name == "fp32" else _TENSOR_TILES:
-        tiles = b * np.ceil(m / rows) * np.ceil(n / columns)
+    shapes = _PLAIN_TILES if name == "fp32" else _TENSOR_TILES
+    down = {rows: b * np.ceil(m / rows) for rows, _, _ in shapes}
+    across = {columns: np.ceil(n / columns) for _, columns, _ in shapes}
+    for rows, columns, share in shapes:
+        tiles = down[rows] * across[columns]
         for split in _SPLITS[name]:
             waves = np.ceil(tiles * split / processors)
             cost = waves * (rows * columns / (split * share))

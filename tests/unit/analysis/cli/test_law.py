@@ -181,7 +181,7 @@ def test_predict_by_the_law_of_the_paper_knows_no_phases_and_no_time(farm: Farm)
 
 
 def test_predict_of_a_gpu_that_was_never_measured_says_so(farm: Farm) -> None:
-    found = document(farm("predict", *FLUX[:2], "--gpu", "h100", *FLUX[4:], "--json"))
+    found = document(farm("predict", *FLUX[:2], "--gpu", "b200", *FLUX[4:], "--json"))
     assert "never measured" in found["rests_on"]
     known = document(farm("predict", *FLUX, "--json"))
     assert found["high_joules"] / found["low_joules"] > known["high_joules"] / known["low_joules"]
