@@ -65,7 +65,7 @@ def plan(
     """
     if isinstance(budget, bool) or budget < 1:
         raise RequestError("budget", budget, "a whole number of at least 1")
-    catalog.model(model), catalog.gpu(gpu)
+    model, gpu = catalog.find_model(model).name, catalog.find_gpu(gpu).name
     choice = grid(model, gpu) if candidates is None else candidates
     if candidates is None and not choice:
         raise RequestError("gpu", gpu, f"one with the memory that {model} needs, or --candidates")

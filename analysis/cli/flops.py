@@ -53,10 +53,11 @@ def _cell(value: float | None, digits: int) -> str:
 
 def work_of(model: str, width: int, height: int, cfg: bool) -> dict[str, Any]:
     """The document of ``farm flops --json``: GFLOPs, GB and kernels by part. RequestError for what cannot be had."""
-    if model in catalog.models():
-        sums = _of_catalog(model, width, height, cfg)
-    else:
+    name = _catalog_name(model)
+    if name is None:
         sums = _of_folder(model, width, height, cfg)
+    else:
+        model, sums = name, _of_catalog(name, width, height, cfg)
     return {
         "model": model,
         "width": width,
@@ -67,6 +68,21 @@ def work_of(model: str, width: int, height: int, cfg: bool) -> dict[str, Any]:
         "moved": {part: sums[phase]["moved_bytes"] / GIGA for phase, part in _PARTS.items()},
         "kernels": {part: round(sums[phase]["kernels"]) for phase, part in _PARTS.items()},
     }
+
+
+def _catalog_name(model: str) -> str | None:
+    """The model's name in the catalog; None for the path of a folder. RequestError for what is neither."""
+    if model in catalog.models():
+        return model
+    if not model.strip():
+        raise RequestError("model", repr(model), "a catalog name or a folder in diffusers layout")
+    if Path(model).is_dir():
+        return None
+    try:
+        return catalog.find_model(model).name
+    except RequestError as error:
+        remedy = f"a catalog name or a folder in diffusers layout; {error.remedy}"
+        raise RequestError("model", model, remedy) from None
 
 
 def _of_catalog(model: str, width: int, height: int, cfg: bool) -> dict[str, dict[str, float]]:
@@ -85,14 +101,7 @@ def _of_folder(model: str, width: int, height: int, cfg: bool) -> dict[str, dict
     from analysis.work import ondemand
     from analysis.work.trace.pipeline import from_folder
 
-    path = Path(model)
-    if not model.strip():
-        raise RequestError("model", repr(model), "a catalog name or a folder in diffusers layout")
-    if not path.is_dir():
-        if path.name != model:  # no name of a model has a separator
-            raise RequestError("model", model, "a catalog name or a folder in diffusers layout")
-        catalog.model(model)  # says which names are near
-    pipeline = from_folder(path)
+    pipeline = from_folder(Path(model))
     pipeline.rules.check_image(width, height, cfg)
     return ondemand.sums(pipeline, width, height, cfg)
 

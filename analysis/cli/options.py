@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from analysis.laws import DEFAULT
+from farm import catalog
 from farm.cli.options import db_option
 from farm.domain.errors import RequestError
 from farm.domain.parsing import parse_switch, split_sides
@@ -64,4 +65,6 @@ def parse_resolution(text: str) -> tuple[int, int]:
 def _value(name: str, text: str) -> Any:
     if name == "cfg":
         return parse_switch("where cfg", text)
+    if name in ("model", "gpu"):
+        return catalog.model_name(text) if name == "model" else catalog.gpu_name(text)
     return text.strip()

@@ -7,13 +7,13 @@ from typing import Any
 import click
 
 from analysis.cli.options import data_options
-from farm.cli.options import emit_json, json_option
+from farm.cli.options import GPU, MODEL, emit_json, json_option
 from farm.domain import Configuration
 
 
 @click.command()
-@click.option("--model", required=True, help="Catalog name of the model.")
-@click.option("--gpu", required=True, help="Catalog name of the GPU type.")
+@click.option("--model", type=MODEL, required=True, help="Catalog name of the model.")
+@click.option("--gpu", type=GPU, required=True, help="Catalog name of the GPU type.")
 @click.option("--budget", required=True, type=int, metavar="K", help="How many configurations to pick.")
 @click.option(
     "--candidates", metavar="FILE", help="CSV or Parquet to choose from, energies ignored. Default: the paper's grid."

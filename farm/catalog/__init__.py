@@ -24,6 +24,7 @@ from farm.catalog.rules import Forwards, Rules
 from farm.domain.configuration import Configuration
 from farm.domain.errors import RequestError
 from farm.domain.measurement import PHASES
+from farm.domain.text import decode
 
 SHIPPED = Path(__file__).resolve().parent
 NANO = "-nano"  # ends the name of a build at nano size
@@ -286,7 +287,7 @@ def _files(kind: str, home: Path) -> dict[str, Path]:
 def _read(path: Path) -> tuple[Entry, str]:
     try:
         raw = path.read_bytes()
-        return Entry(path, tomllib.loads(raw.decode())), hashlib.sha256(raw).hexdigest()[:16]
+        return Entry(path, tomllib.loads(decode(raw))), hashlib.sha256(raw).hexdigest()[:16]
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RequestError("catalog", str(path), f"readable TOML ({error})") from error
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from farm import catalog, settings
-from farm.cli.options import FiniteRange, db_option, emit_json, json_option
+from farm.cli.options import GPU, FiniteRange, db_option, emit_json, json_option
 from farm.database import opened
 from farm.domain import Configuration, RequestError
 
@@ -24,7 +24,7 @@ USUAL_REACH: Final = {"matmul": 0.8, "attention": 0.7, "convolution": 0.45, "mem
 
 
 @click.command("calibrate")
-@click.option("--gpu", required=True, metavar="TYPE", help="GPU type of the catalog.")
+@click.option("--gpu", type=GPU, required=True, metavar="TYPE", help="GPU type of the catalog.")
 @click.option("--device", default=0, show_default=True, type=click.IntRange(0, 1023), metavar="N", help="Its index.")
 @click.option(
     "--idle-seconds", type=FiniteRange(0.1, 3600.0), default=5.0, show_default=True, help="Idle baseline on each side."

@@ -9,6 +9,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from farm import catalog
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -24,6 +26,23 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+class CatalogName(click.ParamType[str]):
+    """The name of a model or a GPU type, by any name it goes by; becomes that of the catalog."""
+
+    name = "text"
+
+    def __init__(self, find: Callable[[str], str]) -> None:
+        self._find = find
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return self._find(str(value))
+
+
+MODEL: Final = CatalogName(lambda text: catalog.find_model(text).name)
+GPU: Final = CatalogName(lambda text: catalog.find_gpu(text).name)
+# Of rows that there are, which may be of what the catalog lacks.
+ROWS_MODEL: Final = CatalogName(catalog.model_name)
+ROWS_GPU: Final = CatalogName(catalog.gpu_name)
 LEVEL: Final = FiniteRange(min=0, max=1, min_open=True, max_open=True)  # a probability
 SPEED: Final = FiniteRange(min=0.001)  # simulated seconds in a real one
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from farm.cli.options import db_option, emit_json, json_option
+from farm.cli.options import ROWS_GPU, ROWS_MODEL, db_option, emit_json, json_option
 from farm.database import opened
 from farm.domain.row import Row
 from farm.files.table import read_table, write_table
@@ -23,8 +23,8 @@ def results() -> None:
 
 @results.command("list")
 @click.option("--dataset", metavar="NAME", help="Only this data set; `farm` is the farm's own.")
-@click.option("--model", help="Only this model.")
-@click.option("--gpu", help="Only this GPU type.")
+@click.option("--model", type=ROWS_MODEL, help="Only this model.")
+@click.option("--gpu", type=ROWS_GPU, help="Only this GPU type.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many rows.")
 @db_option
 @json_option

@@ -99,7 +99,4 @@ def down() -> None:
 
 
 def _types(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        catalog.gpu(name)
-    return names
+    return [catalog.find_gpu(name).name for name in text.split(",")]

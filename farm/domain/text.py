@@ -1,6 +1,20 @@
-"""Text of strangers (file headers, names of workers, messages of errors) as it may be shown."""
+"""Text that strangers wrote (files, headers, names of workers, messages of errors): read it, and show it."""
 
 from __future__ import annotations
+
+import codecs
+from typing import Final
+
+# A mark at the beginning, and the encoding it stands for. That of UTF-32 begins with that of UTF-16, so it comes first.
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
+
+
+def decode(raw: bytes) -> str:
+    """The text in the encoding that its byte order mark states, in UTF-8 where it has none; UnicodeDecodeError."""
+    return raw.decode(next((encoding for mark, encoding in _MARKS if raw.startswith(mark)), "utf-8"))
 
 
 def one_line(text: object, limit: int = 2000) -> str:

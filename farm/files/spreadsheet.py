@@ -6,7 +6,6 @@ can be read in two ways is refused, and the refusal says which two.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import re
@@ -17,14 +16,10 @@ from typing import Final
 
 from farm.domain import RequestError
 from farm.domain.row import NUMBERS, column_name, is_column
+from farm.domain.text import decode
 
 Cells = list[list[str]]
 
-# The mark of UTF-32 begins with that of UTF-16, so it is looked for first.
-_MARKS: Final = (
-    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
-)  # fmt: skip
 _OTHER_FORMATS: Final = (
     (b"PK\x03\x04", "a workbook or an archive: save the sheet as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old workbook: save the sheet as CSV"),
@@ -54,7 +49,7 @@ def read_sheet(path: Path) -> Sheet:
     text = _decoded(path)
     separator, text = _separator(text)
     try:
-        cells = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator)]
+        cells = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except csv.Error as error:
         raise RequestError("table", str(path), f"a CSV file in UTF-8 ({error})") from None
     filled = next((place for place, row in enumerate(cells) if any(map(str.strip, row))), None)
@@ -76,9 +71,8 @@ def _decoded(path: Path) -> str:
     for start, what in _OTHER_FORMATS:
         if raw.startswith(start):
             raise RequestError("table", str(path), f"a CSV file; this one is {what}")
-    encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), "utf-8")
     try:
-        text = raw.decode(encoding)
+        text = decode(raw)
     except UnicodeDecodeError as error:
         raise RequestError("table", str(path), f"a CSV file in UTF-8, or in UTF-16 with its mark ({error})") from None
     if "\0" in text:

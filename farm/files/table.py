@@ -75,7 +75,8 @@ def _read_parquet(path: Path, energy_required: bool) -> list[Row]:
 def _with_catalog_names(rows: Sequence[Row], source: str) -> list[Row]:
     """The rows with models and GPUs by their names in the catalog. BadRows where one is nearly one of these."""
     model_name, gpu_name = cache(catalog.model_name), cache(catalog.gpu_name)
-    named, problems = [], {}
+    named: list[Row] = []
+    problems: dict[str, None] = {}
     for row in rows:
         c = row.configuration
         try:

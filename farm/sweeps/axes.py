@@ -35,7 +35,7 @@ def parse_axis(key: str, value: Any, row: str, default: tuple[Any, ...] | None) 
             raise RequestError(key, value, "required: a list of names from the catalog")
         value = list(default)
     # `resolutions: [512, 768]` are two squares, `resolution: [512, 768]` in a row is one pair.
-    pair = key.endswith("resolution") and isinstance(value, list) and all(is_number(v) for v in value)
+    pair = key.endswith("resolution") and isinstance(value, list) and not any(isinstance(v, list) for v in value)
     values = value if isinstance(value, list) and not pair else [value]
     if not values:
         raise RequestError(key, value, "at least one value (leave the key out for its default)")
@@ -100,8 +100,8 @@ def _value(key: str, row: str, value: Any) -> Any:
     if row in ("model", "gpu"):
         if not isinstance(value, str):
             raise RequestError(key, value, "a name from the catalog")
-        (catalog.model if row == "model" else catalog.gpu)(value)
-        return value
+        find = catalog.find_model if row == "model" else catalog.find_gpu
+        return find(value, field=key).name
     if row == "cfg":
         return parse_switch(key, value)
     if row in ("steps", "prompts", "batch"):

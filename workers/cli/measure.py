@@ -13,7 +13,7 @@ import click
 
 from farm import catalog, settings
 from farm.catalog import memory
-from farm.cli.options import FiniteRange, emit_json, json_option
+from farm.cli.options import GPU, MODEL, FiniteRange, emit_json, json_option
 from farm.domain import Configuration, Measurement, OperationError, RequestError
 from farm.files.atomic import atomic_write
 from workers.meters import check_meter
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--model", required=True, metavar="M", help="A model of the catalog.")
-@click.option("--gpu", required=True, metavar="TYPE", help="GPU type of the catalog; `cpu` estimates, by CodeCarbon.")
+@click.option("--model", type=MODEL, required=True, metavar="M", help="A model of the catalog.")
+@click.option(
+    "--gpu", type=GPU, required=True, metavar="TYPE", help="GPU type of the catalog; `cpu` estimates, by CodeCarbon."
+)
 @click.option("--resolution", required=True, metavar="R", help="Pixels of a side, or WIDTHxHEIGHT.")
 @click.option("--steps", required=True, metavar="T", help="Denoising steps.")
 @click.option("--precision", required=True, metavar="P", help="fp16, bf16 or fp32.")

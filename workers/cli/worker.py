@@ -8,14 +8,16 @@ from contextlib import closing
 import click
 
 from farm import catalog
-from farm.cli.options import SPEED, broker_option, db_option
+from farm.cli.options import GPU, SPEED, broker_option, db_option
 from farm.domain import RequestError
 from farm.settings import load
 from workers.meters import check_host, check_meter
 
 
 @click.command()
-@click.option("--gpu", required=True, metavar="TYPE", help="GPU type, a name of the catalog; `cpu` needs no device.")
+@click.option(
+    "--gpu", type=GPU, required=True, metavar="TYPE", help="GPU type, a name of the catalog; `cpu` needs no device."
+)
 @click.option("--device", type=click.IntRange(0, 1023), metavar="N", help="Index of the device, as nvidia-smi counts.")
 @click.option("--simulate", is_flag=True, help="A simulated device of that type; its rows are flagged.")
 @click.option("--speed", type=SPEED, help="Simulated seconds a second (default: unlimited).")
