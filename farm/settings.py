@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from farm import catalog
 from farm.domain.errors import RequestError
+from farm.domain.text import decode
 
 LONGEST_SECONDS: Final = 1e8  # three years; the system's clocks take no infinity
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
@@ -107,7 +108,7 @@ class _FarmToml(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         path = catalog.home() / "farm.toml"
         try:
-            data = tomllib.loads(path.read_text())
+            data = tomllib.loads(decode(path.read_bytes()))
         except (FileNotFoundError, NotADirectoryError):  # the home itself is checked where it is needed
             return {}
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -169,6 +170,8 @@ def _secret(value: SecretStr | None, path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        return path.read_text().strip() or None
+        return decode(path.read_bytes()).strip() or None
+    except UnicodeDecodeError:
+        raise RequestError("secret file", str(path), "a file of UTF-8 text") from None
     except OSError as error:
         raise RequestError("secret file", str(path), f"a readable file ({error.strerror})") from None

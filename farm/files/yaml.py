@@ -1,7 +1,12 @@
-"""YAML from strangers: small, plain, finite. No tags, no references to itself, no text that unfolds to gigabytes."""
+"""YAML from strangers: small, plain, finite. No tags, no references to itself, no text that unfolds to gigabytes.
+
+Plain values are what they look like, as in YAML 1.2: numbers are decimal, only true and false are switches, all else is
+text. PyYAML alone follows YAML 1.1, to which 010 is 8, 10:30 is 630, no is false, and 1e3 a text.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,11 +14,35 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from farm.domain import RequestError
+from farm.domain.text import decode
 
 # The parser in Python takes 2 s for so much; libyaml's is quicker, but deep nesting crashes the process.
 MAX_BYTES: Final = 250_000
 MAX_VALUES: Final = 100_000  # references counted as often as they are used
 MAX_DEPTH: Final = 50
+
+_INT: Final = "tag:yaml.org,2002:int"
+# What a plain text is taken for. Digits that begin with 0 stay text: a field that wants a number reads it as decimal, a
+# name keeps it.
+_PLAIN: Final = (
+    (_INT, r"-?(0|[1-9][0-9]*)", "-0123456789"),
+    ("tag:yaml.org,2002:float", r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("tag:yaml.org,2002:merge", r"<<", "<"),
+)
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with the plain values of _PLAIN."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own attribute
+
+
+for _tag, _pattern, _first in _PLAIN:
+    _Loader.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), list(_first))
+_Loader.add_constructor(_INT, lambda _, node: int(node.value))
+_Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: float(node.value))
 
 
 def read_yaml(path: str | Path) -> Any:
@@ -27,11 +56,11 @@ def read_yaml(path: str | Path) -> Any:
     if len(raw) > MAX_BYTES:
         raise RequestError("file", name, f"a YAML file of at most {MAX_BYTES:,} bytes")
     try:
-        text = raw.decode("utf-8-sig")
+        text = decode(raw)
     except UnicodeDecodeError:
         raise RequestError("file", name, "a YAML file: this one is not UTF-8 text") from None
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
@@ -44,7 +73,7 @@ def read_yaml(path: str | Path) -> Any:
         raise RequestError("file", name, f"valid YAML{where}: {what}") from None
     except RecursionError:
         raise RequestError("file", name, f"YAML nested at most {MAX_DEPTH} deep") from None
-    except ValueError as error:  # a date such as 2030-02-31, which the parser takes for one
+    except ValueError as error:  # a tag that the value is not of, such as !!int much
         raise RequestError("file", name, f"valid YAML: {error}") from None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from farm.domain import RequestError
+from farm.domain.text import decode
 
 SHIPPED: Final = Path(__file__).resolve().parent / "data" / "prompts.txt"
 MAX_BYTES: Final = 96_000_000  # the captions of COCO's training set are 92 MB
@@ -55,7 +56,7 @@ def _read(source: Path) -> str:
     if len(raw) > MAX_BYTES:
         raise RequestError("prompts_file", str(source), f"a file of at most {MAX_BYTES:,} bytes")
     try:
-        return raw.decode("utf-8-sig")
+        return decode(raw)
     except UnicodeDecodeError:
         raise RequestError("prompts_file", str(source), "UTF-8 text, or COCO captions as JSON") from None
 

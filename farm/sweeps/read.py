@@ -66,6 +66,8 @@ def _rows(document: Mapping[Any, Any], key: str) -> list[Any]:
 
 
 def _name(value: Any, default: str) -> str:
+    if isinstance(value, (bool, float)):  # true, 1.10: which text was written is not known any more
+        raise RequestError("name", value, f"a text, in quotes: '{str(value).lower()}'")
     name = str(default if value is None else value).strip()
     if not name or len(name) > 200 or not name.isprintable() or isinstance(value, (list, dict)):
         raise RequestError("name", value, "a text of up to 200 characters in one line")

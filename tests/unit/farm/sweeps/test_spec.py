@@ -205,7 +205,8 @@ class TestFile:
             (b"models: &a [*a]\n", "without a reference to itself"),
             (b"x: &x {y: *x}\n", "without a reference to itself"),
             (b"a: !!python/object/apply:os.system [echo]\n", "could not determine a constructor"),
-            (b"a: 2030-02-31\n", "valid YAML"),
+            (b"a: !!int much\n", "valid YAML"),
+            (b"models: [sd2]\ngpus: [a100]\ndeadline: 2030-02-31\n", "deadline: 2030-02-31: hours from now"),
             (b"models: \x00\n", "valid YAML"),
             (b"[" * 5000, "nested"),
             (b"a: &a {<<: *a}\n", "reference to itself"),
@@ -250,6 +251,68 @@ class TestFile:
         path.write_text("models: &m [sd2]\ngpus: [a100]\nexclude: [{model: *m, steps: 10}]\n")
         assert read_spec(path).exclude[0]["model"] == ("sd2",)
         assert read_spec(path).name == "sweep"
+
+    @pytest.mark.parametrize(
+        ("line", "key", "meant"),
+        [
+            ("steps: [010, 020]", "steps", [10, 20]),
+            ("steps: [08, 010]", "steps", [8, 10]),
+            ("steps: !!int 010", "steps", [10]),
+            ("steps: [1e1, 20.0]", "steps", [10, 20]),
+            ("prompts: [0100]", "prompts", [100]),
+            ("resolutions: [0512, [0256, 512]]", "resolutions", [(512, 512), (256, 512)]),
+            ("include: [{steps: 10, resolution: [0512, 768]}]", "include", [(512, 768)]),
+            ("cfg: [yes, no]", "cfg", [True, False]),
+            ("cfg: [On, off]", "cfg", [True, False]),
+            ("cfg: [true, FALSE]", "cfg", [True, False]),
+            ("budget_joules: 1e9", "budget_joules", 1e9),
+            ("deadline: 2030-01-31 18:00", "deadline", "2030-01-31T18:00:00+00:00"),
+            ("name: no", "name", "no"),
+            ("name: off", "name", "off"),
+            ("name: 10:30", "name", "10:30"),
+            ("name: 0100", "name", "0100"),
+            ("name: 1_000", "name", "1_000"),
+            ("name: 0x10", "name", "0x10"),
+            ("name: 2030-01-31 18:00:00 +2", "name", "2030-01-31 18:00:00 +2"),
+            ("name: =", "name", "="),
+            ("name: ~", "name", "sweep"),
+        ],
+    )
+    def test_plain_values_are_what_they_look_like(self, tmp_path, line, key, meant):
+        path = tmp_path / "sweep.yaml"
+        base = {"models": "[sd2]", "gpus": "[a100]", "resolutions": "[512]", "steps": "[10]", "precisions": "[fp16]"}
+        base |= {"cfg": "[false]", "prompts": "[100]"}
+        path.write_text("\n".join([*(f"{k}: {v}" for k, v in base.items() if not line.startswith(k)), line]))
+        document = read_spec(path).to_dict()
+        found = document["include"][0]["resolution"] if key == "include" else document[key]
+        assert found == meant
+        assert type(found) is type(meant)
+
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            ("prompts: [10:30]", "prompts: 10:30: a whole number"),
+            ("prompts: [1_000]", "prompts: 1_000: a whole number"),
+            ("steps: [0x10]", "steps: 0x10: a whole number"),
+            ("steps: [0o20]", "steps: 0o20: a whole number"),
+            ("steps: [0b11]", "steps: 0b11: a whole number"),
+            ("name: true", "name: True: a text, in quotes: 'true'"),
+            ("name: 1.10", "name: 1.1: a text, in quotes"),
+            ("budget_joules: 1_000", "budget_joules: 1_000"),
+        ],
+    )
+    def test_what_may_be_meant_otherwise_is_refused(self, tmp_path, line, message):
+        path = tmp_path / "sweep.yaml"
+        path.write_text(f"models: [sd2]\ngpus: [a100]\n{line}\n")
+        with pytest.raises(RequestError) as raised:
+            read_spec(path)
+        assert message in str(raised.value)
+
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+    def test_a_byte_order_mark_states_the_encoding(self, tmp_path, encoding):
+        path = tmp_path / "sweep.yaml"
+        path.write_text("name: Küche\nmodels: [sd2]\ngpus: [a100]\n", encoding=encoding)
+        assert read_spec(path).name == "Küche"
 
     def test_reads_what_a_plain_parser_reads(self):
         path = ROOT / "deploy/sweeps/paper.yaml"
