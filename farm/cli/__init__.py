@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import click
 
+from farm import imports
 from farm.cli import streams
 from farm.domain.errors import FarmError
 from farm.domain.text import one_line
@@ -89,6 +90,7 @@ def main(argv: list[str] | None = None) -> None:
 
     Warnings of libraries go to the log, which only long-running commands write: no user can act on them.
     """
+    imports.leave_out_caller()
     logging.captureWarnings(True)
     problem = streams.prepare()
     code = _complain(problem, 1) if problem else run(argv)

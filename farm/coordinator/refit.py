@@ -8,15 +8,14 @@ lease in SQL, so that two coordinators do not fit twice.
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Final
 
+from farm import imports
 from farm.processes import spawn, stop
 from farm.settings import Settings, load
 
@@ -35,7 +34,7 @@ class RefitTicker:
         self,
         settings: Settings,
         *,
-        command: Sequence[str] = (sys.executable, "-m", "farm.coordinator.refit"),
+        command: Sequence[str] = tuple(imports.python("-m", "farm.coordinator.refit")),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
@@ -80,7 +79,7 @@ def available() -> bool:
 def child_environment(settings: Settings) -> dict[str, str]:
     """The environment of a process that shall see the same home, database and broker; secrets travel by it, never by
     a command line."""
-    environment = {**os.environ, "FARM_HOME": str(settings.home)}
+    environment = {**imports.environment(), "FARM_HOME": str(settings.home)}
     if settings.database_url is not None:
         environment["FARM_DATABASE_URL"] = settings.database_url.get_secret_value()
     if settings.broker_url is not None:

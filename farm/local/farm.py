@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections import Counter
@@ -18,7 +17,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Final
 
-from farm import catalog
+from farm import catalog, imports
 from farm.broker.embedded import EmbeddedBroker
 from farm.coordinator.refit import child_environment
 from farm.domain.errors import OperationError, RequestError
@@ -28,7 +27,7 @@ from farm.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-FARM: Final = (sys.executable, "-m", "farm")
+FARM: Final = tuple(imports.python("-m", "farm"))
 
 
 @dataclass(frozen=True, slots=True)

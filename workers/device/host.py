@@ -10,7 +10,6 @@ import logging
 import os
 import platform
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter
 
-from farm import catalog
+from farm import catalog, imports
 from farm.domain import OperationError, RequestError
 from workers.device.board import AnyDevice, DeviceFacts, HostFacts, SilentDevice
 
@@ -65,7 +64,8 @@ def inspect() -> HostFacts:
     """
     try:
         child = subprocess.run(
-            [sys.executable, "-m", "workers.device.facts"],
+            imports.python("-m", "workers.device.facts"),
+            env=imports.environment(),
             capture_output=True,
             text=True,
             timeout=INSPECTION_SECONDS,

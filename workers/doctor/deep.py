@@ -16,7 +16,7 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from farm import catalog
+from farm import catalog, imports
 from farm.doctor import Finding, Level, failure, ok, warning
 from farm.domain import FarmError, OperationError
 from workers.device import host
@@ -47,8 +47,8 @@ OVERHEAD_SECONDS: Final = 2.0  # of a log of windows, beside windows and rests
 
 def run(number: int, facts: DeviceFacts, minutes: float) -> Iterator[Finding | Mapping[str, Any]]:
     """The findings of one visible device as they come, and its figures at the end. Another process does it."""
-    command = [sys.executable, "-m", "workers.doctor.deep", facts.key, str(number), str(minutes)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+    command = imports.python("-m", "workers.doctor.deep", facts.key, str(number), str(minutes))
+    with subprocess.Popen(command, env=imports.environment(), stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         for line in child.stdout:
             document = json.loads(line)

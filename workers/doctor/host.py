@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
-from farm import catalog
+from farm import catalog, imports
 from farm.doctor import Finding, failure, ok, package, warning
 from farm.domain import DeviceLost, FarmError, OperationError
 from workers.device import host
@@ -32,7 +32,11 @@ def gpu_host() -> Iterator[Finding]:
     """One finding after another; devices are looked at one by one. A device that is measured on is left alone."""
     # Importing torch takes seconds: it does so while the devices are looked at.
     with subprocess.Popen(
-        [sys.executable, "-c", _TORCH], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        imports.python("-c", _TORCH),
+        env=imports.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     ) as torch:
         yield package("diffusers", "image generation", "worker")
         yield package("codecarbon", "comparison with the paper's meter", "worker")
