@@ -51,6 +51,14 @@ def _cell(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
 
 
+def _scaled(value: float | None, unit: float) -> float | None:
+    return None if value is None else value / unit
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
+
+
 def work_of(model: str, width: int, height: int, cfg: bool) -> dict[str, Any]:
     """The document of ``farm flops --json``: GFLOPs, GB and kernels by part. RequestError for what cannot be had."""
     name = _catalog_name(model)
@@ -64,9 +72,9 @@ def work_of(model: str, width: int, height: int, cfg: bool) -> dict[str, Any]:
         "height": height,
         "cfg": int(cfg),
         "paper": _as_printed(model, width, height),
-        "exact": {part: sums[phase]["flops"] / GIGA for phase, part in _PARTS.items()},
-        "moved": {part: sums[phase]["moved_bytes"] / GIGA for phase, part in _PARTS.items()},
-        "kernels": {part: round(sums[phase]["kernels"]) for phase, part in _PARTS.items()},
+        "exact": {part: _scaled(sums[phase]["flops"], GIGA) for phase, part in _PARTS.items()},
+        "moved": {part: _scaled(sums[phase]["moved_bytes"], GIGA) for phase, part in _PARTS.items()},
+        "kernels": {part: _whole(sums[phase]["kernels"]) for phase, part in _PARTS.items()},
     }
 
 
@@ -85,7 +93,7 @@ def _catalog_name(model: str) -> str | None:
         raise RequestError("model", model, remedy) from None
 
 
-def _of_catalog(model: str, width: int, height: int, cfg: bool) -> dict[str, dict[str, float]]:
+def _of_catalog(model: str, width: int, height: int, cfg: bool) -> dict[str, dict[str, float | None]]:
     from analysis.work import load
     from farm.domain import PHASES
 
@@ -97,12 +105,14 @@ def _of_catalog(model: str, width: int, height: int, cfg: bool) -> dict[str, dic
     }
 
 
-def _of_folder(model: str, width: int, height: int, cfg: bool) -> dict[str, dict[str, float]]:
+def _of_folder(model: str, width: int, height: int, cfg: bool) -> dict[str, dict[str, float | None]]:
     from analysis.work import ondemand
     from analysis.work.trace.pipeline import from_folder
 
     pipeline = from_folder(Path(model))
     pipeline.rules.check_image(width, height, cfg)
+    if pipeline.missing:
+        click.echo(f"text: unknown, the folder has no {', '.join(pipeline.missing)}", err=True)
     return ondemand.sums(pipeline, width, height, cfg)
 
 

@@ -23,12 +23,20 @@ def home() -> Path:
 
 
 def table(pipeline: Pipeline) -> dict[str, Any]:
-    """The compact table of a pipeline, as analysis.work.format reads it. Tracing takes up to two minutes."""
+    """The compact table of a pipeline, as analysis.work.format reads it. Tracing takes up to two minutes.
+
+    RequestError where the folder lacks a part that the pipeline cannot do without.
+    """
+    if pipeline.missing:
+        raise RequestError(", ".join(pipeline.missing), "missing", f"a folder that holds it, as a {pipeline.cls} needs")
     return _cached(pipeline, "table", lambda: _tabulate(pipeline))
 
 
-def sums(pipeline: Pipeline, width: int, height: int, cfg: bool) -> dict[str, dict[str, float]]:
-    """FLOPs, bytes and kernels by phase, fp16, of one image and one denoising step with both passes, exactly traced."""
+def sums(pipeline: Pipeline, width: int, height: int, cfg: bool) -> dict[str, dict[str, float | None]]:
+    """FLOPs, bytes and kernels by phase, fp16, of one image and one denoising step with both passes, exactly traced.
+
+    None where the folder lacks what a phase needs.
+    """
     return _cached(pipeline, f"{width}x{height}-{int(cfg)}", lambda: _sums(pipeline, width, height, cfg))
 
 
@@ -39,7 +47,7 @@ def _tabulate(pipeline: Pipeline) -> dict[str, Any]:
     return tabulate(pipeline)
 
 
-def _sums(pipeline: Pipeline, width: int, height: int, cfg: bool) -> dict[str, dict[str, float]]:
+def _sums(pipeline: Pipeline, width: int, height: int, cfg: bool) -> dict[str, dict[str, float | None]]:
     _require_torch()
     from analysis.work.trace.phases import count
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 from torch.overrides import TorchFunctionMode
 
+from analysis.work.trace.pipeline import OF_PIPELINES
 from farm.catalog import Component
 from farm.domain.errors import RequestError
 
@@ -54,17 +55,30 @@ def parameters(module: torch.nn.Module) -> int:
 
 
 def _find(component: Component) -> Any:
-    if component.library not in ("diffusers", "transformers"):
+    if component.library not in ("diffusers", "transformers", *OF_PIPELINES.values()):
         raise RequestError(component.name, component.library, "a class of diffusers or transformers")
-    cls = getattr(importlib.import_module(component.library), component.cls, None)
+    module = importlib.import_module(component.library)
+    if component.cls in OF_PIPELINES:
+        _take_out_of_torchscript(module)
+    cls = getattr(module, component.cls, None)
     if not isinstance(cls, type) or not issubclass(cls, torch.nn.Module):
         raise RequestError(component.name, component.cls, f"a model class of {component.library}")
     return cls
 
 
+def _take_out_of_torchscript(module: Any) -> None:
+    """Compiled functions do not dispatch their operations one by one; the Python that they were made from does."""
+    for name, value in list(vars(module).items()):
+        if isinstance(value, torch.jit.ScriptFunction):
+            setattr(module, name, value._torchdynamo_inline)
+
+
 def _instantiate(cls: Any, component: Component) -> Any:
     config = {k: v for k, v in component.config.items() if not k.startswith("_")}
-    return cls(cls.config_class(**config)) if component.library == "transformers" else cls.from_config(config)
+    of_transformers = getattr(cls, "config_class", None) is not None
+    if component.cls == "ChatGLMModel":  # its own fast start would make real weights, of a type of its own
+        return cls(cls.config_class(**{k: v for k, v in config.items() if k != "torch_dtype"}), empty_init=False)
+    return cls(cls.config_class(**config)) if of_transformers else cls.from_config(config)
 
 
 def _cast_stored_buffers(module: torch.nn.Module, dtype: torch.dtype) -> None:

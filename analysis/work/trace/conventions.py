@@ -27,13 +27,17 @@ class Convention:
     upcast_decode: bool = False  # a fp16 decoder with force_upcast runs in fp32
     # Kept out of repr, from which the digests of shipped tables were made; see ``further``.
     denoiser: str = field(default="UNet2DConditionModel", repr=False)  # its class, whose inputs inputs.py knows
+    needed: tuple[str, ...] = field(default=(), repr=False)  # text encoders that published folders leave out
+    unpadded: int = field(default=0, repr=False)  # of ``context``, what a mask keeps; 0: nothing is padded
+    reference: str = field(default="", repr=False)  # an image beside the one that is made: "same", as large as that one
+    latent_scale: float = field(default=0.0, repr=False)  # Stable Cascade: cells of a latent to one of the prior's
     negative: bool = field(default=True, repr=False)  # guidance encodes a negative prompt; else it is zeros
     zeros_option: bool = field(default=False, repr=False)  # model_index.json says so: force_zeros_for_empty_prompt
 
     @property
     def further(self) -> dict[str, str]:
         """What repr leaves out and the components do not say, where it is not the default."""
-        hidden = (f for f in fields(self) if not f.repr and f.name not in ("denoiser", "zeros_option"))
+        hidden = (f for f in fields(self) if not f.repr and f.name not in ("denoiser", "needed", "zeros_option"))
         return {f.name: repr(getattr(self, f.name)) for f in hidden if getattr(self, f.name) != f.default}
 
 
@@ -43,6 +47,10 @@ SANA_INSTRUCTION_TOKENS: Final = 205  # SanaPipeline's complex_human_instruction
 SANA_PROMPT_TOKENS: Final = 300  # what the denoiser sees
 COGVIEW_TOKENS: Final = 16  # CogView4Pipeline pads prompts to a multiple of 16
 QWEN_SUFFIX_TOKENS: Final = 5  # <|im_end|>, newline, <|im_start|>, assistant, newline
+
+LUMINA_SYSTEM_TOKENS: Final = 32  # Lumina2Pipeline's system_prompt and its mark: words and marks, tokenizer unseen
+CHAT_TOKENS: Final = 8  # <|im_start|>user, newline, <|im_end|>, newline, <|im_start|>assistant, newline
+KANDINSKY_TEMPLATE_TOKENS: Final = 40  # Kandinsky5T2IPipeline.prompt_template_encode_start_idx
 
 _CLIP: Final = Text(77)
 _SD: Final = Convention("batch", 8, {"text_encoder": _CLIP}, context=77)
@@ -71,6 +79,18 @@ _SANA: Final = Convention(
     {"text_encoder": Text(SANA_INSTRUCTION_TOKENS + SANA_PROMPT_TOKENS - 2, mask=True)},
     context=SANA_PROMPT_TOKENS,
     denoiser="SanaTransformer2DModel",
+)
+
+_LUMINA2: Final = Convention(
+    "two_pass",
+    16,
+    {"text_encoder": Text(256, mask=True)},
+    context=256,
+    denoiser="Lumina2Transformer2DModel",
+    unpadded=LUMINA_SYSTEM_TOKENS + PROMPT_TOKENS,
+)
+_FLUX2: Final = Convention(
+    "two_pass", 16, {"text_encoder": Text(512, mask=True)}, context=512, denoiser="Flux2Transformer2DModel"
 )
 
 CONVENTIONS: Final[Mapping[str, Convention]] = {
@@ -125,6 +145,60 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
         denoiser="CogView4Transformer2DModel",
     ),
     "KandinskyV22Pipeline": Convention("batch", 64),  # the decoder of the two; the prior is a pipeline of its own
+    "Kandinsky3Pipeline": Convention(
+        "batch",
+        64,
+        {"text_encoder": Text(128, mask=True)},
+        context=PROMPT_TOKENS + 1,  # cut behind the longest prompt
+        denoiser="Kandinsky3UNet",
+        negative=False,
+    ),
+    "Kandinsky5T2IPipeline": Convention(
+        "two_pass",
+        16,
+        {"text_encoder": Text(KANDINSKY_TEMPLATE_TOKENS + PROMPT_TOKENS + 1), "text_encoder_2": Text(77, mask=True)},
+        context=PROMPT_TOKENS + 1,  # <|im_end|>
+        denoiser="Kandinsky5Transformer3DModel",
+    ),
+    "KolorsPipeline": Convention(
+        "batch", 8, {"text_encoder": Text(256, mask=True)}, context=256, upcast_decode=True, zeros_option=True
+    ),
+    # Sizes are those of the image that is made, four times as wide as the one that is given.
+    "StableDiffusionUpscalePipeline": replace(_SD, multiple=16, upcast_decode=True),
+    "StableCascadeDecoderPipeline": Convention(  # the second of the two; the prior is a pipeline of its own
+        "batch", 128, {"text_encoder": Text(77, mask=True)}, denoiser="StableCascadeUNet", latent_scale=10.67
+    ),
+    "Lumina2Pipeline": _LUMINA2,
+    "Lumina2Text2ImgPipeline": _LUMINA2,  # its earlier name
+    "ZImagePipeline": Convention(
+        "batch",
+        16,
+        {"text_encoder": Text(512, mask=True)},
+        context=PROMPT_TOKENS + CHAT_TOKENS,
+        denoiser="ZImageTransformer2DModel",
+    ),
+    "HiDreamImagePipeline": Convention(
+        "batch",
+        16,
+        {
+            "text_encoder": Text(128),
+            "text_encoder_2": Text(128),
+            "text_encoder_3": Text(128, mask=True),
+            "text_encoder_4": Text(128, mask=True),
+        },
+        context=128,
+        denoiser="HiDreamImageTransformer2DModel",
+        needed=("text_encoder_4",),  # Llama 3.1, which is loaded from a repository of its own
+    ),
+    "FluxKontextPipeline": replace(_FLUX, reference="same"),
+    "Flux2Pipeline": replace(_FLUX2, cfg="none"),  # guidance is an input of the denoiser
+    "Flux2KleinPipeline": _FLUX2,
+}
+
+# Denoisers that folders hold under another pipeline's name -> the convention of their own, and how any text encoder
+# that comes with them is called.
+_UNDER_ANOTHER_NAME: Final[Mapping[tuple[str, str], str]] = {
+    ("FluxPipeline", "ChromaTransformer2DModel"): "ChromaPipeline",
 }
 
 
@@ -145,7 +219,21 @@ def as_configured(
     zeros = index.get("force_zeros_for_empty_prompt")
     if convention.zeros_option and isinstance(zeros, bool):
         convention = replace(convention, negative=not zeros)
+    if convention.latent_scale and isinstance(index.get("latent_dim_scale"), (int, float)):
+        convention = replace(convention, latent_scale=float(index["latent_dim_scale"]))
+    if index.get("is_distilled") is True:  # FLUX.2 klein: one pass, whatever the guidance
+        convention = replace(convention, cfg="none")
     unet = configs.get("unet", {})
     if convention.denoiser == "UNet2DConditionModel" and unet.get("time_cond_proj_dim") is not None:
         convention = replace(convention, cfg="none")  # a consistency model's U-Net takes guidance as a number
     return convention
+
+
+def of_denoiser(pipeline: str, denoiser: str, known: Convention) -> Convention:
+    """The convention of a pipeline class with a denoiser of that class: ``known``, or that of the denoiser's own
+    pipeline, where folders hold the one under the name of the other."""
+    own = _UNDER_ANOTHER_NAME.get((pipeline, denoiser))
+    if own is None:
+        return known
+    text = dict.fromkeys(known.text, CONVENTIONS[own].text["text_encoder"])
+    return replace(CONVENTIONS[own], text=text)

@@ -23,6 +23,8 @@ class Decoder:
 
 DECODERS: Final[Mapping[str, Decoder]] = {
     "AutoencoderKL": Decoder("z", "latent_channels", lambda c: 2 ** (len(c.block_out_channels) - 1), upcast=True),
+    "AutoencoderKLFlux2": Decoder("z", "latent_channels", lambda c: 2 ** (len(c.block_out_channels) - 1)),
+    "PaellaVQModel": Decoder("h", "latent_channels", lambda c: c.up_down_scale_factor * 2 ** (c.levels - 1)),
     "AutoencoderKLQwenImage": Decoder("z", "z_dim", lambda c: 2 ** len(c.temperal_downsample), frames=True),
     "AutoencoderDC": Decoder("z", "latent_channels", lambda c: 2 ** (len(c.decoder_block_out_channels) - 1)),
     "AutoencoderTiny": Decoder(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +11,8 @@ import torch
 
 from analysis.work.trace.conventions import Convention
 from farm.domain.errors import RequestError
+
+PRIOR_CELL: Final = 42.67  # pixels that a latent of Stable Cascade's prior is wide: its resolution_multiple
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,21 @@ class Request:
     @property
     def cells(self) -> tuple[int, int]:
         """Rows and columns of the latent."""
+        scale = self.convention.latent_scale
+        if scale:
+            rows, columns = self.prior_cells
+            return int(rows * scale), int(columns * scale)
         return self.height // self.down, self.width // self.down
+
+    @property
+    def prior_cells(self) -> tuple[int, int]:
+        """Rows and columns of the latent that Stable Cascade's prior makes."""
+        return math.ceil(self.height / PRIOR_CELL), math.ceil(self.width / PRIOR_CELL)
+
+    @property
+    def references(self) -> int:
+        """Images beside the one that is made, as large as that one."""
+        return 1 if self.convention.reference == "same" else 0
 
     def new(self, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
         return torch.empty(self.batch, *shape, dtype=dtype or self.dtype, device="meta")
@@ -51,6 +68,8 @@ def _unet(m: Any, r: Request) -> dict[str, Any]:
     inputs: dict[str, Any] = {"sample": r.latent(c.in_channels), "timestep": r.new(dtype=torch.int64)}
     if c.time_cond_proj_dim:  # a consistency model: guidance is embedded with the time
         inputs["timestep_cond"] = r.new(c.time_cond_proj_dim)
+    if c.num_class_embeds:  # the upscaler is told how much noise was added to the image that is given
+        inputs["class_labels"] = r.new(dtype=torch.int64)
     if c.encoder_hid_dim_type == "image_proj":  # Kandinsky 2.2: an image embedding stands for the text
         embeds = {"image_embeds": r.new(c.encoder_hid_dim)}
         return inputs | {"encoder_hidden_states": None, "added_cond_kwargs": embeds}
@@ -75,13 +94,13 @@ def _sd3(m: Any, r: Request) -> dict[str, Any]:
 
 def _flux(m: Any, r: Request) -> dict[str, Any]:
     rows, columns = (x // 2 for x in r.cells)
-    text = r.convention.context
+    text, image = r.convention.context, rows * columns * (1 + r.references)
     return {
-        "hidden_states": r.new(rows * columns, m.config.in_channels),
+        "hidden_states": r.new(image, m.config.in_channels),
         "encoder_hidden_states": r.new(text, m.config.joint_attention_dim),
         "pooled_projections": r.new(m.config.pooled_projection_dim),
         "timestep": r.new(),
-        "img_ids": torch.empty(rows * columns, 3, dtype=r.dtype, device="meta"),
+        "img_ids": torch.empty(image, 3, dtype=r.dtype, device="meta"),
         "txt_ids": torch.empty(text, 3, dtype=r.dtype, device="meta"),
         "guidance": r.new(dtype=torch.float32) if m.config.guidance_embeds else None,
     }
@@ -172,10 +191,92 @@ def _cogview4(m: Any, r: Request) -> dict[str, Any]:
     }
 
 
+def _kandinsky3(m: Any, r: Request) -> dict[str, Any]:
+    return {
+        "sample": r.latent(m.config.in_channels),
+        "timestep": r.new(dtype=torch.int64),
+        "encoder_hidden_states": r.new(r.convention.context, m.config.encoder_hid_dim),
+        "encoder_attention_mask": r.new(r.convention.context, dtype=torch.int64),
+    }
+
+
+def _kandinsky5(m: Any, r: Request) -> dict[str, Any]:
+    c = m.config
+    rows, columns = r.cells
+    channels = c.in_visual_dim * (2 if c.visual_cond else 1) + (1 if c.visual_cond else 0)
+    positions = (1, rows // c.patch_size[1], columns // c.patch_size[2])
+    return {
+        "hidden_states": r.new(1, rows, columns, channels),
+        "encoder_hidden_states": r.new(r.convention.context, c.in_text_dim),
+        "pooled_projections": r.new(c.in_text_dim2),
+        "timestep": r.new(),
+        "visual_rope_pos": [torch.arange(n, device="meta") for n in positions],
+        "text_rope_pos": torch.arange(r.convention.context, device="meta"),
+    }
+
+
+def _cascade(m: Any, r: Request) -> dict[str, Any]:
+    return {
+        "sample": r.latent(m.config.in_channels),
+        "timestep_ratio": r.new(),
+        "clip_text_pooled": r.new(1, m.config.clip_text_pooled_in_channels),
+        "effnet": r.new(m.config.effnet_in_channels, *r.prior_cells),
+    }
+
+
+def _lumina2(m: Any, r: Request) -> dict[str, Any]:
+    return {
+        "hidden_states": r.latent(m.config.in_channels),
+        "timestep": r.new(),
+        "encoder_hidden_states": r.new(r.convention.context, m.config.cap_feat_dim),
+        "encoder_attention_mask": r.new(r.convention.context, dtype=torch.int64),
+    }
+
+
+def _z_image(m: Any, r: Request) -> dict[str, Any]:
+    rows, columns = r.cells
+    image = torch.empty(m.config.in_channels, 1, rows, columns, dtype=r.dtype, device="meta")
+    text = torch.empty(r.convention.context, m.config.cap_feat_dim, dtype=r.dtype, device="meta")
+    return {"x": [image] * r.batch, "t": r.new(), "cap_feats": [text] * r.batch}
+
+
+def _hidream(m: Any, r: Request) -> dict[str, Any]:
+    llama, t5 = m.config.caption_channels[-1], m.config.caption_channels[0]
+    layers = max(m.config.llama_layers) + 1
+    states = torch.empty(layers, r.batch, r.convention.context, llama, dtype=r.dtype, device="meta")
+    return {
+        "hidden_states": r.latent(m.config.in_channels),
+        "timesteps": r.new(),
+        "encoder_hidden_states_t5": r.new(r.convention.context, t5),
+        "encoder_hidden_states_llama3": states,
+        "pooled_embeds": r.new(m.config.text_emb_dim),
+    }
+
+
+def _flux2(m: Any, r: Request) -> dict[str, Any]:
+    rows, columns = (x // 2 for x in r.cells)
+    text, axes = r.convention.context, len(m.config.axes_dims_rope)
+    return {
+        "hidden_states": r.new(rows * columns, m.config.in_channels),
+        "encoder_hidden_states": r.new(text, m.config.joint_attention_dim),
+        "timestep": r.new(),
+        "img_ids": r.new(rows * columns, axes, dtype=torch.int64),
+        "txt_ids": r.new(text, axes, dtype=torch.int64),
+        "guidance": r.new(dtype=torch.float32) if m.config.guidance_embeds else None,
+    }
+
+
 DENOISERS: Final[Mapping[str, Inputs]] = {
     "AuraFlowTransformer2DModel": _aura_flow,
     "ChromaTransformer2DModel": _chroma,
     "CogView4Transformer2DModel": _cogview4,
+    "Flux2Transformer2DModel": _flux2,
+    "HiDreamImageTransformer2DModel": _hidream,
+    "Kandinsky3UNet": _kandinsky3,
+    "Kandinsky5Transformer3DModel": _kandinsky5,
+    "Lumina2Transformer2DModel": _lumina2,
+    "StableCascadeUNet": _cascade,
+    "ZImageTransformer2DModel": _z_image,
     "UNet2DConditionModel": _unet,
     "SD3Transformer2DModel": _sd3,
     "FluxTransformer2DModel": _flux,

@@ -13,16 +13,24 @@ from analysis.work.trace.build import DTYPES, build, quiet, summary
 from analysis.work.trace.decoders import decoder as decoder_of
 from analysis.work.trace.inputs import Request, denoiser_inputs
 from analysis.work.trace.pipeline import Pipeline
-from analysis.work.trace.recorder import FusedAttention, Op, Recorder
+from analysis.work.trace.recorder import FusedAttention, KnownData, Op, Recorder
 from farm.domain import PHASES
 from farm.domain.errors import FarmError, RequestError
 
+Counts = dict[str, dict[str, float | None]]
 
-def count(pipeline: Pipeline, width: int, height: int, cfg: bool) -> dict[str, dict[str, float]]:
-    """FLOPs, bytes and kernels by phase, fp16, of one image and one denoising step with both passes of CFG."""
+
+def count(pipeline: Pipeline, width: int, height: int, cfg: bool) -> Counts:
+    """FLOPs, bytes and kernels by phase, fp16, of one image and one denoising step with both passes of CFG.
+
+    None where the folder lacks what a phase needs.
+    """
     tracer = Tracer(pipeline, "fp16")
-    result: dict[str, dict[str, float]] = {}
+    result: Counts = {}
     for phase in PHASES:
+        if phase == "text" and pipeline.missing:
+            result[phase] = dict.fromkeys(("flops", "moved_bytes", "kernels"))
+            continue
         passes = pipeline.forwards(phase, cfg)
         ops = [op for op in tracer.phase(phase, width, height, passes.samples) if op.kind != "view"]
         moved = sum(op.read_bytes + op.weight_bytes + op.write_bytes for op in ops)
@@ -64,14 +72,19 @@ class Tracer:
                 inputs = {"input_ids": torch.empty(batch, text.tokens, dtype=torch.int64, device="meta")}
                 if text.mask:
                     inputs["attention_mask"] = torch.empty_like(inputs["input_ids"])
+                if self.pipeline.components[name].cls == "ChatGLMModel":
+                    inputs["position_ids"] = torch.empty_like(inputs["input_ids"])
                 ops += self._record(self._build(name), inputs)
         return ops
 
-    def _denoise(self, width: int, height: int, batch: int) -> list[Op]:
-        denoiser, decoder = self._build(self.pipeline.denoiser), self._build(self.pipeline.decoder)
+    def _request(self, width: int, height: int, batch: int) -> Request:
+        decoder = self._build(self.pipeline.decoder)
         with self._refusing(decoder):
             cell = decoder_of(type(decoder).__name__).cell(decoder.config)
-        request = Request(width, height, batch, DTYPES[self.precision], self.pipeline.convention, cell)
+        return Request(width, height, batch, DTYPES[self.precision], self.pipeline.convention, cell)
+
+    def _denoise(self, width: int, height: int, batch: int) -> list[Op]:
+        denoiser, request = self._build(self.pipeline.denoiser), self._request(width, height, batch)
         with self._refusing(denoiser):
             inputs = denoiser_inputs(denoiser, request)
         return self._record(denoiser, inputs)
@@ -79,9 +92,9 @@ class Tracer:
     def _decode(self, width: int, height: int, batch: int) -> list[Op]:
         decoder = self._build(self.pipeline.decoder)
         how = decoder_of(type(decoder).__name__)
+        request = self._request(width, height, batch)
         with self._refusing(decoder):
-            cell, channels = how.cell(decoder.config), decoder.config[how.channels]
-            shape = (batch, channels, *((1,) if how.frames else ()), height // cell, width // cell)
+            shape = (batch, decoder.config[how.channels], *((1,) if how.frames else ()), *request.cells)
             latent = torch.empty(shape, dtype=next(decoder.parameters()).dtype, device="meta")
         return self._record(decoder, {how.argument: latent, **how.options}, method="decode")
 
@@ -95,7 +108,8 @@ class Tracer:
     def _record(self, module: torch.nn.Module, inputs: dict[str, Any], method: str = "__call__") -> list[Op]:
         weights = [*module.parameters(), *module.buffers()]
         recorder = Recorder(DTYPES[self.precision], weights)
-        with torch.no_grad(), FusedAttention(), recorder, self._refusing(module):
+        known = KnownData(self.pipeline.convention.unpadded, getattr(module.config, "num_routed_experts", 0))
+        with torch.no_grad(), known, FusedAttention(), recorder, self._refusing(module):
             getattr(module, method)(**inputs)
         ops: list[Op] = recorder.ops
         return ops

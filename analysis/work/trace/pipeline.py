@@ -10,14 +10,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from analysis.work.format import forwards
-from analysis.work.trace.conventions import CONVENTIONS, Convention, as_configured, convention
+from analysis.work.trace.conventions import CONVENTIONS, Convention, as_configured, convention, of_denoiser
 from analysis.work.trace.decoders import decoder
 from farm.catalog import Component, Model
 from farm.catalog.rules import Forwards, Rules, largest_side
 from farm.domain.errors import RequestError
 
-_DENOISERS: Final = ("transformer", "unet")
-_DECODERS: Final = ("vae", "movq")
+_DENOISERS: Final = ("transformer", "unet", "decoder")  # the last of Stable Cascade
+_DECODERS: Final = ("vae", "movq", "vqgan")
+# Classes that live in the folder of a pipeline of diffusers, which model_index.json names instead of the library.
+OF_PIPELINES: Final = {
+    "ChatGLMModel": "diffusers.pipelines.kolors.text_encoder",
+    "PaellaVQModel": "diffusers.pipelines.deprecated.wuerstchen",
+}
 _MAX_JSON_BYTES: Final = 4_000_000  # a config.json has a few kilobytes
 _MAX_LAYERS: Final = 128  # of one kind; the deepest published language model has 126, the deepest denoiser 60
 _MAX_LAYERS_OF_BLOCK: Final = 32  # of a U-Net; published ones have up to 10
@@ -61,6 +66,11 @@ class Pipeline:
         return forwards(self.name, convention.cfg, phase, cfg, 1, negative=convention.negative)
 
     @property
+    def missing(self) -> tuple[str, ...]:
+        """Text encoders that are not here and without which the text phase is not known."""
+        return tuple(name for name in self.convention.needed if name not in self.components)
+
+    @property
     def rules(self) -> Rules:
         """Which images it can make, as of a model of the catalog."""
         denoiser, decoder = self.components[self.denoiser], self.components[self.decoder]
@@ -93,8 +103,10 @@ def from_folder(path: Path) -> Pipeline:
         if name in wanted and entry not in (None, [None, None]):
             components[name] = _component(path, name, entry, text=name in convention.text)
     for name, component in components.items():
-        if name in _DENOISERS and component.cls != convention.denoiser:
-            raise RequestError(f"{name}: denoiser", component.cls, f"{convention.denoiser} in a {cls}")
+        if name in _DENOISERS:
+            convention = of_denoiser(cls, component.cls, convention)
+            if component.cls != convention.denoiser:
+                raise RequestError(f"{name}: denoiser", component.cls, f"{convention.denoiser} in a {cls}")
     convention = as_configured(convention, index, {name: part.config for name, part in components.items()})
     return _assemble(path.name or str(path), cls, components, convention)
 
@@ -102,8 +114,9 @@ def from_folder(path: Path) -> Pipeline:
 def _component(path: Path, name: str, entry: Any, *, text: bool) -> Component:
     if not (isinstance(entry, list) and len(entry) == 2 and all(isinstance(x, str) for x in entry)):
         raise RequestError(f"model_index.json {name}", entry, "[library, class]")
-    library, cls = entry
-    _check_class(name, library, cls, text=text)
+    named, cls = str(entry[0]), str(entry[1])
+    _check_class(name, named, cls, text=text)
+    library = OF_PIPELINES.get(cls, named)  # ours to import, whatever the folder calls it
     config = _read_object(path / name / "config.json", f"a folder that holds {name}/config.json")
     _check_numbers(f"{name}/config.json", config)
     phase = "text" if text else "denoise" if name in _DENOISERS else "decode"
@@ -112,6 +125,8 @@ def _component(path: Path, name: str, entry: Any, *, text: bool) -> Component:
 
 def _check_class(name: str, library: str, cls: str, *, text: bool) -> None:
     """RequestError for a class that cannot be traced, by its name alone: importing torch to find out takes seconds."""
+    if cls in OF_PIPELINES:
+        return
     if library not in ("diffusers", "transformers"):
         raise RequestError(name, library, "a class of diffusers or transformers")
     if name in _DECODERS:

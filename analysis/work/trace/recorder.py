@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -56,6 +57,7 @@ _LAYOUT: Final = (
     aten.stack,
     aten.repeat,
     aten.constant_pad_nd,
+    aten.replication_pad2d,
     aten.upsample_nearest2d,
     aten._upsample_nearest_exact2d,
     aten.pixel_shuffle,
@@ -71,6 +73,28 @@ _WITHOUT_KERNEL: Final = (
     aten._unsafe_view,
     aten._reshape_alias,
 )
+
+
+class KnownData(TorchFunctionMode):  # type: ignore[misc]
+    """Answers what code asks of data that the meta device does not have.
+
+    Numbers of a tensor are asked for to learn how many tokens of a prompt are no padding: ``unpadded``; counts of
+    values, how many tokens go to each of ``experts``: as many to each.
+    """
+
+    def __init__(self, unpadded: int, experts: int) -> None:
+        super().__init__()
+        self._unpadded, self._experts = unpadded, experts
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.tolist and args[0].is_meta:
+            return torch.full(args[0].shape, self._unpadded).tolist()
+        if func is torch.Tensor.bincount and args[0].is_meta:
+            bounds = [args[0].numel() * i // self._experts for i in range(self._experts + 1)]
+            return torch.tensor([end - start for start, end in pairwise(bounds)])
+        if func is torch.tensor and self._experts and isinstance(args[0], list):  # HiDream reads its sizes back
+            return func(*args, **{**(kwargs or {}), "device": "cpu"})
+        return func(*args, **(kwargs or {}))
 
 
 class FusedAttention(TorchFunctionMode):  # type: ignore[misc]
@@ -124,7 +148,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is aten._local_scalar_dense.default:
+        if func is aten._local_scalar_dense.default and args[0].is_meta:
             # Data decide only one thing in these models: whether a mask is full and can be left out. It is not full.
             return torch.zeros((), dtype=args[0].dtype).item()
         out = func(*args, **kwargs)
@@ -183,7 +207,10 @@ def _dims(packet: Any, args: Any, out: Any) -> Dims:
         batch = left.shape[0] if left.dim() == 3 else 1
         return Dims(batch, left.shape[-2], right.shape[-1], left.shape[-1])
     if packet is aten.convolution:
-        weight, groups = args[1], args[8]
+        weight, groups, transposed = args[1], args[8], args[6]
+        if transposed:  # weights are (inputs, taps x outputs): a product for every position of the input
+            positions = args[0].numel() // args[0].shape[1]
+            return Dims(groups, positions, weight[0].numel(), weight.shape[0] // groups)
         positions = out.numel() // out.shape[1]
         return Dims(groups, positions, weight.shape[0] // groups, weight[0].numel())
     return _NO_DIMS

@@ -88,6 +88,30 @@ def test_a_class_that_diffusers_replaces_by_its_norm_is_counted_as_the_one_it_bu
     assert "DiTTransformer2DModel: PixArtTransformer2DModel in a PixArtAlphaPipeline" in capsys.readouterr().err
 
 
+CHROMA = {
+    "patch_size": 1, "in_channels": 64, "num_layers": 1, "num_single_layers": 1, "attention_head_dim": 16,
+    "num_attention_heads": 2, "joint_attention_dim": 32, "axes_dims_rope": [4, 4, 8], "approximator_num_channels": 8,
+    "approximator_hidden_dim": 16, "approximator_layers": 1,
+}  # fmt: skip
+
+
+def test_chroma_under_the_name_of_flux_counts_as_under_its_own(capsys, tmp_path):
+    """Folders of its first versions say FluxPipeline, with T5 in either place."""
+    counts = []
+    for cls, place in (("ChromaPipeline", "text_encoder"), ("FluxPipeline", "text_encoder_2")):
+        path = folder(tmp_path / cls, "flux")
+        _config(path, "transformer", json.dumps(CHROMA))
+        if place == "text_encoder":
+            (path / "text_encoder_2" / "config.json").replace(path / "text_encoder" / "config.json")
+        encoders = {"text_encoder": [None, None], "text_encoder_2": [None, None]}
+        encoders[place] = ["transformers", "T5EncoderModel"]
+        named = {"_class_name": cls, "transformer": ["diffusers", "ChromaTransformer2DModel"], **encoders}
+        _index(path, lambda i, named=named: i.update(named))
+        counts.append(document(capsys, path, "--resolution", 128, "--cfg")["exact"])
+    assert counts[0] == counts[1]
+    assert all(value > 0 for value in counts[0].values())
+
+
 def test_a_catalog_name_needs_no_torch():
     code = (
         "import sys; from farm.cli import run; code = run(['flops', 'qwen', '--resolution', '512', '--json']);"

@@ -6,6 +6,7 @@ took in two steps, what the text encoders and the decoder took.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 from dataclasses import dataclass, field
@@ -19,9 +20,11 @@ import transformers
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from analysis.work import ondemand
 from analysis.work.trace.conventions import CONVENTIONS, PROMPT_TOKENS, convention
-from analysis.work.trace.phases import Tracer
-from analysis.work.trace.pipeline import from_folder
+from analysis.work.trace.phases import Tracer, count
+from analysis.work.trace.pipeline import OF_PIPELINES, from_folder
+from farm.domain.errors import RequestError
 
 SIDE, STEPS = 128, 2
 Part = tuple[str, str, dict[str, Any]]  # library, class, configuration
@@ -61,6 +64,33 @@ FLUX: dict[str, Any] = {
 }  # fmt: skip
 
 
+LONG_CLIP: Part = (CLIP[0], "CLIPTextModelWithProjection", {**CLIP[2], "max_position_embeddings": 248})
+GEMMA2: Part = ("transformers", "Gemma2Model", {
+    "vocab_size": 99, "hidden_size": 32, "intermediate_size": 16, "num_hidden_layers": 1, "head_dim": 8,
+    "num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": 0,
+})  # fmt: skip
+QWEN3: Part = ("transformers", "Qwen3Model", {
+    "vocab_size": 99, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 8,
+})  # fmt: skip
+QWEN_VL: Part = ("transformers", "Qwen2_5_VLForConditionalGeneration", {
+    "text_config": {
+        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "num_key_value_heads": 1, "vocab_size": 2000,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [4, 2, 2], "rope_theta": 1e6},
+    },
+    "vision_config": {"depth": 1, "hidden_size": 16, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 32},
+})  # fmt: skip
+FLUX2: dict[str, Part] = {
+    "transformer": ("diffusers", "Flux2Transformer2DModel", {
+        "patch_size": 1, "in_channels": 64, "num_layers": 1, "num_single_layers": 1, "attention_head_dim": 16,
+        "num_attention_heads": 2, "joint_attention_dim": 96, "timestep_guidance_channels": 16,
+        "axes_dims_rope": [4, 4, 4, 4], "guidance_embeds": False,
+    }),
+    "vae": ("diffusers", "AutoencoderKLFlux2", {**VAE[2], "latent_channels": 16}),
+}  # fmt: skip
+
+
 def schedule(name: str, **config: Any) -> Any:
     return getattr(diffusers, name).from_config(config)
 
@@ -74,6 +104,9 @@ class Case:
     extra: dict[str, Any] = field(default_factory=dict)  # further arguments of the constructor
     cfg: bool = False
     image: bool = False  # begins with an image
+    kept: int = PROMPT_TOKENS  # tokens of a prompt that are no padding
+    longest: int = 77  # model_max_length of the tokenizers
+    sizes: dict[str, Any] = field(default_factory=dict)  # attributes that move a request to the nearest trained size
 
 
 FLOW = schedule("FlowMatchEulerDiscreteScheduler")
@@ -186,19 +219,152 @@ CASES = [
 ]  # fmt: skip
 
 
-class Tokenizer:
-    """As many tokens as it is asked for; PROMPT_TOKENS where nothing is padded."""
+CASES += [
+    Case(
+        "Kandinsky3Pipeline",
+        {
+            "unet": ("diffusers", "Kandinsky3UNet", {
+                "in_channels": 4, "time_embedding_dim": 4, "groups": 2, "attention_head_dim": 4, "layers_per_block": 3,
+                "block_out_channels": [32, 64], "cross_attention_dim": 4, "encoder_hid_dim": 32,
+            }),
+            "movq": MOVQ, "text_encoder": T5,
+        },
+        schedule("DDPMScheduler"), {"guidance_scale": 3.0}, cfg=True,
+    ),
+    Case(
+        "Kandinsky5T2IPipeline",
+        {
+            "transformer": ("diffusers", "Kandinsky5Transformer3DModel", {
+                "in_visual_dim": 16, "in_text_dim": 32, "in_text_dim2": 32, "time_dim": 32, "out_visual_dim": 16,
+                "patch_size": [1, 2, 2], "model_dim": 32, "ff_dim": 64, "num_text_blocks": 1, "num_visual_blocks": 2,
+                "axes_dims": [4, 6, 6], "visual_cond": False, "attention_type": "regular",
+            }),
+            "vae": VAE16, "text_encoder": QWEN_VL, "text_encoder_2": CLIP,
+        },
+        FLOW, {"guidance_scale": 3.5}, cfg=True, kept=40 + PROMPT_TOKENS + 1,
+        sizes={"resolutions": [(SIDE, SIDE)]},
+    ),
+    Case("StableDiffusionUpscalePipeline", {
+            **SD, "vae": ("diffusers", "AutoencoderKL", {
+                **VAE[2], "block_out_channels": [16, 16, 32], "down_block_types": ["DownEncoderBlock2D"] * 3,
+                "up_block_types": ["UpDecoderBlock2D"] * 3,
+            }),
+            "unet": ("diffusers", "UNet2DConditionModel", {**UNET_CONFIG, "in_channels": 7, "num_class_embeds": 50}),
+        }, DDIM, {"guidance_scale": 5.0, "image": torch.zeros(1, 3, SIDE // 4, SIDE // 4)},
+        {"low_res_scheduler": schedule("DDPMScheduler")}, cfg=True,
+    ),
+    Case(
+        "StableCascadeDecoderPipeline",
+        {
+            "decoder": ("diffusers", "StableCascadeUNet", {
+                "in_channels": 4, "out_channels": 4, "conditioning_dim": 32, "block_out_channels": [16, 32],
+                "num_attention_heads": [-1, -1], "down_num_layers_per_block": [1, 1], "up_num_layers_per_block": [1, 1],
+                "down_blocks_repeat_mappers": [1, 1], "up_blocks_repeat_mappers": [3, 3], "patch_size": 2,
+                "block_types_per_layer": [["SDCascadeResBlock", "SDCascadeTimestepBlock"]] * 2,
+                "clip_text_pooled_in_channels": 32, "effnet_in_channels": 16, "self_attn": False, "clip_seq": 1,
+                "switch_level": [False],
+            }),
+            "vqgan": ("wuerstchen", "PaellaVQModel", {
+                "bottleneck_blocks": 1, "num_vq_embeddings": 2, "embed_dim": 16, "levels": 2,
+            }),
+            "text_encoder": (CLIP[0], "CLIPTextModelWithProjection", CLIP[2]),
+        },
+        schedule("DDPMWuerstchenScheduler"),
+        {"guidance_scale": 2.0, "image_embeddings": torch.zeros(1, 16, 3, 3)}, cfg=True,
+    ),
+    Case(
+        "Lumina2Pipeline",
+        {
+            "transformer": ("diffusers", "Lumina2Transformer2DModel", {
+                "sample_size": 4, "patch_size": 2, "in_channels": 4, "hidden_size": 24, "num_layers": 2,
+                "num_attention_heads": 3, "num_kv_heads": 1, "multiple_of": 16, "ffn_dim_multiplier": 1,
+                "norm_eps": 1e-5,
+                "scaling_factor": 1.0, "axes_dim_rope": [4, 2, 2], "axes_lens": [128, 128, 128], "cap_feat_dim": 32,
+                "num_refiner_layers": 1,
+            }),
+            "vae": ("diffusers", "AutoencoderKL", {**VAE[2], "shift_factor": 0.1}), "text_encoder": GEMMA2,
+        },
+        FLOW, {"guidance_scale": 4.0}, cfg=True, kept=32 + PROMPT_TOKENS,
+    ),
+    Case(
+        "ZImagePipeline",
+        {
+            "transformer": ("diffusers", "ZImageTransformer2DModel", {
+                "all_patch_size": [2], "all_f_patch_size": [1], "in_channels": 16, "dim": 32, "n_layers": 2,
+                "n_refiner_layers": 1, "n_heads": 2, "n_kv_heads": 2, "cap_feat_dim": 32, "axes_dims": [8, 4, 4],
+                "axes_lens": [256, 32, 32],
+            }),
+            "vae": VAE16, "text_encoder": QWEN3,
+        },
+        FLOW, {"guidance_scale": 4.0}, cfg=True, kept=PROMPT_TOKENS + 8,
+    ),
+    Case(
+        "HiDreamImagePipeline",
+        {
+            "transformer": ("diffusers", "HiDreamImageTransformer2DModel", {
+                "patch_size": 2, "in_channels": 16, "out_channels": 16, "num_layers": 1, "num_single_layers": 1,
+                "attention_head_dim": 8, "num_attention_heads": 4, "caption_channels": [32, 32], "text_emb_dim": 64,
+                "num_routed_experts": 4, "num_activated_experts": 2, "axes_dims_rope": [4, 2, 2],
+                "max_resolution": [32, 32], "llama_layers": [0, 1],
+            }),
+            "vae": VAE16, "text_encoder": LONG_CLIP, "text_encoder_2": LONG_CLIP, "text_encoder_3": T5,
+            "text_encoder_4": ("transformers", "LlamaForCausalLM", {**QWEN3[2], "num_hidden_layers": 2}),
+        },
+        FLOW, {"guidance_scale": 4.0}, cfg=True, longest=512, sizes={"default_sample_size": SIDE // 8},
+    ),
+    Case(
+        "FluxKontextPipeline",
+        {
+            "transformer": ("diffusers", "FluxTransformer2DModel", {
+                **FLUX, "pooled_projection_dim": 32, "guidance_embeds": True,
+            }),
+            "vae": VAE16, "text_encoder": CLIP, "text_encoder_2": T5,
+        },
+        FLOW,
+        {"max_area": SIDE**2, "_auto_resize": False, "true_cfg_scale": 2.0, "negative_prompt": "a dog"},
+        cfg=True, image=True,
+    ),
+    Case("Flux2KleinPipeline", {**FLUX2, "text_encoder": ("transformers", "Qwen3ForCausalLM", QWEN3[2])},
+         FLOW, {"text_encoder_out_layers": (1, 2, 2)}, cfg=True),
+    Case("Flux2KleinPipeline", {**FLUX2, "text_encoder": ("transformers", "Qwen3ForCausalLM", QWEN3[2])},
+         FLOW, {"text_encoder_out_layers": (1, 2, 2)}, {"is_distilled": True}),
+    Case("Flux2Pipeline", {
+            **FLUX2,
+            "transformer": (*FLUX2["transformer"][:2], {**FLUX2["transformer"][2], "guidance_embeds": True}),
+            "text_encoder": ("transformers", "Mistral3ForConditionalGeneration", {
+                "text_config": {**QWEN3[2], "model_type": "mistral"}, "image_token_index": 5, "spatial_merge_size": 2,
+                "vision_config": {
+                    "model_type": "pixtral", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+                    "num_attention_heads": 2, "image_size": 28, "patch_size": 14,
+                },
+            }),
+        }, FLOW, {"text_encoder_out_layers": (1, 2, 2)}),
+]  # fmt: skip
 
-    model_max_length = 77
+
+class Tokenizer:
+    """As many tokens as it is asked for, ``kept`` of them no padding; that many where nothing is padded."""
+
     pad_token_id = 0
     padding_side = "right"
     added_tokens_encoder: ClassVar[dict[str, int]] = {}
+    pad_token = eos_token = "."
 
-    def __call__(self, prompt: Any, *, padding: Any = None, max_length: int = 0, **_: Any) -> Any:
+    def __init__(self, kept: int, longest: int) -> None:
+        self.kept, self.model_max_length = kept, longest
+
+    def __call__(
+        self, prompt: Any = None, *, text: Any = None, padding: Any = None, max_length: int = 0, **_: Any
+    ) -> Any:
+        prompt = text or prompt
         n = len(prompt) if isinstance(prompt, list) else 1
-        length = max_length if padding == "max_length" else PROMPT_TOKENS
-        ids = torch.full((n, length), 2)
-        return transformers.BatchEncoding({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+        length = max_length if padding == "max_length" else self.kept
+        ids, mask = torch.full((n, length), 2), torch.zeros(n, length, dtype=torch.int64)
+        mask[:, : self.kept] = 1
+        return transformers.BatchEncoding({"input_ids": ids, "attention_mask": mask})
+
+    def apply_chat_template(self, messages: Any, *, tokenize: bool, **options: Any) -> Any:
+        return self(messages, **options) if tokenize else "a chat"
 
     def tokenize(self, text: str) -> list[str]:
         return text.split()
@@ -207,21 +373,24 @@ class Tokenizer:
         return [2] * 205  # the instruction of Sana, the only text that is encoded
 
 
+def make(library: str, cls: str, config: dict[str, Any]) -> Any:
+    kind = getattr(importlib.import_module(OF_PIPELINES.get(cls, library)), cls)
+    return kind(kind.config_class(**config)) if hasattr(kind, "base_model_prefix") else kind(**config)
+
+
 def build(case: Case) -> Any:
     modules: dict[str, Any] = {}
     for name, (library, cls, config) in case.parts.items():
-        kind = getattr(diffusers if library == "diffusers" else transformers, cls)
         torch.manual_seed(0)
-        module = kind(kind.config_class(**config)) if library == "transformers" else kind(**config)
-        modules[name] = module.eval()
+        modules[name] = make(library, cls, config).eval()
         if name.startswith("text_encoder"):
-            modules[name.replace("text_encoder", "tokenizer")] = Tokenizer()
+            modules[name.replace("text_encoder", "tokenizer")] = Tokenizer(case.kept, case.longest)
     cls = getattr(diffusers, case.cls)
     return cls(**modules, scheduler=case.scheduler, **case.extra)
 
 
 def folder(path: Path, case: Case) -> Path:
-    index: dict[str, Any] = {"_class_name": case.cls}
+    index: dict[str, Any] = {"_class_name": case.cls, **{k: v for k, v in case.extra.items() if v is True}}
     for name, (library, cls, config) in case.parts.items():
         index[name] = [library, cls]
         (path / name).mkdir(parents=True)
@@ -236,6 +405,8 @@ def test_every_phase_takes_what_the_pipeline_of_diffusers_takes(tmp_path: Path, 
     torch.set_num_threads(1)
     pipeline = build(case)
     pipeline.set_progress_bar_config(disable=True)
+    for name, value in case.sizes.items():
+        setattr(pipeline, name, value)
     call: dict[str, Any] = {"height": SIDE, "width": SIDE, "num_inference_steps": STEPS, "output_type": "pt"}
     if "prompt" in inspect.signature(pipeline.__call__).parameters:
         call["prompt"] = "a cat"
@@ -258,7 +429,7 @@ def test_every_phase_takes_what_the_pipeline_of_diffusers_takes(tmp_path: Path, 
 
     for name in case.parts:
         module = getattr(pipeline, name)
-        if name in ("vae", "movq"):
+        if name in ("vae", "movq", "vqgan"):
             module.decode = counted("decode", module.decode)
         else:
             module.forward = counted("text" if name.startswith("text") else "denoise", module.forward)
@@ -274,6 +445,58 @@ def test_every_phase_takes_what_the_pipeline_of_diffusers_takes(tmp_path: Path, 
     assert ours["denoise"] * STEPS == counters["denoise"] > 0
     assert ours["decode"] == counters["decode"] > 0
     assert ours["text"] == counters.get("text", 0)
+
+
+KOLORS = Case(
+    "KolorsPipeline",
+    {
+        "unet": ("diffusers", "UNet2DConditionModel", {
+            **UNET_CONFIG, "addition_embed_type": "text_time", "addition_time_embed_dim": 8,
+            "projection_class_embeddings_input_dim": 80, "encoder_hid_dim": 32, "encoder_hid_dim_type": "text_proj",
+            "use_linear_projection": True, "transformer_layers_per_block": [1, 2],
+        }),
+        "vae": VAE,
+        "text_encoder": ("kolors", "ChatGLMModel", {
+            "num_layers": 2, "padded_vocab_size": 99, "hidden_size": 32, "ffn_hidden_size": 24, "kv_channels": 8,
+            "num_attention_heads": 4, "seq_length": 256, "multi_query_attention": True, "multi_query_group_num": 2,
+            "rmsnorm": True, "layernorm_epsilon": 1e-5, "add_bias_linear": False, "add_qkv_bias": True,
+            "original_rope": True, "post_layer_norm": True, "apply_query_key_layer_scaling": True,
+            "attention_softmax_in_fp32": True, "fp32_residual_connection": False,
+        }),
+    },
+    DDIM,
+)  # fmt: skip
+
+
+def test_text_is_unknown_where_the_folder_lacks_an_encoder_that_has_to_be_there(tmp_path: Path) -> None:
+    """As published, HiDream comes without Llama."""
+    (case,) = (case for case in CASES if case.cls == "HiDreamImagePipeline")
+    path = folder(tmp_path / "pipeline", case)
+    whole = count(from_folder(path), SIDE, SIDE, True)
+    index = json.loads((path / "model_index.json").read_text())
+    del index["text_encoder_4"]
+    (path / "model_index.json").write_text(json.dumps(index))
+    part = count(from_folder(path), SIDE, SIDE, True)
+    assert part["text"] == {"flops": None, "moved_bytes": None, "kernels": None}
+    assert part["denoise"] == whole["denoise"]
+    with pytest.raises(RequestError, match="text_encoder_4: missing"):
+        ondemand.table(from_folder(path))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # in the text encoder
+def test_kolors_takes_what_its_parts_take(tmp_path: Path) -> None:
+    """Part by part: its pipeline wants a tokenizer library that is no part of joulefarm."""
+    modules = {name: make(*part).eval() for name, part in KOLORS.parts.items()}
+    ids = torch.full((1, 256), 2)
+    added = {"text_embeds": torch.zeros(1, 32), "time_ids": torch.zeros(1, 6)}
+    with torch.no_grad(), FlopCounterMode(display=False) as text, sdpa_kernel(SDPBackend.MATH):
+        modules["text_encoder"](ids, attention_mask=torch.ones_like(ids), position_ids=torch.arange(256)[None])
+    with torch.no_grad(), FlopCounterMode(display=False) as denoise, sdpa_kernel(SDPBackend.MATH):
+        latent = torch.zeros(1, 4, SIDE // 8, SIDE // 8)
+        modules["unet"](latent, 1, torch.zeros(1, 256, 32), added_cond_kwargs=added)
+    tracer = Tracer(from_folder(folder(tmp_path / "pipeline", KOLORS)), "fp32")
+    for phase, counter in (("text", text), ("denoise", denoise)):
+        assert sum(op.flops for op in tracer.phase(phase, SIDE, SIDE)) == counter.get_total_flops() > 0
 
 
 def test_a_pipeline_that_begins_with_an_image_has_the_parts_of_the_one_it_is_counted_as() -> None:
