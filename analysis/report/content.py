@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis import laws, validation
+from analysis.carbon import Electricity, electricity
 from analysis.laws.base import LEVEL, Law
 from analysis.metrics import metrics
 from analysis.report import figures
@@ -29,36 +27,15 @@ from farm.domain.units import grams_co2e, joules_text, significant, with_prefix
 from farm.version import __version__
 
 TITLE: Final = "Energy of image generation"
-INTENSITIES: Final = Path(__file__).resolve().parents[1] / "data" / "carbon_intensity.csv"
 LIKE: Final[Mapping[str, Any]] = {"steps": 28, "precision": "fp16", "cfg": False, "prompts": 1}  # the common question
 LIKE_SIDES: Final = (1024, 768, 512, 256)  # the largest that every model takes
 LIKE_WORDS: Final = "28 steps, fp16, without guidance"
 FACTORS: Final = ("model", "gpu", "dataset", "pixels", "steps", "precision", "cfg", "batch")
 
 
-@dataclass(frozen=True, slots=True)
-class Electricity:
-    """Of a country's grid."""
-
-    country: str  # ISO 3166 alpha-3
-    name: str
-    grams_per_kwh: float
-    year: int
-
-
 def grids(countries: Sequence[str]) -> list[Electricity]:
-    """The electricity of countries by their three letters. RequestError for one that the table does not have."""
-    with INTENSITIES.open(newline="", encoding="utf-8") as file:
-        known = {
-            row["country"]: Electricity(row["country"], row["name"], float(row["grams_per_kwh"]), int(row["year"]))
-            for row in csv.DictReader(file)
-        }
-    chosen = []
-    for country in countries:
-        if country.upper() not in known:
-            raise RequestError("country", country, "three letters of ISO 3166, such as FRA, that Ember has figures of")
-        chosen.append(known[country.upper()])
-    return chosen
+    """The electricity of countries. RequestError for one that no figure is known of."""
+    return [electricity(country) for country in countries]
 
 
 def content(table: Table, *, source: str, countries: Sequence[str] = (), rows_file: str = "") -> Sequence[Block]:
@@ -73,12 +50,12 @@ def content(table: Table, *, source: str, countries: Sequence[str] = (), rows_fi
     Raises:
         RequestError: an unknown country.
     """
-    electricity = grids(countries)
+    supplies = grids(countries)
     blocks: list[Block] = [Heading(TITLE, level=1), Paragraph(_summary(table, source))]
     coefficients: list[Block] = []
     for origin in sorted(set(table.origin.tolist()), key=lambda name: (name != "measured", name)):
         rows = table.where(origin=origin)
-        blocks += _answers(rows, origin, electricity)
+        blocks += _answers(rows, origin, supplies)
         blocks += _pictures(rows, origin)
         blocks += _laws(rows, origin)
         coefficients += _coefficients(rows, origin)
@@ -121,7 +98,7 @@ def _summary(table: Table, source: str) -> str:
     return f"From {source}: {words}. Energies are of the GPU, above idle, unless a row says that idle is in it."
 
 
-def _answers(rows: Table, origin: str, electricity: Sequence[Electricity]) -> Iterable[Block]:
+def _answers(rows: Table, origin: str, supplies: Sequence[Electricity]) -> Iterable[Block]:
     """What an image costs at settings alike for every model, so that models can be compared."""
     yield Heading(f"What an image costs{_marked(origin)}")
     try:
@@ -143,16 +120,20 @@ def _answers(rows: Table, origin: str, electricity: Sequence[Electricity]) -> It
         c, joules = configurations[i], float(answer.joules[i])
         seconds = "unknown" if answer.seconds is None else f"{significant(float(answer.seconds[i]))} s"
         interval = f"{with_prefix(float(answer.low[i]), 'J')} to {with_prefix(float(answer.high[i]), 'J')}"
-        grams = [with_prefix(grams_co2e(joules, grid.grams_per_kwh), "g") for grid in electricity]
+        grams = [with_prefix(grams_co2e(joules, grid.grams_per_kwh), "g") for grid in supplies]
         lines.append([catalog.model(c.model).title, c.gpu, joules_text(joules), interval, seconds, *grams])
-    heads = [f"CO2e, {grid.name}" for grid in electricity]
-    figures_of = ", ".join(f"{grid.name} {grid.grams_per_kwh:.0f} g/kWh in {grid.year}" for grid in electricity)
-    carbon = f" Electricity: {figures_of}." if electricity else ""
+    heads = [f"CO2e, {grid.name}" for grid in supplies]
+    figures_of = ", ".join(f"{grid.name} {_intensity(grid)}" for grid in supplies)
+    carbon = f" Electricity: {figures_of}." if supplies else ""
     yield Paragraph(
         f"Predicted by the law {law.name} for one image of {side}x{side}, {LIKE_WORDS}, on the GPUs that have rows "
         f"of the model; {LEVEL:.0%} intervals of one run. {_held_out_words(rows)}{carbon}"
     )
     yield Grid(["model", "GPU", "energy", f"{LEVEL:.0%} interval", "time", *heads], lines)
+
+
+def _intensity(grid: Electricity) -> str:
+    return f"{grid.grams_per_kwh:.0f} g/kWh{f' in {grid.year}' if grid.year else ''}"
 
 
 def _held_out_words(rows: Table) -> str:
