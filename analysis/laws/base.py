@@ -77,6 +77,7 @@ class Law(Regressor):
 
     version: ClassVar[int]  # of the law's form; raised when the same rows would give other numbers
     minimum_rows: ClassVar[int] = 1
+    rests_on_columns: ClassVar[tuple[str, ...]] = ("model", "gpu")  # rows that agree in these rest on the same
     takes_idle: ClassVar[bool] = False  # whether it can tell idle power from the rest of an energy that includes it
 
     params_: Params

@@ -6,6 +6,10 @@
 fp16 is the baseline, and bf16 counts as fp16. The baseline of GPUs is the A100 where it has rows, else the first by
 name. Text encoding, decoding and batch do not appear. For a model that the paper does not have, the exact count of its
 denoiser stands in for the formulas, so that the law can be compared on any model; ``left_out_`` says so.
+
+It is not linear in N (alpha is not 1), so that far below the fitted numbers of prompts it would be far too much:
+outside of those of a model and GPU, the energy at the nearest of them is scaled by N. ``rests_on`` says this, and
+steps, pixels and batches that were not fitted.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
 from analysis.laws.base import Forecast, Law, LeftOut, Params, merged_scope, refuse_mixed_origin, scope_of
+from analysis.laws.paper import ranges
 from analysis.laws.paper.leastsquares import INTERCEPT, Design, Factor, Solution, solve
 from analysis.table import Floats, Integers, Table
 from analysis.work import load
@@ -43,10 +48,12 @@ PRECISION_SPREAD: Final = 1.0
 class PaperLaw(Law):
     """Eq. 3. ``params_``: ln_a, alpha, beta_fp32, beta_res and beta_gpu {GPU: value}; dropped ones are not there."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     minimum_rows: ClassVar[int] = 3
+    rests_on_columns: ClassVar[tuple[str, ...]] = ("model", "gpu", "width", "height", "steps", "prompts", "batch")
 
     _factors: dict[str, Factor]  # by model
+    _ranges: ranges.Ranges
     _solution: Solution
 
     def partial_fit(self, X: Any, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Self:
@@ -61,6 +68,7 @@ class PaperLaw(Law):
         self.left_out_ = (
             [entry for entry in self.left_out_ if entry["what"] == "rows"] + rows.left_out + self._dropped()
         )
+        self._ranges = ranges.widened(self._ranges, rows.table)
         self.n_ += len(rows.table)
         self.scope = merged_scope(self.scope, scope_of(rows.table))
         total = int(self.data_sha256_, 16) + int(rows.table.digest(rows.energy_joules), 16)
@@ -80,6 +88,7 @@ class PaperLaw(Law):
 
     def _fit(self, table: Table, energy_joules: Floats, weight: Floats | None) -> None:
         self._settle(_absorbed({}, table, energy_joules, weight))
+        self._ranges = ranges.widened({}, table)
         self.left_out_ += self._dropped()
 
     def _settle(self, factors: dict[str, Factor]) -> None:
@@ -101,7 +110,13 @@ class PaperLaw(Law):
         ]
 
     def _predict(self, table: Table) -> Floats:
-        return self._joules(_design(table), len(table))
+        return self._fitted(table)[1]
+
+    def _fitted(self, table: Table) -> tuple[Design, Floats]:
+        """The design of each row at the nearest number of prompts that was fitted, and its joules, scaled. (n,)"""
+        prompts, times = ranges.nearest_prompts(self._ranges, table)
+        design = _design(table, prompts)
+        return design, np.asarray(self._joules(design, len(table)) * times)
 
     def _joules(self, design: Design, n: int) -> Floats:
         known = self._solution.coefficients
@@ -121,8 +136,7 @@ class PaperLaw(Law):
         precision without rows, a fixed spread. Two or three models carry no more than that.
         The law knows neither seconds nor phases.
         """
-        design = _design(table)
-        energy_joules = self._joules(design, len(table))
+        design, energy_joules = self._fitted(table)
         fit = self._solution
         variance = fit.residual_std**2 * (1 + fit.leverage(design))
         degrees = np.full(len(table), float(fit.degrees_of_freedom))
@@ -143,6 +157,11 @@ class PaperLaw(Law):
         squares = MODEL_SPREAD_WEIGHT * MODEL_SPREAD**2 + sum(mean**2 for mean in means)
         return float(np.sqrt(squares / degrees)), degrees
 
+    def rests_on(self, X: Any) -> str:
+        """As of every law; and what of the first configuration lies outside of what was fitted."""
+        words = super().rests_on(X)
+        return "; ".join([words, *ranges.beyond(self._ranges, Table.of(X).configuration(0))])
+
     def _gaps(self, row: Configuration) -> list[str]:
         gaps = []
         if row.model not in self.scope["models"]:
@@ -153,21 +172,31 @@ class PaperLaw(Law):
         return gaps
 
     def _state(self) -> dict[str, Any]:
-        return {"factors": {model: factor.to_json() for model, factor in self._factors.items()}}
+        return {
+            "factors": {model: factor.to_json() for model, factor in self._factors.items()},
+            "ranges": {key: {axis: list(pair) for axis, pair in axes.items()} for key, axes in self._ranges.items()},
+        }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._settle({model: Factor.from_json(factor) for model, factor in state["factors"].items()})
+        self._ranges = {
+            key: {axis: (int(low), int(high)) for axis, (low, high) in axes.items()}
+            for key, axes in state["ranges"].items()
+        }
 
 
-def gflops(table: Table) -> Floats:
-    """N T FLOPs_denoise in GFLOPs, one pass, (n,): by the paper's formulas, or exact for a model it does not have."""
+def gflops(table: Table, prompts: Integers | None = None) -> Floats:
+    """N T FLOPs_denoise in GFLOPs, one pass, (n,): by the paper's formulas, or exact for a model it does not have.
+
+    ``prompts`` (n,) instead of the table's.
+    """
     first, group = table.groups("model", "width", "height")
     cells = table.take(first)
     of_step = np.zeros(len(cells))
     for model in cells.names("model"):
         mask = cells.model == model
         of_step[mask] = denoise_flops(model, cells.width[mask], cells.height[mask]) / GIGA
-    return np.asarray(of_step[group] * table.steps * table.prompts)
+    return np.asarray(of_step[group] * table.steps * (table.prompts if prompts is None else prompts))
 
 
 def denoise_flops(model: str, width: Integers, height: Integers) -> Floats:
@@ -179,12 +208,12 @@ def denoise_flops(model: str, width: Integers, height: Integers) -> Floats:
     return np.asarray(groups.evaluate(width, height)["flops"].sum(axis=1))
 
 
-def _design(table: Table) -> Design:
+def _design(table: Table, prompts: Integers | None = None) -> Design:
     gpus = table.labels("gpu")
     return Design(
         {
             INTERCEPT: np.ones(len(table)),
-            "ln_flops": np.log(gflops(table)) + np.log(2.0) * table.cfg,
+            "ln_flops": np.log(gflops(table, prompts)) + np.log(2.0) * table.cfg,
             "fp32": (table.precision == "fp32").astype(np.float64),
             "ln_pixels": np.log(table.pixels / 256),
             **{GPU + name: (gpus.codes == gpus.names.index(name)).astype(np.float64) for name in table.names("gpu")},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -11,6 +13,7 @@ from analysis.laws.paper.law import PaperLaw, gflops
 from analysis.prediction import paper_rows
 from analysis.table import DataError
 from analysis.validation import held_out, within
+from farm.domain import Configuration
 from tests.law_rows import grid, simulated
 
 PRINTED = {
@@ -209,3 +212,33 @@ def test_many_rows_and_one_by_one_are_the_same() -> None:
     table = grid()
     one_by_one = [float(fit.predict(table[[place]])[0]) for place in range(0, len(table), 7)]
     assert fit.predict(table)[::7].tolist() == pytest.approx(one_by_one, rel=1e-12)
+
+
+def test_fewer_prompts_than_were_fitted_are_scaled_from_the_nearest_and_that_is_said() -> None:
+    """Measured on the A100, FLUX takes 4720 J an image; Eq. 3 itself, far below its N of 100, says 7456."""
+    law = PaperLaw().fit(paper_rows())
+    one, hundred = (
+        Configuration(
+            model="flux", gpu="a100", width=1024, height=1024, steps=28, precision="fp16", cfg=False, prompts=n
+        )
+        for n in (1, 100)
+    )
+    assert law.predict([one])[0] == pytest.approx(law.predict([hundred])[0] / 100)
+    assert law.predict([one])[0] == pytest.approx(4720, rel=0.05)
+    assert "1 prompts where 100 were fitted: scaled from 100" in law.rests_on([one])
+    assert "were fitted" not in law.rests_on([hundred])
+    far = replace(hundred, steps=200, width=2048, height=2048, batch=4)
+    for words in ("200 steps", "4194304 pixels", "4 images at once"):
+        assert words in law.rests_on([far])
+    again = Law.from_json(law.to_json())
+    assert again.rests_on([far]) == law.rests_on([far])
+    assert again.predict([one])[0] == law.predict([one])[0]
+
+
+def test_what_rows_taken_later_reach_counts_as_fitted() -> None:
+    rows = paper_rows().where(model="qwen")
+    few, many = rows.where(steps=[10, 20]), rows.where(steps=[30, 40, 50])
+    law = PaperLaw().fit(few)
+    row = list(many.configurations())[:1]
+    assert "steps where 10 to 20 were fitted" in law.rests_on(row)
+    assert "were fitted" not in law.partial_fit(many).rests_on(row)
