@@ -16,7 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from analysis.prediction import Prediction, law, paper_rows, predict
+    from analysis.costs import Terms
+    from analysis.prediction import Prediction, Predictions, law, paper_rows, predict
     from analysis.shipped import shipped_rows
     from analysis.table import DataError, Table
     from analysis.validation import Validation, held_out, within
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 __all__ = [
     "DataError",
     "Prediction",
+    "Predictions",
     "Table",
+    "Terms",
     "Validation",
     "held_out",
     "law",
@@ -35,9 +38,11 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "Terms": "analysis.costs",
     "DataError": "analysis.table",
     "Table": "analysis.table",
     "Prediction": "analysis.prediction",
+    "Predictions": "analysis.prediction",
     "law": "analysis.prediction",
     "paper_rows": "analysis.prediction",
     "predict": "analysis.prediction",
@@ -52,3 +57,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

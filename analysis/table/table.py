@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.table import parse
+from analysis.table import display, parse
 from analysis.table.columns import REAL, Columns, DataError, Floats, Integers, Labels
 from farm.domain import Configuration, Measurement
 from farm.domain.configuration import TEXTS, WHOLE
@@ -57,7 +57,10 @@ class Table(Columns):
 
     @classmethod
     def read(cls, path: str | Path, *, energies: bool = True) -> Table:
-        """The rows of a CSV or Parquet file (by its suffix); ``energies=False`` ignores a column of energies.
+        """The rows of a CSV or Parquet file (by its suffix).
+
+        ``Table.read("candidates.csv", energies=False)`` reads configurations that nobody measured yet, to predict or to
+        plan with: a column of energies need not be there, and is ignored where it is.
 
         Raises RequestError for a file, row or value that cannot be taken, and for a measurement_id that is there twice.
         """
@@ -120,6 +123,45 @@ class Table(Columns):
         """The same rows, all of the data set of that name."""
         labels = {**self._labels, "dataset": Labels((name,), np.zeros(len(self), dtype=np.int64))}
         return Table(labels, self._numbers, self._number)
+
+    def numbered(self, numbers: Integers) -> Table:
+        """The same rows under other numbers of their own, (n,)."""
+        return Table(self._labels, self._numbers, numbers)
+
+    def renamed(self, column: str, names: Mapping[str, str]) -> Table:
+        """The same rows with some texts of a column written otherwise: ``table.renamed("model", {"FLUX": "flux"})``."""
+        old = self._labels[column]
+        written = [names.get(name, name) for name in old.names]
+        places = {name: place for place, name in enumerate(dict.fromkeys(written))}
+        codes = np.array([places[name] for name in written], dtype=np.int64)[old.codes]
+        return Table({**self._labels, column: Labels(tuple(places), codes)}, self._numbers, self._number)
+
+    def to_pandas(self) -> Any:
+        """A data frame: a row a row, a column a column; an energy that is not known is NaN."""
+        import pandas
+
+        return pandas.DataFrame(self.to_columns())
+
+    def to_columns(self) -> dict[str, NDArray[Any]]:
+        """Every column as an array, by its name; :meth:`from_columns` takes them back."""
+        return {name: np.asarray(getattr(self, name)) for name in (*self._labels, *self._numbers)}
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """For whatever reads Arrow: ``pyarrow.table(table)``, ``polars.DataFrame(table)``, DuckDB."""
+        import pyarrow
+
+        columns = {name: pyarrow.array(v, from_pandas=True) for name, v in self.to_columns().items()}
+        return pyarrow.table(columns).__arrow_c_stream__(requested_schema)
+
+    def __repr__(self) -> str:
+        """How many rows of what, and the first of them."""
+        rows = f"{len(self):,} row{'' if len(self) == 1 else 's'}"
+        of = ", ".join(f"{len(self.names(name))} {name}s" for name in ("model", "gpu"))
+        shown = ("model", "gpu", "width", "height", "steps", "precision", "cfg", "prompts", "batch", "energy_joules")
+        head = self.take(slice(None, display.ROWS_SHOWN))
+        return f"Table of {rows}: {of}\n" + display.grid(
+            {name: np.asarray(getattr(head, name)).tolist() for name in shown}, rows=len(self)
+        )
 
     def labels(self, column: str) -> Labels:
         """A column of texts as its distinct names and the place of each row's among them."""

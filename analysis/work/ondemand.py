@@ -9,12 +9,18 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from analysis.work.trace.pipeline import Pipeline
 from farm.domain.errors import OperationError, RequestError
+
+ROLES: Final = {"denoise": "denoiser", "text": "text", "decode": "decoder"}  # phase -> role in a catalog's entry
+
+# What shows that a long count goes on: a command sets it, a library is silent.
+announced: Callable[[str], AbstractContextManager[object]] = nullcontext
 
 
 def home() -> Path:
@@ -38,6 +44,21 @@ def sums(pipeline: Pipeline, width: int, height: int, cfg: bool) -> dict[str, di
     None where the folder lacks what a phase needs.
     """
     return _cached(pipeline, f"{width}x{height}-{int(cfg)}", lambda: _sums(pipeline, width, height, cfg))
+
+
+def parameters(pipeline: Pipeline) -> dict[str, float]:
+    """Numbers of parameters by role, as a model of the catalog states them: denoiser, text, decoder."""
+    return _cached(pipeline, "parameters", lambda: _parameters(pipeline))
+
+
+def _parameters(pipeline: Pipeline) -> dict[str, float]:
+    _require_torch()
+    from analysis.work.trace import build
+
+    counts = dict.fromkeys(ROLES.values(), 0.0)
+    for component in pipeline.components.values():
+        counts[ROLES[component.phase]] += build.parameters(build.build(component, "fp16"))
+    return counts
 
 
 def _tabulate(pipeline: Pipeline) -> dict[str, Any]:
@@ -69,7 +90,8 @@ def _cached(pipeline: Pipeline, what: str, make: Callable[[], dict[str, Any]]) -
         return known
     except (OSError, ValueError):
         pass  # none yet, or one that cannot be read: it is made again
-    made = make()
+    with announced(f"counting the work of {pipeline.name}: once, up to two minutes, then it is kept"):
+        made = make()
     try:
         _write(path, json.dumps(made))
     except OSError as error:

@@ -268,7 +268,13 @@ def digest(configuration: Configuration) -> str:
 
 def home() -> Path:
     """FARM_HOME, or ~/.local/share/joulefarm."""
-    return Path(os.environ.get("FARM_HOME") or "~/.local/share/joulefarm").expanduser()
+    return _home(os.environ.get("FARM_HOME") or "~/.local/share/joulefarm", os.environ.get("HOME"))
+
+
+@cache
+def _home(path: str, _user: str | None) -> Path:
+    """Asked for with every look into the catalog, hence kept."""
+    return Path(path).expanduser()
 
 
 def _gpu_names(entries: Mapping[str, Gpu]) -> dict[str, tuple[str, ...]]:
@@ -427,6 +433,11 @@ def _component(name: str, entry: Entry) -> Component:
         config=entry.table("config").values,
         nano=entry.table("nano", optional=True).values,
     )
+
+
+def adopt(entry: Model) -> None:
+    """Add a model to the catalog of this process, until :func:`refresh`: one that no file of the catalog describes."""
+    _models(home())[entry.name] = entry
 
 
 def refresh() -> None:

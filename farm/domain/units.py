@@ -8,6 +8,7 @@ from typing import Final
 JOULES_PER_WH: Final = 3.6e3
 JOULES_PER_KWH: Final = 3.6e6
 GIGA: Final = 1e9
+WATT_HOUR: Final = 3600.0  # joules
 
 
 def kwh(joules: float) -> float:

@@ -1,0 +1,186 @@
+"""Prints predictions and writes them to files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from farm.domain.errors import RequestError
+from farm.files.atomic import atomic_write
+from farm.files.table import PARQUET
+
+if TYPE_CHECKING:
+    from analysis.prediction import Prediction, Predictions
+
+ROWS_SHOWN: Final = 60
+LEFT_OUT_SHOWN: Final = 10
+_WIDE: Final = 180  # columns of a table that no terminal bounds
+_ASKED: Final = ("model", "gpu", "width", "height", "steps", "precision", "cfg", "batch", "prompts", "weights", "size")
+
+
+def emit_many(answers: Predictions, left_out: Sequence[Mapping[str, Any]]) -> None:
+    """One JSON document, a line a prediction: 20,000 of them in half a second."""
+    lines = ",\n".join(json.dumps(document, allow_nan=False) for document in answers.to_dicts())
+    rest = ",\n".join(json.dumps(entry, default=str) for entry in left_out)
+    click.echo(f'{{"predictions": [\n{lines}\n],\n"left_out": [{rest}]}}')
+
+
+def write(answers: Predictions, out: Path) -> None:
+    """A row a prediction, to .csv or .parquet, whole or not at all. The rows carry the flag ``estimated``, so that no
+    fit takes them for measured ones."""
+    check_out(out)
+    columns = {**answers.configuration_columns(), **answers.columns()}
+    columns["cfg"] = [int(value) for value in columns["cfg"]]
+    columns["flags"] = ["estimated"] * len(answers)
+    with atomic_write(out, "out") as file:
+        if out.suffix in PARQUET:
+            import pyarrow
+            from pyarrow import parquet
+
+            parquet.write_table(pyarrow.table(columns), file)
+            return
+        with file.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(columns)
+            writer.writerows(zip(*(map(_csv_cell, values) for values in columns.values()), strict=True))
+
+
+def check_out(out: Path) -> None:
+    """RequestError for a name of no format that :func:`write` knows."""
+    if out.suffix not in (".csv", *PARQUET):
+        raise RequestError("out", str(out), "a name that ends in .csv or .parquet")
+
+
+def _csv_cell(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def show_one(answer: Prediction) -> None:
+    """A configuration in lines: of an image, of a thousand, of a day where asked."""
+    asked = answer.configuration
+    click.echo(f"{asked.label()} on {asked.gpu}, law {answer.law}")
+    click.echo(f"energy    {answer.energy_joules:.4g} J ({answer.energy_joules_per_image:.4g} J an image)")
+    click.echo(f"interval  {answer.low_joules:.4g} to {answer.high_joules:.4g} J ({answer.level:.0%})")
+    thousand = 1000 * answer.watt_hours / asked.prompts
+    click.echo(f"          {answer.watt_hours:.4g} Wh; a thousand images {_watt_hours(thousand)}")
+    if answer.duration_seconds is not None:
+        bounds = f"{answer.low_seconds:.4g} to {answer.high_seconds:.4g} s"
+        click.echo(f"duration  {answer.duration_seconds:.4g} s ({bounds})")
+    for phase, joules in answer.phases.items():
+        if joules is not None:
+            click.echo(f"{phase:<9} {joules:.4g} J")
+    if answer.energy_joules_with_idle is not None:
+        bounds = f"{answer.low_joules_with_idle:.4g} to {answer.high_joules_with_idle:.4g} J"
+        click.echo(f"with idle {answer.energy_joules_with_idle:.4g} J ({bounds}): {answer.counted}")
+    if answer.carbon_source is not None:
+        click.echo(f"carbon    {_amount(answer, 'grams_co2e', 'g CO2e')}: {answer.carbon_source}")
+    if answer.cost is not None:
+        click.echo(f"cost      {_amount(answer, 'cost', '')}")
+    for name, value in (answer.per_day or {}).items():
+        if not name.startswith(("low_", "high_", "images")) and value is not None:
+            day = answer.per_day or {}
+            bounds = f"{day[f'low_{name}']:.4g} to {day[f'high_{name}']:.4g}"
+            click.echo(f"a day     {value:.4g} {name.replace('_', ' ')} ({bounds})")
+    if answer.score is not None:
+        click.echo(f"score     {answer.score:.4g}")
+    if answer.fits_why is not None:
+        click.echo(f"too large {answer.fits_why}")
+    click.echo(f"rests on  {answer.rests_on}")
+
+
+def _amount(answer: Prediction, name: str, unit: str) -> str:
+    value, low, high = (getattr(answer, f"{end}{name}") for end in ("", "low_", "high_"))
+    if value is None:
+        return "unknown: this law knows no time"
+    images = answer.configuration.prompts
+    return (
+        f"{value:.4g} {unit} ({low:.4g} to {high:.4g}), {1000 * value / images:.4g} {unit} a thousand images"
+    ).replace("  ", " ")
+
+
+def _watt_hours(value: float) -> str:
+    return f"{value / 1000:.4g} kWh" if value >= 1000 else f"{value:.4g} Wh"
+
+
+def show_many(answers: Predictions, left_out: Sequence[Mapping[str, Any]]) -> None:
+    """A line a configuration under what all of them share; then what was left out, and why."""
+    from rich.console import Console
+    from rich.table import Table
+
+    count, answers = len(answers), answers.take(slice(None, ROWS_SHOWN))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDE)
+    varied, shared = _asked(answers)  # of those that are shown
+    head = ", ".join(f"{name} {_cell(value)}" for name, value in shared.items())
+    click.echo(f"{count} configurations, law {answers.law}" + (f": {head}" if head else ""))
+    grid = Table(box=None, pad_edge=False)
+    columns = {**varied, **_numbers(answers)}
+    for name in columns:
+        grid.add_column(name, justify="left" if name in ("model", "gpu", "precision") else "right", no_wrap=True)
+    for place in range(len(answers)):
+        grid.add_row(*(_cell(values[place]) for values in columns.values()))
+    console.print(grid)
+    if count > ROWS_SHOWN:
+        click.echo(f"and {count - ROWS_SHOWN:,} more: --out FILE.csv or --json has all of them")
+    for words in dict.fromkeys(answers.columns()["counted"]):
+        click.echo(f"with idle: {words}")
+    if answers.terms.carbon_source() is not None:
+        click.echo(f"carbon: {answers.terms.carbon_source()}")
+    reasons = Counter((str(entry["field"]), str(entry["why"])) for entry in left_out)
+    for (field, why), count in reasons.most_common(LEFT_OUT_SHOWN):
+        click.echo(f"left out: {count}, for {field}: {why}")
+    if len(reasons) > LEFT_OUT_SHOWN:
+        click.echo(f"left out: more, for {len(reasons) - LEFT_OUT_SHOWN:,} other reasons: --json has all of them")
+
+
+def _asked(answers: Predictions) -> tuple[Mapping[str, Sequence[Any]], Mapping[str, Any]]:
+    """The keys of the configurations that differ, with their values, and those that do not."""
+    keys = {name: values for name, values in answers.configuration_columns().items() if name in _ASKED}
+    sides = [f"{width}x{height}" for width, height in zip(keys.pop("width"), keys.pop("height"), strict=True)]
+    keys = {"model": keys.pop("model"), "gpu": keys.pop("gpu"), "pixels": sides, **keys}
+    varied = {name: values for name, values in keys.items() if len(set(values)) > 1}
+    return varied, {name: values[0] for name, values in keys.items() if name not in varied}
+
+
+def _numbers(answers: Predictions) -> dict[str, Sequence[Any]]:
+    columns = answers.columns()
+    images = answers.table.prompts.tolist()
+
+    def share(name: str, factor: float = 1.0) -> list[float | None]:
+        pairs = zip(columns[name], images, strict=True)
+        return [None if value is None else factor * value / n for value, n in pairs]
+
+    shown: dict[str, Sequence[Any]] = {
+        "J an image": share("energy_joules"),
+        "from": share("low_joules"),
+        "to": share("high_joules"),
+        "s an image": share("duration_seconds"),
+        "J with idle": share("energy_joules_with_idle"),
+    }
+    if answers.terms.per_day is None:
+        shown["Wh a 1000"] = share("watt_hours", 1000)
+        shown |= {"g CO2e a 1000": share("grams_co2e", 1000)} if answers.terms.intensity is not None else {}
+        shown |= {"cost a 1000": share("cost", 1000)} if answers.terms.price is not None else {}
+    else:
+        shown["kWh a day"] = columns["kilowatt_hours_per_day"]
+        shown |= {"g CO2e a day": columns["grams_co2e_per_day"]} if answers.terms.intensity is not None else {}
+        shown |= {"cost a day": columns["cost_per_day"]} if answers.terms.price is not None else {}
+    if answers.score is not None:
+        shown["score"] = columns["score"]
+    shown["fits"] = columns["fits"]
+    if answers.on_front is not None:
+        shown["front"] = ["*" if marked else "" for marked in columns["on_front"]]
+    return shown
+
+
+def _cell(value: Any) -> str:
+    from analysis.table.display import cell
+
+    return cell(value)

@@ -1,0 +1,210 @@
+"""farm predict with lists, files, limits, fronts and costs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import parquet
+
+from farm.files.table import read_table
+
+Farm = Callable[..., Any]
+ONE = ("--model", "flux", "--gpu", "a100", "--resolution", "512", "--steps", "20", "--precision", "fp16")
+MANY = (
+    "--model", "flux,sd2", "--gpu", "a100,h100,a4000", "--resolution", "512,1024x768", "--steps", "10,50",
+    "--precision", "fp16",
+)  # fmt: skip
+
+
+def document(outcome: Any) -> Any:
+    assert outcome.code == 0, outcome.err
+    return json.loads(outcome.out)
+
+
+def refused(outcome: Any, *words: object) -> None:
+    assert (outcome.code, outcome.out) == (2, ""), outcome
+    assert outcome.err.count("\n") == 1
+    assert all(str(word) in outcome.err for word in words), outcome.err
+
+
+def test_lists_are_a_line_for_each_combination_and_say_what_one_question_says(farm: Farm) -> None:
+    found = document(farm("predict", *MANY, "--cfg-both", "--json"))
+    assert len(found["predictions"]) == 2 * 3 * 2 * 2 * 2
+    assert found["left_out"] == []
+    for each in found["predictions"]:
+        assert each["watt_hours"] == pytest.approx(each["energy_joules"] / 3600)
+        assert each["energy_joules_with_idle"] > each["energy_joules"]
+        assert each["cfg"] in (True, False)
+        assert (each["grams_co2e"], each["cost"]) == (None, None)
+        assert each["fits"] is ((each["model"], each["gpu"]) != ("flux", "a4000"))
+    one = document(farm("predict", *ONE[:8], "--precision", "fp16", "--steps", 10, "--json"))
+    same = next(p for p in found["predictions"] if all(p[k] == one[k] for k in one["configuration"]))
+    assert one["energy_joules"] == pytest.approx(same["energy_joules"], rel=1e-12)
+    assert one["rests_on"] == same["rests_on"]
+
+
+def test_names_are_taken_as_people_spell_them(farm: Farm) -> None:
+    spelled = ("--model", "FLUX.1-dev", "--gpu", "NVIDIA A100-SXM4-80GB", "--resolution", "512x512", *ONE[6:])
+    assert document(farm("predict", *spelled, "--json")) == document(farm("predict", *ONE, "--json"))
+
+
+def test_what_cannot_be_answered_is_left_out_with_its_reason(farm: Farm) -> None:
+    asked = ("--model", "flux,fluxx", "--gpu", "a100", "--resolution", "512,1000", *ONE[6:])
+    found = document(farm("predict", *asked, "--json"))
+    assert [(p["model"], p["width"]) for p in found["predictions"]] == [("flux", 512)]
+    whys = {(e["model"], e["resolution"]): e["why"] for e in found["left_out"]}
+    assert "multiples of 16" in whys["flux", "1000x1000"]
+    assert "did you mean flux" in whys["fluxx", "512x512"]
+    words = farm("predict", *asked)
+    assert "left out: 2, for model" in words.out
+    refused(farm("predict", *asked[:1], "fluxx,fluy", *asked[2:], "--json"), "model", "fluxx", "none of 4")
+
+
+@pytest.mark.parametrize("name", ["energy", "seconds", "grams", "cost"])
+def test_sort(farm: Farm, name: str) -> None:
+    key = {"energy": "energy_joules", "seconds": "duration_seconds", "grams": "grams_co2e", "cost": "cost"}[name]
+    found = document(farm("predict", *MANY, "--sort", name, "--country", "DE", "--price", 0.3, "--json"))
+    values = [p[key] for p in found["predictions"]]
+    assert values == sorted(values)
+    assert values[0] < values[-1]
+
+
+def test_limits_leave_what_meets_them_and_surely_so_where_asked(farm: Farm) -> None:
+    every = document(farm("predict", *MANY, "--prompts", 4, "--json"))["predictions"]
+    limit = sorted(p["energy_joules"] / 4 for p in every)[10] * 1.001
+    found = document(farm("predict", *MANY, "--prompts", 4, "--max-joules", limit, "--json"))
+    assert len(found["predictions"]) == 11
+    assert len(found["left_out"]) == len(every) - 11
+    assert all("--max-joules" in entry["why"] for entry in found["left_out"])
+    sure = document(farm("predict", *MANY, "--prompts", 4, "--max-joules", limit, "--sure", "--json"))["predictions"]
+    assert 0 < len(sure) < 11
+    assert all(p["high_joules"] / 4 <= limit for p in sure)
+    seconds = document(farm("predict", *MANY, "--max-seconds", 1.5, "--json"))["predictions"]
+    assert all(p["duration_seconds"] <= 1.5 for p in seconds)
+
+
+def test_the_front_is_of_what_fits(farm: Farm) -> None:
+    found = document(farm("predict", *MANY, "--pareto", "seconds", "--json"))["predictions"]
+    points = [(p["energy_joules_per_image"], p["duration_seconds"]) for p in found]
+    for each, point in zip(found, points, strict=True):
+        better = any(
+            o["fits"] and q != point and q[0] <= point[0] and q[1] <= point[1]
+            for o, q in zip(found, points, strict=True)
+        )
+        assert each["on_front"] is (each["fits"] and not better)
+
+
+def test_a_front_of_a_users_score_and_its_plot(farm: Farm, tmp_path: Path) -> None:
+    quality = tmp_path / "quality.csv"
+    quality.write_text("model,steps,clip,fid\nflux,10,0.2,40\nflux,50,0.3,20\nsd2,50,0.1,60\n")
+    for suffix, start in ((".png", b"\x89PNG"), (".svg", b"<?xml"), (".html", b"<!DOCTYPE html>")):
+        out = tmp_path / f"front{suffix}"
+        asked = ("--pareto", "clip", "--quality", quality, "--plot", out, "--json")
+        found = document(farm("predict", *MANY, *asked))["predictions"]
+        assert out.read_bytes().lower().startswith(start.lower())
+        assert {(p["model"], p["steps"]) for p in found if p["on_front"]} == {
+            ("flux", 10), ("flux", 50), ("sd2", 50),
+        }  # fmt: skip
+        assert {p["score"] for p in found if (p["model"], p["steps"]) == ("sd2", 10)} == {None}
+    less = document(farm("predict", *MANY, "--pareto", "-fid", "--quality", quality, "--json"))["predictions"]
+    assert [p["on_front"] for p in less] == [p["on_front"] for p in found]
+
+
+def test_a_file_in_and_files_out(farm: Farm, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text(
+        "model,resolution,steps,precision,cfg,prompts,energy_joules\n"
+        "FLUX,512,20,fp16,0,2,much\nsd2,512x768,20,fp32,yes,1,\nqwen,512,0,fp16,0,1,\nqwen,512,ten,fp16,0,1,\n"
+    )
+    out = tmp_path / "answers.csv"
+    found = document(farm("predict", "--in", rows, "--gpu", "A100", "--out", out, "--json"))
+    assert [(p["model"], p["gpu"], p["height"], p["cfg"]) for p in found["predictions"]] == [
+        ("flux", "a100", 512, False),
+        ("sd2", "a100", 768, True),
+    ]
+    assert [(entry["row"], entry["field"]) for entry in found["left_out"]] == [(3, "steps"), (4, "steps")]
+    with out.open() as file:
+        written = list(csv.DictReader(file))
+    assert [float(row["energy_joules"]) for row in written] == [p["energy_joules"] for p in found["predictions"]]
+    assert {row.origin for row in read_table(out)} == {"estimated"}
+    again = tmp_path / "answers.parquet"
+    assert document(farm("predict", "--in", out, "--out", again, "--json"))["predictions"] == found["predictions"]
+    assert parquet.read_table(again)["fits"].to_pylist() == [True, True]
+
+
+def test_twenty_thousand_rows(farm: Farm, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    lines = [
+        f"{m},{g},{r},{t},{p},{c},{n}"
+        for m in ("flux", "sd35") for g in ("a100", "h100") for r in (256, 512, 768, 1024) for t in range(1, 51)
+        for p in ("fp16", "fp32") for c in (0, 1) for n in range(1, 8)
+    ]  # fmt: skip
+    rows.write_text("model,gpu,resolution,steps,precision,cfg,prompts\n" + "\n".join(lines[:20_000]) + "\n")
+    found = document(farm("predict", "--in", rows, "--json"))
+    assert len(found["predictions"]) == 20_000
+    text = farm("predict", "--in", rows)
+    assert text.out.count("\n") < 80
+    assert "19,940 more" in text.out
+
+
+def test_one_in_words_with_all_that_it_stands_for(farm: Farm) -> None:
+    asked = ("--country", "US-CA", "--price", 0.25, "--per-day", 5000, "--host-watts", 300, "--pue", 1.3)
+    words = farm("predict", *ONE, *asked).out
+    for word in ("California", "kilowatt hours", "300 W of the rest of the host", "PUE of 1.3", "g CO2e", "cost"):
+        assert word in words
+    found = document(farm("predict", *ONE, *asked, "--json"))
+    assert found["per_day"]["images"] == 5000
+    assert found["grams_co2e"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--country", "XX"), ["country", "XX"]),
+        (("--country", "FR", "--grams-per-kwh", 5), ["country", "alone"]),
+        (("--pue", 0.9), ["pue", "0.9"]),
+        (("--per-day", 0), ["per-day", "0"]),
+        (("--max-joules", 1), ["max-joules", "1", "at least"]),
+        (("--max-joules", 0), ["max-joules"]),
+        (("--max-joules", "nan"), ["max-joules"]),
+        (("--max-grams", 1), ["max-grams", "--country"]),
+        (("--max-seconds", 1, "--law", "paper"), ["max-seconds", "a law that knows time"]),
+        (("--sure",), ["sure", "--max-joules"]),
+        (("--sort", "cost"), ["sort", "--price"]),
+        (("--sort", "beauty"), ["sort", "beauty"]),
+        (("--pareto", "beauty"), ["pareto", "beauty", "--quality"]),
+        (("--pareto", "grams"), ["pareto", "--country"]),
+        (("--quality", "/no/such.csv"), ["quality", "/no/such.csv"]),
+        (("--out", "x.txt"), ["out", "x.txt", ".csv"]),
+        (("--plot", "x.gif"), ["plot", "x.gif", ".png"]),
+        (("--out", "/no/such/folder/x.csv"), ["out", "/no/such/folder"]),
+        (("--steps", "ten"), ["steps", "ten"]),
+        (("--steps", ","), ["steps", "at least one"]),
+        (("--in", "/no/such.csv"), ["--model", "one value", "--in"]),
+    ],
+)
+def test_a_wrong_question_is_refused_in_one_line(farm: Farm, options: tuple[Any, ...], words: list[str]) -> None:
+    asked = MANY if options[0] == "--in" else ONE
+    refused(farm("predict", *asked, *options), *words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["in", "header"]),
+        ("model,gpu,steps,precision\nflux,a100,20,fp16\n", ["resolution", "required"]),
+        ("model,gpu,resolution,steps,precision\n", ["at least one row"]),
+        ("model,model,resolution,steps,precision\nflux,flux,1,1,fp16\n", ["model", "once"]),
+        ("model,gpu,resolution,steps,precision\nflux,a100,512,20\n", ["row 1", "5"]),
+        ("model,gpu,resolution,steps,precision\nfluxx,a100,512,20,fp16\n", ["model", "fluxx", "did you mean"]),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_line(farm: Farm, tmp_path: Path, text: str, words: list[str]) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+    refused(farm("predict", "--in", path, "--json"), *words)

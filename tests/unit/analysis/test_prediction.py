@@ -1,0 +1,107 @@
+"""Predictions of many configurations: the same as one by one, the fit kept, and what energy stands for."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pytest
+
+import analysis
+from analysis import prediction
+from analysis.costs import Terms
+from farm.domain import Configuration, RequestError
+
+ASKED = {"model": "flux", "gpu": "a100", "resolution": 1024, "steps": 28, "precision": "fp16"}
+MANY = [
+    Configuration(model=model, gpu=gpu, width=512, height=512, steps=20, precision="fp16", cfg=cfg, prompts=n)
+    for model, gpu, cfg, n in (("sd2", "a100", True, 1), ("flux", "h100", False, 10), ("flux", "a4000", False, 1))
+]
+
+
+def test_a_list_a_frame_and_one_by_one_say_the_same() -> None:
+    pandas = pytest.importorskip("pandas")
+    listed = analysis.predict(MANY)
+    frame = analysis.predict(pandas.DataFrame([c.to_dict() for c in MANY]))
+    assert [p.to_dict() for p in listed] == [p.to_dict() for p in frame]
+    single = analysis.predict(MANY[1])
+    assert single.configuration == MANY[1]
+    assert single.energy_joules == pytest.approx(listed[1].energy_joules, rel=1e-12)
+    assert (single.fits, listed[2].fits) == (True, False)
+    assert "17.2 GB" in str(listed[2].fits_why)
+
+
+def test_the_fit_is_kept_for_the_next_call() -> None:
+    analysis.predict(**ASKED)
+    kept = list(prediction._FITS.values())
+    began = time.process_time()
+    analysis.predict(**ASKED)
+    assert time.process_time() - began < 0.15
+    assert list(prediction._FITS.values()) == kept
+    rows = analysis.paper_rows()
+    other = analysis.predict(**ASKED, data=rows.where(model="qwen"))
+    assert other.energy_joules != analysis.predict(**ASKED, data=rows).energy_joules
+
+
+def test_carbon_and_cost_are_of_the_energy_with_idle() -> None:
+    terms = Terms(grams_per_kwh=100.0, price=0.5, pue=1.2, host_watts=250.0, per_day=1000)
+    answer = analysis.predict(MANY, terms=terms)[1]
+    plain = analysis.predict(MANY)[1]
+    assert plain.duration_seconds is not None
+    assert plain.energy_joules_with_idle == pytest.approx(plain.energy_joules + 75 * plain.duration_seconds)
+    joules = plain.energy_joules_with_idle + 250 * plain.duration_seconds
+    assert answer.energy_joules == plain.energy_joules
+    assert answer.energy_joules_with_idle == pytest.approx(joules)
+    assert answer.grams_co2e == pytest.approx(joules * 1.2 / 3.6e6 * 100)
+    assert answer.cost == pytest.approx(joules * 1.2 / 3.6e6 * 0.5)
+    assert answer.low_grams_co2e < answer.grams_co2e < answer.high_grams_co2e  # type: ignore[operator]
+    assert answer.per_day is not None
+    assert answer.per_day["grams_co2e"] == pytest.approx(answer.grams_co2e * 100)
+    assert answer.per_day["kilowatt_hours"] == pytest.approx(plain.energy_joules * 100 / 3.6e6)
+    for words in ("75 W", "250 W of the rest of the host", "PUE of 1.2"):
+        assert words in answer.counted
+    assert (plain.grams_co2e, plain.cost, plain.per_day) == (None, None, None)
+
+
+def test_a_law_that_knows_no_time_knows_no_energy_with_idle() -> None:
+    answer = analysis.predict(**ASKED, law="paper", terms=Terms(country="FR"))
+    assert answer.energy_joules > 0
+    assert (answer.duration_seconds, answer.energy_joules_with_idle, answer.grams_co2e) == (None, None, None)
+    assert "knows no time" in answer.counted
+
+
+def test_predictions_go_to_where_people_look_at_them() -> None:
+    answers = analysis.predict(MANY)
+    table = pyarrow.table(answers)
+    assert table.num_rows == len(answers) == 3
+    assert table["energy_joules"].to_pylist() == answers.to_pandas()["energy_joules"].tolist()
+    assert "sd2" in repr(answers)
+    assert [p.configuration for p in answers[1:]] == MANY[1:]
+
+
+@pytest.mark.parametrize(
+    ("asked", "word"),
+    [
+        ({**ASKED, "model": "fluxx"}, "did you mean flux"),
+        ({**ASKED, "gpu": "z100"}, "known: "),
+        ({**ASKED, "steps": None}, "steps"),
+        ({**ASKED, "resolution": 1000}, "multiples of 16"),
+        ({**ASKED, "configurations": MANY}, "not both"),
+        ({"configurations": [{**ASKED, "cfg": 0, "prompts": 1, "model": "gone"}]}, "row 1, model"),
+    ],
+)
+def test_a_wrong_question_is_refused(asked: dict[str, Any], word: str) -> None:
+    with pytest.raises(RequestError) as refusal:
+        analysis.predict(**asked)
+    assert word in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [{"pue": 0.5}, {"price": -1.0}, {"host_watts": np.nan}, {"per_day": 0}, {"country": "FR", "grams_per_kwh": 1.0}],
+)
+def test_impossible_terms_are_refused(terms: dict[str, Any]) -> None:
+    with pytest.raises(RequestError):
+        Terms(**terms)
