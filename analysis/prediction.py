@@ -490,10 +490,17 @@ def _configuration(values: Mapping[str, Any]) -> Configuration:
 _FITS: Final[OrderedDict[tuple[str, str, str], Law]] = OrderedDict()
 
 
+def _entries(rows: Table) -> str:
+    """The digests of the catalog's entries that these rows are of: a fit is of them, too."""
+    models, gpus = catalog.models(), catalog.gpus()
+    digests = [models[name].digest for name in rows.names("model") if name in models]
+    return " ".join([*digests, *(gpus[name].digest for name in rows.names("gpu") if name in gpus)])
+
+
 def _kept_fit(name: str, data: Any) -> Law:
     """The law fitted to these rows: once in a process, for what it was asked for lately."""
     rows = shipped.shipped_rows() if data is None else Table.of(data)
-    key = (name, f"{rows.digest()} {' '.join(rows.flags.tolist())}", catalog.version())
+    key = (name, f"{rows.digest()} {' '.join(rows.flags.tolist())}", _entries(rows))
     if key not in _FITS:
         _FITS[key] = laws.get(name)().fit(rows)
         while len(_FITS) > FITS_KEPT:

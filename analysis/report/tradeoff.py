@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from farm.domain.errors import RequestError
-from farm.domain.units import WATT_HOUR
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from analysis.prediction import Predictions
+    from analysis.report.figures import Picture
 
 SUFFIXES: Final = (".png", ".svg", ".html")
 LABELLED: Final = 12  # points of a front that are written beside it
@@ -30,66 +28,82 @@ def check_plot(out: Path) -> None:
 
 
 def draw(answers: Predictions, against: str | None, out: Path) -> None:
-    """Write the figure; HTML holds it with the front as a table. RequestError where it cannot be drawn or written."""
+    """Write the figure, in HTML an interactive one. RequestError where it cannot be drawn or written."""
     from analysis.report import figures
-    from analysis.report.document import Block, Grid, Heading, Paragraph, Picture, to_html
-    from farm.files.atomic import atomic_write
 
     check_plot(out)
-    figure = tradeoff(answers, against)
-    if out.suffix != ".html":
-        figures.save(figure, out)
-        return
-    chosen = answers if answers.on_front is None else answers.take(answers.on_front)
-    lines = [[_name(chosen, place), *_numbers(chosen, place)] for place in range(len(chosen))]
-    blocks: list[Block] = [
-        Heading("What an image takes", level=1),
-        Paragraph(f"{len(answers)} configurations, law {answers.law}, intervals of {answers.level:.0%}."),
-        Picture("Energy of an image", figures.png(figure)),
-        Heading("The front" if answers.on_front is not None else "All of them"),
-        Grid(["configuration", "J an image", "from", "to", "seconds"], lines),
-    ]
-    with atomic_write(out, "plot") as file:
-        file.write_text(to_html(blocks, "What an image takes"), encoding="utf-8")
+    figures.save(tradeoff(answers, against), out)
 
 
-def tradeoff(answers: Predictions, against: str | None = None) -> Figure:
-    """Joules of an image (log, Wh on the other side) against its seconds (log), grams (log) or score, with intervals, a
-    colour a model, a mark a GPU type, and the front as a line. RequestError where the other axis is not known."""
-    from matplotlib.figure import Figure
+def tradeoff(answers: Predictions, against: str | None = None) -> Picture:
+    """Joules of an image (log, with Wh) against its seconds (log), grams (log) or score, with intervals, a colour a
+    model, a shape a GPU type, hollow since predicted, and the front as a line. RequestError where the other axis is not
+    known."""
+    import altair as alt
 
-    from analysis.report.figures import COLOURS
+    from analysis.report.figures import Picture, theme
 
     name = against or ("score" if answers.score is not None else "seconds")
-    images = 1.0 / answers.table.prompts
-    energy = answers.energy * images
-    x = _other(answers, name)
-    figure = Figure(figsize=(8, 6), layout="constrained")
-    axes = figure.add_subplot()
-    marks = "osD^vP*X<>hp"
-    gpus = answers.table.names("gpu")
-    for place, model in enumerate(answers.table.names("model")):
-        for number, gpu in enumerate(gpus):
-            rows = (answers.table.model == model) & (answers.table.gpu == gpu) & np.isfinite(x)
-            if not rows.any():
-                continue
-            spread = [energy.value[rows] - energy.low[rows], energy.high[rows] - energy.value[rows]]
-            axes.errorbar(
-                x[rows], energy.value[rows], yerr=spread, fmt=marks[number % len(marks)], markersize=5, elinewidth=0.6,
-                alpha=0.8, color=COLOURS[place % len(COLOURS)], label=f"{model} on {gpu}",
-            )  # fmt: skip
-    if answers.on_front is not None and answers.on_front.any():
-        _draw_front(axes, answers, x, energy.value)
-    log = name in _LABELS
-    axes.set(
-        xscale="log" if log else "linear", yscale="log", xlabel=_LABELS.get(name, f"score {name.removeprefix('-')}"),
-        ylabel=f"joules an image, above idle ({answers.level:.0%} interval)",
-        title=f"{len(answers)} configurations, law {answers.law}",
-    )  # fmt: skip
-    other = axes.secondary_yaxis("right", functions=(_watt_hours, _joules))
-    other.set_ylabel("Wh an image")
-    axes.legend(fontsize="small")
-    return figure
+    records = _records(answers, _other(answers, name))
+    if not records:
+        raise RequestError("plot", name, "configurations of which both axes are known")
+    low, high = min(r["low_joules"] for r in records), max(r["high_joules"] for r in records)
+    energy_scale, energy_axis = theme.energy_axis(low / 1.2, high * 1.2, "predicted energy of an image")
+    kind = "log" if name in _LABELS else "linear"
+    x = alt.X("other:Q", title=_LABELS.get(name, f"score {name.removeprefix('-')}")).scale(type=kind, zero=False)
+    y = alt.Y("joules:Q", scale=energy_scale, axis=energy_axis)
+    colour = theme.model_colour(answers.table.names("model"))
+    points = alt.Chart(alt.NamedData("points"))
+    tooltip = [
+        alt.Tooltip("configuration:N"),
+        *(alt.Tooltip(f"{field}:Q", format=".3s") for field in ("joules", "low_joules", "high_joules", "other")),
+    ]
+    intervals = points.mark_rule(strokeWidth=0.7, opacity=0.5).encode(
+        x=x, y=alt.Y("low_joules:Q", scale=energy_scale, axis=energy_axis), y2="high_joules:Q", color=colour
+    )
+    marks = points.mark_point(size=45, filled=False, strokeWidth=1.5).encode(
+        x=x, y=y, color=colour, shape=theme.gpu_shape(answers.table.names("gpu")), tooltip=tooltip
+    )
+    layers = [intervals, marks]
+    front = [record for record in records if record["on_front"]]
+    if front:
+        line = points.transform_filter("datum.on_front")
+        layers.insert(0, line.mark_line(color=theme.GUIDE, strokeWidth=1).encode(x=x, y=y, order="other:Q"))
+        named = points.transform_filter("datum.labelled").mark_text(align="left", dx=7, dy=-6, fontSize=9)
+        layers.append(named.encode(x=x, y=y, text="configuration:N"))
+    finding = f"{len(records)} configurations" + (f", {len(front)} of them on the front" if front else "")
+    caption = f"Law {answers.law}; bars: intervals of {answers.level:.0%}; energy above idle."
+    chart = alt.layer(*layers).properties(width=560, height=400, title=alt.TitleParams(finding, subtitle=[caption]))
+    return Picture(
+        chart=chart,
+        alt=f"{finding}: predicted energy of an image against {_LABELS.get(name, name)}.",
+        caption=caption,
+        rows=records,
+        datasets={"points": records},
+    )
+
+
+def _records(answers: Predictions, other: Any) -> list[dict[str, Any]]:
+    """A mapping a configuration whose other axis is known."""
+    images = answers.table.prompts
+    front = answers.on_front if answers.on_front is not None else np.zeros(len(answers), dtype=np.bool_)
+    labelled = np.flatnonzero(front)[:LABELLED].tolist()
+    energy = answers.energy
+    return [
+        {
+            "configuration": f"{c.label()} {c.gpu}",
+            "model": c.model,
+            "gpu": c.gpu,
+            "joules": float(energy.value[i] / images[i]),
+            "low_joules": float(energy.low[i] / images[i]),
+            "high_joules": float(energy.high[i] / images[i]),
+            "other": float(other[i]),
+            "on_front": bool(front[i]),
+            "labelled": i in labelled,
+        }
+        for i, c in enumerate(answers.table.configurations())
+        if np.isfinite(other[i])
+    ]
 
 
 def _other(answers: Predictions, name: str) -> Any:
@@ -99,34 +113,3 @@ def _other(answers: Predictions, name: str) -> Any:
         return per_image(answers, name, "plot").value
     assert answers.score is not None  # marked before: see analysis.choices.with_front
     return answers.score
-
-
-def _draw_front(axes: Any, answers: Predictions, x: Any, joules: Any) -> None:
-    assert answers.on_front is not None
-    front = np.flatnonzero(answers.on_front)
-    front = front[np.lexsort((joules[front], x[front]))]
-    axes.plot(x[front], joules[front], color="black", linewidth=1, label="front", zorder=0)
-    for place in front[:LABELLED].tolist():
-        axes.annotate(
-            _name(answers, place), (x[place], joules[place]), fontsize=6, xytext=(3, 3), textcoords="offset points"
-        )
-
-
-def _watt_hours(joules: Any) -> Any:
-    return joules / WATT_HOUR
-
-
-def _joules(watt_hours: Any) -> Any:
-    return watt_hours * WATT_HOUR
-
-
-def _name(answers: Predictions, place: int) -> str:
-    asked = answers[place].configuration
-    return f"{asked.label()} {asked.gpu}"
-
-
-def _numbers(answers: Predictions, place: int) -> list[str]:
-    images = int(answers.table.prompts[place])
-    energy, seconds = answers.energy, float(answers.seconds.value[place]) / images
-    joules = [f"{float(values[place]) / images:.4g}" for values in (energy.value, energy.low, energy.high)]
-    return [*joules, "unknown" if np.isnan(seconds) else f"{seconds:.4g}"]

@@ -89,6 +89,7 @@ def _model(name: str, folder: Path, pipeline: Pipeline) -> Model:
         tokenizers={},
         sources={"components": f"configurations in {folder}"},
         digest=pipeline.digest,
+        fingerprints=dict.fromkeys(("full", "nano"), pipeline.digest),
     )
 
 

@@ -67,7 +67,8 @@ def scripts() -> str:
     """Vega, Vega-Lite and vega-embed as one script that sets ``vegaEmbed`` and needs no network."""
     import vl_convert
 
-    return str(vl_convert.javascript_bundle(None)).replace("</script", "<\\/script")
+    everything = "window.vegaEmbed = vegaEmbed;"
+    return str(vl_convert.javascript_bundle(everything)).replace("</script", "<\\/script")
 
 
 def embedded_json(picture: Picture) -> str:
