@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SUFFIXES: Final = (".png", ".svg", ".html")
 LABELLED: Final = 12  # points of a front that are written beside it
+LABEL_ROOM: Final = 0.1  # of ln E between two of them
 _LABELS: Final = {
     "seconds": "seconds an image",
     "grams": "grams of CO2e an image",
@@ -50,7 +51,9 @@ def tradeoff(answers: Predictions, against: str | None = None) -> Picture:
     low, high = min(r["low_joules"] for r in records), max(r["high_joules"] for r in records)
     energy_scale, energy_axis = theme.energy_axis(low / 1.2, high * 1.2, "predicted energy of an image")
     kind = "log" if name in _LABELS else "linear"
-    x = alt.X("other:Q", title=_LABELS.get(name, f"score {name.removeprefix('-')}")).scale(type=kind, zero=False)
+    x = alt.X("other:Q", title=_LABELS.get(name, f"score {name.removeprefix('-')}")).scale(
+        type=kind, zero=False, nice=False, padding=16
+    )
     y = alt.Y("joules:Q", scale=energy_scale, axis=energy_axis)
     colour = theme.model_colour(answers.table.names("model"))
     points = alt.Chart(alt.NamedData("points"))
@@ -87,7 +90,7 @@ def _records(answers: Predictions, other: Any) -> list[dict[str, Any]]:
     """A mapping a configuration whose other axis is known."""
     images = answers.table.prompts
     front = answers.on_front if answers.on_front is not None else np.zeros(len(answers), dtype=np.bool_)
-    labelled = np.flatnonzero(front)[:LABELLED].tolist()
+    labelled = _apart(np.flatnonzero(front), answers.energy.value / images)
     energy = answers.energy
     return [
         {
@@ -104,6 +107,15 @@ def _records(answers: Predictions, other: Any) -> list[dict[str, Any]]:
         for i, c in enumerate(answers.table.configurations())
         if np.isfinite(other[i])
     ]
+
+
+def _apart(rows: Any, joules: Any) -> list[int]:
+    """Those of the rows whose names would not lie on each other, at most so many."""
+    chosen: list[int] = []
+    for row in rows.tolist():
+        if all(abs(np.log(joules[row] / joules[other])) > LABEL_ROOM for other in chosen):
+            chosen.append(row)
+    return chosen[:LABELLED]
 
 
 def _other(answers: Predictions, name: str) -> Any:
