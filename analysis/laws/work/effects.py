@@ -40,18 +40,18 @@ _PLACE: Final = {name: place for place, name in enumerate(LOCAL)}
 _KIN: Final = {"matmul": 0.06, "attention": 0.10, "fp32": 0.04, "convolution": 0.06, "memory": 0.06, "wait": 0.05}
 SPREADS: Final[Mapping[str, Mapping[str, float]]] = {
     "shared": {
-        "matmul": 0.10, "attention": 0.20, "fp32": 0.15, "convolution": 0.20, "memory": 0.12, "wait": 0.30,
+        "matmul": 0.10, "attention": 0.20, "fp32": 0.15, "convolution": 0.20, "memory": 0.15, "wait": 0.30,
         "launch": 0.15, "host": 0.70, "pace": 0.12,
     },
-    "family": {**_KIN, "launch": 0.25, "pace": 0.06},
-    "model": {**_KIN, "launch": 0.10, "pace": 0.06},
+    "family": {**_KIN, "launch": 0.30, "pace": 0.06},
+    "model": {**_KIN, "launch": 0.15, "pace": 0.06},
     "gpu": {
         "matmul": 0.03, "attention": 0.08, "fp32": 0.08, "convolution": 0.05, "memory": 0.06, "wait": 0.20,
         "launch": 0.05, "pace": 0.08, "level": 0.12,
     },
     "pair": {"level": 0.03, "pace": 0.03},
-    "dataset": {"level": 0.04, "launch": 0.20, "pace": 0.03},
-    "host": {"launch": 0.20, "host": 0.50, "idle": 0.15},
+    "dataset": {"level": 0.04, "launch": 0.21, "pace": 0.03},
+    "host": {"launch": 0.21, "host": 0.50, "idle": 0.15},
     "guess": {"level": 3.0, "pace": 3.0},  # a device whose figures are an order of magnitude (the host's processor)
 }  # fmt: skip
 LEARNED: Final = ("family", "model")  # kinds whose spreads are learned together, as a factor on these

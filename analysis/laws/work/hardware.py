@@ -51,7 +51,7 @@ SHARES: Final = {
     "attention": 1.00,
     "fp32": 0.85,
     "convolution": 1.00,
-    "memory": 0.60,  # streaming kernels draw 200 to 300 W on an A100
+    "memory": 0.50,  # streaming kernels draw 200 to 260 W on an A100
     "wait": 0.11,  # clocks up, nothing to do: 82 to 100 W on an A100, 120 to 145 W on an H100
 }
 KERNEL_SECONDS: Final = 2.5e-6  # from the end of a kernel to the next one's work: 2 to 3 us, whatever the kernel does
