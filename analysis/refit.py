@@ -30,7 +30,7 @@ ENOUGH_ROWS: Final = 8  # of one model on one GPU, for a fit of their own
 
 def refit_if_new(settings: Settings) -> bool:
     """Fit and store, if there are results that no refit covered and nobody else is at it; whether it was done."""
-    with opened(settings=settings) as store:
+    with opened(settings=settings, create=False) as store:
         stored = Fits(store)
         lease = stored.take_lease(lease_seconds=LEASE_SECONDS)
         if lease is None:

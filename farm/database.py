@@ -13,16 +13,33 @@ __all__ = ["Store", "grant_worker", "opened", "schema_version"]
 
 
 @contextmanager
-def opened(db: str | None = None, *, settings: Settings | None = None, create: bool = True) -> Iterator[Store]:
+def opened(
+    db: str | None = None,
+    *,
+    settings: Settings | None = None,
+    create: bool = True,
+    missing_is_empty: bool = False,
+    default_may_be_missing: bool = False,
+) -> Iterator[Store]:
     """The database of ``db``, else of the settings, until the block ends. Raises as ``Store.open`` does.
 
-    Without ``create`` nothing is written to it, and one that is not there reads as empty.
+    Without ``create`` nothing is written to it. A SQLite file that is not there is refused then, unless
+    ``missing_is_empty``, or with ``default_may_be_missing`` where nobody named one.
     """
-    store = Store.open(settings or load(), db, create=create)
+    chosen = settings or load()
+    empty = missing_is_empty or (default_may_be_missing and db is None and not chosen.names_database)
+    store = Store.open(chosen, db, create=create, missing_is_empty=empty)
     try:
         yield store
     finally:
         store.close()
+
+
+def upgrade(db: str | None = None) -> str:
+    """Make the tables, or bring older ones to this version; the database's name."""
+    store = Store.upgrade(load(), db)
+    store.close()
+    return store.name
 
 
 def schema_version() -> str:

@@ -122,7 +122,7 @@ def database(settings: Settings) -> Iterator[Finding]:
     from farm.hosts import Hosts
 
     try:
-        with opened(settings=settings, create=False) as store:
+        with opened(settings=settings, create=False, missing_is_empty=True) as store:
             name, hosts = store.name, Hosts(store)
             here, waiting = hosts.coordinator(), hosts.waiting()
     except FarmError as error:
@@ -138,8 +138,9 @@ def database(settings: Settings) -> Iterator[Finding]:
 
 def broker(settings: Settings) -> Finding:
     """The broker answers. That the embedded one rests is no fault: `farm up` starts it."""
-    from farm.broker.app import Broker, redact, resolve_url
+    from farm.broker.app import Broker, resolve_url
     from farm.broker.embedded import EmbeddedBroker
+    from farm.urls import redact
 
     if settings.broker() is None and not EmbeddedBroker(settings).running:
         return warning("broker", "the embedded one is not running", "`farm up` starts it; else set FARM_BROKER_URL")

@@ -33,6 +33,12 @@ class _Jobs:
         """The jobs of the settings' database; whoever opens them closes them. Raises as ``Store.open`` does."""
         return cls(Store.open(settings, create=create), settings)
 
+    @property
+    def database(self) -> str:
+        """Which database this is, wherever it is reached."""
+        assert self._store.identity is not None  # known once it is opened
+        return self._store.identity
+
     def close(self) -> None:
         """Let go of the database."""
         self._store.close()

@@ -81,6 +81,11 @@ class Settings(BaseSettings):
         """The database URL; SQLite in home by default."""
         return _secret(self.database_url, self.database_url_file) or f"sqlite:///{self.home / 'farm.db'}"
 
+    @property
+    def names_database(self) -> bool:
+        """Whether a database was asked for, rather than the default one."""
+        return bool(_secret(self.database_url, None)) or self.database_url_file is not None
+
     def broker(self) -> str | None:
         """The broker URL, None for the embedded one."""
         return _secret(self.broker_url, self.broker_url_file)

@@ -50,7 +50,7 @@ def stored_fits(db: str | None, *, law: str | None = None) -> list[dict[str, Any
     from farm.database import opened
     from farm.fits import Fits
 
-    with opened(db, create=False) as store:
+    with opened(db, create=False, default_may_be_missing=True) as store:
         return Fits(store).stored(law=law)
 
 

@@ -53,7 +53,7 @@ def farm_rows(db: str | None) -> Table:
     from farm.database import opened
     from farm.results import Results
 
-    with opened(db, create=False) as store:
+    with opened(db, create=False, default_may_be_missing=True) as store:
         return Table.from_rows(Results(store).rows())
 
 

@@ -9,24 +9,39 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 from celery import Celery
 from kombu.exceptions import ChannelError, KombuError
 
 from farm.broker import acl
 from farm.broker.embedded import EmbeddedBroker
-from farm.domain.errors import OperationError, RequestError
+from farm.domain.errors import FarmError, OperationError, RequestError
 from farm.settings import Settings
+from farm.urls import is_plain, redact
 
 logger = logging.getLogger(__name__)
 
 MEASURE: Final = "joulefarm.measure"  # the one task
-SCHEMES: Final = ("redis", "rediss", "amqp", "amqps")
+SCHEMES: Final = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps")
+MASTER: Final = "master_name"  # what a sentinel:// URL calls the Redis that is asked for, and what it mostly is called
+USUAL_MASTER: Final = "mymaster"
+# A peer that dies without a word is noticed within 15 s, rather than after the system's two hours. (Linux)
+_KEEPALIVE: Final = {
+    getattr(socket, name): value
+    for name, value in (
+        ("TCP_KEEPIDLE", 5),
+        ("TCP_KEEPINTVL", 2),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", 10_000),  # milliseconds
+    )
+    if hasattr(socket, name)
+}
 
 
 def resolve_url(settings: Settings, *, user: str = acl.COORDINATOR) -> str:
@@ -52,25 +67,51 @@ def _is_url(url: str) -> bool:
 
     The client library, asked instead, repeats what it takes for a port, which may be a part of a password.
     """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
+    return all(_is_single_url(part) for part in url.split(";"))
+
+
+def _is_single_url(url: str) -> bool:
+    if not is_plain(url):
         return False
-    fits = parts.scheme in SCHEMES and parts.hostname and (port is None or port > 0)
-    return bool(fits) and "password" not in parse_qs(parts.query)
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES or "password" in parse_qs(parts.query) or parts.fragment:
+        return False
+    if parts.scheme == "redis+socket":
+        return not parts.hostname and parts.path.startswith("/")
+    if parts.scheme.startswith("amqp"):
+        return bool(parts.hostname) and parts.port != 0
+    return bool(parts.hostname) and parts.port != 0 and re.fullmatch(r"/?\d*", parts.path) is not None
 
 
-def redact(url: str) -> str:
-    """The URL without what is secret in it."""
-    place, question, _ = re.sub(r"//.*@", "//***@", url, flags=re.DOTALL).partition("?")  # passwords may hold "@"
-    return place + ("?***" if question else "")
+class _App(Celery):  # type: ignore[misc]  # Celery has no types
+    """Celery that connects where the farm says, whatever the environment says (CELERY_BROKER_URL and its like)."""
+
+    newest_url: Callable[[], str]
+
+    def connection_for_read(self, url: str | None = None, **options: Any) -> Any:
+        return super().connection_for_read(self.newest_url(), **options)
+
+    def connection_for_write(self, url: str | None = None, **options: Any) -> Any:
+        return super().connection_for_write(self.newest_url(), **options)
 
 
-def make_app(url: str, settings: Settings) -> Celery:
+def make_app(url: str, settings: Settings, newest_url: Callable[[], str] | None = None) -> Celery:
     """The Celery app that coordinator and workers share. One place, because the shortest visibility timeout of all
-    connected apps would win."""
-    app = Celery("joulefarm", broker=url, set_as_current=False)
+    connected apps would win.
+
+    ``newest_url`` is asked whenever a connection is made: a password may have changed since ``url`` was read.
+    """
+    place, options = _without_options(url)
+
+    def current() -> str:
+        try:
+            return _without_options(newest_url())[0] if newest_url is not None else place
+        except FarmError as error:  # its file is written this moment
+            logger.warning("the broker's URL stays as it was: %s", error)
+            return place
+
+    app = _App("joulefarm", broker=place, set_as_current=False)
+    app.newest_url = current
     app.conf.update(
         task_serializer="json",
         accept_content=["json"],
@@ -93,14 +134,30 @@ def make_app(url: str, settings: Settings) -> Celery:
             "unacked_restore_interval": 10,
             "unacked_restore_throttle": 1,
             "socket_keepalive": True,
+            "socket_keepalive_options": _KEEPALIVE,
             "socket_timeout": 30,
             "socket_connect_timeout": 5,
             "max_retries": 1,  # the coordinator's own loop retries
+            **options,
         },
     )
+    if url.startswith("amqp"):
+        app.conf.broker_transport_options |= {"connect_timeout": 5, "socket_settings": _KEEPALIVE}
     if url.startswith(("rediss:", "amqps:")):
         app.conf.broker_use_ssl = _tls(url, settings)
     return app
+
+
+def _without_options(url: str) -> tuple[str, dict[str, Any]]:
+    """A URL as the client library takes it, and what it takes beside it."""
+    if not url.startswith("sentinel:"):
+        return url, {}
+    servers, names = [], []
+    for server in url.split(";"):
+        parts = urlsplit(server)
+        names += parse_qs(parts.query).get(MASTER, [])
+        servers.append(urlunsplit(parts._replace(query="")))
+    return ";".join(servers), {MASTER: names[0] if names else USUAL_MASTER}
 
 
 def _tls(url: str, settings: Settings) -> dict[str, Any]:
@@ -141,7 +198,7 @@ class Broker:
 
     def __init__(self, settings: Settings) -> None:
         self._url = resolve_url(settings)
-        self._app = make_app(self._url, settings)
+        self._app = make_app(self._url, settings, lambda: resolve_url(settings))
         self._connection: Any = None
 
     def send(self, queue: str, job_ids: Sequence[int]) -> None:

@@ -18,8 +18,7 @@ def db() -> None:
 @json_option
 def upgrade(db: str | None, as_json: bool) -> None:
     """Make the tables, or bring older ones up. Harmless when there is nothing to do."""
-    with database.opened(db) as store:
-        name = store.name
+    name = database.upgrade(db)
     if as_json:
         emit_json({"database": name, "schema": database.schema_version()})
     else:

@@ -24,7 +24,7 @@ def serve(db: str | None, host: str, port: int) -> None:
     except ImportError as error:
         raise OperationError(f"farm serve needs {error.name}: pip install 'joulefarm[web]'") from None
     configuration = settings.load()
-    with opened(db, settings=configuration) as store, listen(host, port) as listener:
+    with opened(db, settings=configuration, create=False) as store, listen(host, port) as listener:
         bound = listener.getsockname()
         click.echo(f"http://{bound[0]}:{bound[1]}/", err=True)
         server = uvicorn.Server(uvicorn.Config(create_app(store, configuration), log_level="warning"))

@@ -27,7 +27,7 @@ def sweep() -> None:
 def submit(spec: str, dry_run: bool, db: str | None, as_json: bool) -> None:
     """Queue every configuration of SPEC.yaml that is not measured yet."""
     checked = read_spec(spec)
-    with opened(db, create=not dry_run) as store:
+    with opened(db, create=not dry_run, missing_is_empty=dry_run) as store:
         result = submit_sweep(store, checked, dry_run=dry_run)
     if as_json:
         emit_json(result.to_dict())
@@ -97,7 +97,7 @@ def _change(name: str, action: Callable[[Store, int], int], said: str, help_text
     @db_option
     @json_option
     def command(sweep_id: str | None, db: str | None, as_json: bool) -> None:
-        with opened(db) as store:
+        with opened(db, create=False) as store:
             row = None if sweep_id is None else control.resolve(store, sweep_id)
             rows = control.listing(store) if row is None else [row]
             jobs = sum(action(store, each["id"]) for each in rows)

@@ -54,7 +54,7 @@ def list_(db: str | None, as_json: bool) -> None:
 @json_option
 def drain(name: str | None, db: str | None, as_json: bool) -> None:
     """Ask worker NAME, or all, to finish the job at hand and stop."""
-    with opened(db) as store:
+    with opened(db, create=False) as store:
         hosts = Hosts(store)
         asked = hosts.request_drain(name)
         if name is not None and not asked:

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +23,7 @@ from farm.settings import Settings
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.2  # between two looks at the queues while there is work
+REPEAT_SECONDS: Final = 30.0  # between two lines that say the same is still away
 BACK_OFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0)  # after the first, second, ... failure in a row
 
 
@@ -74,42 +75,67 @@ class Dispatcher:
     def run(self, stop: threading.Event) -> None:
         """Coordinate until ``stop`` is set. A database or broker that is away is waited for, never given up."""
         failures = 0
+        said = float("-inf")
         next_tick = self._clock()
         while not stop.is_set():
             pause = POLL_SECONDS
-            try:
-                if self._clock() >= next_tick:
-                    next_tick = self._clock() + self._settings.tick_seconds
-                    self.tick()
-                self.top_up()
+            if due := self._clock() >= next_tick:
+                next_tick = self._clock() + self._settings.tick_seconds
+            problems = list(self._round(tick=due))
+            if problems:
+                if self._clock() - said >= REPEAT_SECONDS:
+                    said = self._clock()
+                    logger.error("coordinator: %s; trying again", problems[0])
+                pause = BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)]
+                failures += 1
+                next_tick = self._clock()
+            else:
                 if not self._queues:
                     pause = min(self._settings.tick_seconds, 1.0)
                 if failures:
                     logger.info("coordinator: working again")
-                failures = 0
-            except OperationError as error:
-                if not failures:
-                    logger.error("coordinator: %s; trying again", error)
-                pause = BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)]
-                failures += 1
-                next_tick = self._clock()
+                failures, said = 0, float("-inf")
             stop.wait(pause)
 
+    def _round(self, *, tick: bool) -> Iterator[OperationError]:
+        """Do each thing, whether or not another fails; what failed."""
+        for step in (*((self.reap, self.enforce_limits, self.look_at_queues, self.refit) if tick else ()), self.top_up):
+            try:
+                step()
+            except OperationError as error:
+                yield error
+
     def tick(self) -> None:
-        """Take back what was lost, enforce limits, refit."""
+        """Take back what was lost, enforce limits, see which messages were lost, refit."""
+        self.reap()
+        self.enforce_limits()
+        self.look_at_queues()
+        self.refit()
+
+    def reap(self) -> None:
+        """Take back jobs whose lease ended."""
         if self._may_reap():
             taken = self._jobs.reap()
             if taken:
                 logger.warning("coordinator: %d job(s) taken back from silent workers", taken)
+
+    def enforce_limits(self) -> None:
+        """End sweeps at their deadline or joule budget."""
         ended = self._jobs.enforce_limits()
         if ended:
             logger.warning("coordinator: %d job(s) cancelled at their sweep's deadline or joule budget", ended)
+
+    def look_at_queues(self) -> None:
+        """See which queues have work, and make due again what was sent and lost."""
         self._queues = self._jobs.queues()
         for queue in self._queues:
             if self._broker.waiting(queue) == 0:
                 lost = self._jobs.resend_unclaimed(queue, older_than=self._settings.message_grace_seconds)
                 if lost:
                     logger.warning("coordinator: %d message(s) on %s were lost and are sent again", lost, queue)
+
+    def refit(self) -> None:
+        """Have the laws fitted again where results are new."""
         if self._refit is not None:
             self._refit.tick(self._jobs.result_count())
 

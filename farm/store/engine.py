@@ -2,81 +2,143 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from sqlalchemy import URL, Connection, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy import URL, Connection, RootTransaction, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.pool import StaticPool
 
 from farm.domain.errors import OperationError, RequestError
 from farm.settings import Settings
 from farm.store import documents, schema
+from farm.urls import is_plain
 
 __all__ = ["Connection", "Store"]
 
-SQLITE_BUSY_SECONDS = 60.0  # a sweep of 100,000 is written in one transaction of some seconds
-URL_REMEDY = "sqlite:///PATH or postgresql://USER@HOST/NAME"
+SQLITE_BUSY_SECONDS: Final = 60.0  # a sweep of 100,000 is written in one transaction of some seconds
+URL_REMEDY: Final = "sqlite:///PATH or postgresql://USER@HOST/NAME, special characters of a password percent-encoded"
+# How PostgreSQL is reached, unless the URL says otherwise. A peer that dies without a word is noticed within 15 s.
+CONNECT: Final[dict[str, Any]] = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # milliseconds
+    "prepare_threshold": None,  # statements that a server prepared are not there behind a pooler's next connection
+}
+# One transaction's patience, in milliseconds, so that one client that hangs cannot stop all. Set within the
+# transaction: what is set for a session would be another client's behind a pooler.
+PATIENCE: Final = {"lock_timeout": 5_000, "statement_timeout": 60_000, "idle_in_transaction_session_timeout": 30_000}
+_BEGIN: Final = "; ".join(["BEGIN", *(f"SET LOCAL {name} = {value}" for name, value in PATIENCE.items())])
 
 
 class Store:
-    """An engine and its transactions."""
+    """An engine and its transactions.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: of the database.
+        newest_url: asked for the URL whenever a connection is made: a file may hold another password by then.
+    """
+
+    def __init__(self, url: str, newest_url: Callable[[], str] | None = None) -> None:
         self.url = _parse(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        options: dict[str, Any] = {"pool_pre_ping": not self.is_sqlite, "json_serializer": documents.dump}
+        self.identity: str | None = None  # of the database: a connection to any other is refused
+        options: dict[str, Any] = {"json_serializer": documents.dump}
         if self.is_sqlite:
             options["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}
             if self._in_memory:
                 options["poolclass"] = StaticPool
         else:
-            options["connect_args"] = {"connect_timeout": 10}
-        self.engine = create_engine(self.url, **options)
+            options["connect_args"] = {**CONNECT, **_options(self.url), "autocommit": True}  # see _on_postgres_begin
+        self.engine = create_engine(self.url.set(query={}) if not self.is_sqlite else self.url, **options)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _on_sqlite_connect)
             event.listen(self.engine, "begin", _on_sqlite_begin)
+        else:
+            event.listen(self.engine, "begin", _on_postgres_begin)
+            event.listen(self.engine, "connect", self._check_identity)
+            if newest_url is not None:
+                event.listen(self.engine, "do_connect", _connect_as(newest_url))
 
     @classmethod
-    def open(cls, settings: Settings, db: str | None = None, *, create: bool = True) -> Self:
-        """A store whose tables are of this version.
+    def open(
+        cls, settings: Settings, db: str | None = None, *, create: bool = True, missing_is_empty: bool = False
+    ) -> Self:
+        """A store whose tables are of this version. Only ``upgrade`` changes tables.
 
         Args:
             settings: says where the database is, unless ``db`` does.
             db: a database URL.
-            create: make or upgrade the tables. Without, nothing is written: a SQLite file that is not there reads as
-                an empty farm.
+            create: make a SQLite file that is not there. The tables of PostgreSQL are made by ``upgrade``.
+            missing_is_empty: read a SQLite file that is not there as an empty farm, rather than refuse it.
 
         Raises:
-            RequestError: no such database, not ours, or of a newer version.
+            RequestError: no such database, not ours, or of another version.
             OperationError: it does not answer.
         """
-        store = cls(db or settings.database())
+        store = cls(db or settings.database(), None if db else settings.database)
         path = store._path
-        if path is not None:
-            if not create and not path.exists():
-                store.close()
-                store, create = cls("sqlite://"), True
-            elif create:
-                _prepare_folder(path, settings)
+        new = path is not None and (not path.exists() or not path.stat().st_size)
+        if new and not create:
+            store.close()
+            if not missing_is_empty:
+                remedy = "a file that is there: nothing was submitted yet, the first command that writes makes it"
+                raise RequestError("database", str(path), remedy)
+            store = cls("sqlite://")
+            store._upgrade(settings)
+            return store
+        if new:
+            store._upgrade(settings)
+            return store
         try:
             with store._plain_words():
-                current = schema.check(store.engine, store.name, create=create)
+                store.identity = schema.check(store.engine, store.name)
                 if create and path is not None:
                     store._log_ahead()  # only now: it writes to the file
-                if not current:
-                    schema.upgrade(store.engine)
         except BaseException:
             store.close()
             raise
         return store
 
+    @classmethod
+    def upgrade(cls, settings: Settings, db: str | None = None) -> Self:
+        """A store whose tables were made, or brought to this version where they were older. Raises as ``open`` does."""
+        store = cls(db or settings.database(), None if db else settings.database)
+        store._upgrade(settings)
+        return store
+
+    def _upgrade(self, settings: Settings) -> None:
+        try:
+            if self._path is not None:
+                _prepare_folder(self._path, settings)
+            with self._plain_words():
+                current = schema.is_current(self.engine, self.name)
+                if self._path is not None:
+                    self._log_ahead()
+                if not current:
+                    schema.upgrade(self.engine)
+                self.identity = schema.check(self.engine, self.name)
+        except BaseException:
+            self.close()
+            raise
+
     def _log_ahead(self) -> None:
         """Let readers and the writer of a SQLite file not wait for each other, from the next connection on."""
         self.engine.dispose()
         event.listen(self.engine, "connect", lambda connection, _record: connection.execute("PRAGMA journal_mode=WAL"))
+
+    def _check_identity(self, connection: Any, _record: Any) -> None:
+        """Refuse a new connection that leads to another database than the one that was opened."""
+        if self.identity is None:
+            return
+        row = connection.execute(f"SELECT id FROM {schema.IDENTITY}").fetchone()  # noqa: S608 - a constant
+        if row is None or row[0] != self.identity:
+            raise OperationError(f"database {self.name}: not the one it was: waiting for that to come back")
 
     @property
     def name(self) -> str:
@@ -86,7 +148,7 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction: all of it, or nothing where an exception leaves it."""
-        with self._plain_words(), self.engine.begin() as connection:
+        with self._plain_words(), self.engine.connect() as connection, self._begun(connection):
             yield connection
 
     @contextmanager
@@ -94,7 +156,21 @@ class Store:
         """A transaction that only reads: never waits for writers on SQLite."""
         with self._plain_words(), self.engine.connect() as connection:
             connection.execution_options(read_only=True)
-            yield connection
+            with self._begun(connection):
+                yield connection
+
+    def _begun(self, connection: Connection) -> RootTransaction:
+        """Begin a transaction; on a new connection where the pool's died meanwhile, which the first word shows."""
+        try:
+            return connection.begin()
+        except self._driver_error:
+            connection.invalidate()
+            return connection.begin()
+
+    @property
+    def _driver_error(self) -> type[Exception]:
+        """The driver's own errors, as they come from where SQLAlchemy does not wrap them."""
+        return self.engine.dialect.loaded_dbapi.Error
 
     def close(self) -> None:
         self.engine.dispose()
@@ -112,26 +188,73 @@ class Store:
         """A driver's error as one line that names the database, never its password."""
         try:
             yield
-        except (OperationalError, InterfaceError) as error:
-            if self.is_sqlite and "readonly" in str(error.orig):
-                raise RequestError("database", self.name, "a database that can be written") from error
-            raise OperationError(f"database {self.name}: {_first_line(error)}") from error
-        except DatabaseError as error:
-            if "not a database" in str(error.orig):
-                raise RequestError("database", self.name, "a SQLite file of joulefarm") from error
+        except (IntegrityError, DataError):  # a fault of ours, not of the database
             raise
+        except DBAPIError as error:
+            said = str(error.orig)
+            if self.is_sqlite and "readonly" in said:
+                raise RequestError("database", self.name, "a database that can be written") from error
+            if self.is_sqlite and "not a database" in said:
+                raise RequestError("database", self.name, "a SQLite file of joulefarm") from error
+            raise OperationError(f"database {self.name}: {_first_line(error.orig)}{_remedy(error.orig)}") from error
+        except self._driver_error as error:
+            raise OperationError(f"database {self.name}: {_first_line(error)}{_remedy(error)}") from error
+
+
+def _remedy(error: BaseException | None) -> str:
+    """What helps against some of PostgreSQL's errors, by their code."""
+    return {
+        "42P01": " (`farm db upgrade` makes the tables)",
+        "25006": " (a standby? the URL must lead to the primary)",
+        "42501": " (`farm db grant-worker` grants what a worker needs)",
+        "55P03": " (another session holds a lock)",
+    }.get(getattr(error, "sqlstate", None) or "", "")
 
 
 def _parse(url: str) -> URL:
     try:
+        if not is_plain(url):
+            raise ValueError
         parsed = make_url(url)
         if parsed.get_backend_name() in ("postgres", "postgresql"):
-            return parsed.set(drivername="postgresql+psycopg")
+            parsed = parsed.set(drivername="postgresql+psycopg")
+            _options(parsed)
+            return parsed
         if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
             return parsed
     except (ArgumentError, NoSuchModuleError, ValueError):
-        raise RequestError("database URL", url.split("@")[-1], URL_REMEDY) from None
+        raise RequestError("database URL", "(not shown, it may hold a password)", URL_REMEDY) from None
     raise RequestError("database URL", _shown(parsed), URL_REMEDY)
+
+
+def _options(url: URL) -> dict[str, Any]:
+    """What the query of a PostgreSQL URL says, as the driver takes it; RequestError for an option it does not have."""
+    from psycopg import pq
+
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()} | {"prepare_threshold"}
+    options: dict[str, Any] = {}
+    for name, value in url.query.items():
+        text = value if isinstance(value, str) else ",".join(value)
+        if name not in known:
+            raise RequestError("database URL", f"?{name}=", "an option of libpq, such as sslmode or connect_timeout")
+        options[name] = text
+    if "prepare_threshold" in options:
+        threshold = options["prepare_threshold"]
+        if not threshold.isascii() or not (threshold.isdecimal() or threshold.lower() == "none"):
+            raise RequestError("database URL", f"?prepare_threshold={threshold}", "a number of executions, or none")
+        options["prepare_threshold"] = int(threshold) if threshold.isdecimal() else None
+    return options
+
+
+def _connect_as(newest_url: Callable[[], str]) -> Callable[..., None]:
+    """Have each connection made as the URL says that is read then."""
+
+    def before(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
+        url = _parse(newest_url())
+        named = {"host": url.host, "port": url.port, "user": url.username, "password": url.password}
+        parameters.update({name: value for name, value in named.items() if value is not None})
+
+    return before
 
 
 def _shown(url: URL) -> str:
@@ -147,8 +270,8 @@ def _prepare_folder(path: Path, settings: Settings) -> None:
         raise RequestError("database", str(path), "a file in a folder that exists")
 
 
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+def _first_line(error: BaseException | None) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _on_sqlite_connect(connection: Any, _record: Any) -> None:
@@ -157,6 +280,12 @@ def _on_sqlite_connect(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA synchronous=FULL")  # an accepted measurement survives a power cut
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _on_postgres_begin(connection: Connection) -> None:
+    # The driver is in autocommit, so that the transaction begins with our words, in one exchange with the server.
+    begin = "BEGIN" if connection.get_execution_options().get("unhurried") else _BEGIN
+    connection.connection.dbapi_connection.execute(begin, prepare=False)  # type: ignore[union-attr]
 
 
 def _on_sqlite_begin(connection: Connection) -> None:

@@ -99,8 +99,8 @@ def _postpone(db: Connection, job_id: int, refusals: int, reason: str) -> None:
 
 def offer_again(db: Connection, queue: str) -> int:
     """Let the refused jobs of a queue be offered at once: a worker came, or changed, that may do them."""
-    where = (t.job.c.queue == queue) & (t.job.c.state == JobState.QUEUED) & (t.job.c.refusals > 0)
-    return requeue(db, where, refusals=0, not_before=0.0, reason=None)
+    refused = (t.job.c.queue == queue) & (t.job.c.state == JobState.QUEUED) & (t.job.c.refusals > 0)
+    return requeue(db, free(refused), refusals=0, not_before=0.0, reason=None)
 
 
 def load(db: Connection, job_id: int) -> Job | None:
@@ -241,6 +241,14 @@ def reasons(db: Connection, job_id: int) -> str:
 
 def _storable(text: str) -> str:
     return text[:REASON_LIMIT].replace("\0", "?")  # PostgreSQL stores no NUL
+
+
+def free(where: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The jobs that a condition holds for, less those that another session holds locked.
+
+    What sweeps over many jobs changes these: one client that hangs with one row must not stop everybody's.
+    """
+    return t.job.c.id.in_(select(t.job.c.id).where(where).with_for_update(skip_locked=True))
 
 
 def _close(db: Connection, job_id: int, state: JobState, reason: str) -> None:

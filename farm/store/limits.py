@@ -15,7 +15,8 @@ def enforce(db: Connection) -> int:
     limited = db.execute(
         select(sweep.id, sweep.budget_joules, (sweep.deadline < now()).label("late")).where(
             # Cancelled ones again: a job that ran when the limit was reached may have come back to the queue.
-            or_(sweep.deadline.is_not(None), sweep.budget_joules.is_not(None))
+            or_(sweep.deadline.is_not(None), sweep.budget_joules.is_not(None)),
+            sweeps.has_queued(sweep.id),  # one that has finished stays so
         )
     ).all()
     cancelled = 0

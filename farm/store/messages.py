@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, func, literal_column, select, text, update
+from sqlalchemy import Connection, and_, func, literal_column, select, text, update
 
+from farm.store import leases
 from farm.store import tables as t
 from farm.store.clock import now
 
@@ -24,18 +25,15 @@ def due(db: Connection, queue: str, limit: int) -> list[int]:
 def mark_sent(db: Connection, job_ids: Sequence[int]) -> None:
     """Note that their messages are in the broker. A job that a worker has claimed meanwhile stays as it is."""
     if job_ids:
-        db.execute(update(t.job).where(t.job.c.id.in_(job_ids), t.job.c.state == "queued").values(sent_at=now()))
+        queued = leases.free(and_(t.job.c.id.in_(job_ids), t.job.c.state == "queued"))
+        db.execute(update(t.job).where(queued).values(sent_at=now()))
 
 
 def resend_unclaimed(db: Connection, queue: str, *, older_than: float) -> int:
     """Make due again what was sent ``older_than`` seconds ago and never claimed; how many."""
     job = t.job.c
-    done = db.execute(
-        update(t.job)
-        .where(OPEN, job.queue == queue, job.state == "queued", job.sent_at < now() - older_than)
-        .values(sent_at=None)
-    )
-    return done.rowcount
+    lost = and_(OPEN, job.queue == queue, job.state == "queued", ~job.held, job.sent_at < now() - older_than)
+    return db.execute(update(t.job).where(leases.free(lost)).values(sent_at=None)).rowcount
 
 
 def queues(db: Connection) -> list[str]:

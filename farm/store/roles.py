@@ -12,7 +12,16 @@ from farm.store import tables as t
 
 # What a worker does to each table; a table that is not here it cannot even read. Names are checked against the tables
 # when statements are made, and a test lets a worker work under exactly these.
-READS: Final = (t.configuration, t.job, t.attempt, t.measurement, t.late_measurement, t.prompt_list, t.worker)
+READS: Final = (
+    t.configuration,
+    t.job,
+    t.attempt,
+    t.measurement,
+    t.late_measurement,
+    t.prompt_list,
+    t.worker,
+    t.farm_identity,
+)
 ADDS: Final = (t.attempt, t.measurement, t.late_measurement, t.samples, t.worker)
 REMOVES: Final = (t.worker,)  # its registration, when it leaves
 CHANGES: Final[dict[Table, tuple[str, ...]]] = {

@@ -1,4 +1,4 @@
-"""Brings a database to this version; refuses one of a newer version, and one that is not joulefarm's."""
+"""Which version a database is of, and how it is brought to this one; what is not joulefarm's is refused."""
 
 from __future__ import annotations
 
@@ -11,13 +11,26 @@ from farm.store import migrations
 
 ADVISORY_LOCK: Final = 0x6A6F756C  # "joul": two processes that start at once do not both migrate
 VERSION: Final = "alembic_version"  # Alembic's table, which other projects have too
+IDENTITY: Final = "farm_identity"  # its one row tells this database from any other, wherever it is reached
 OURS: Final = "sweep_job"  # every version of joulefarm has it
 
 
-def check(engine: Engine, name: str, *, create: bool) -> bool:
-    """Whether the tables are of this version. Writes nothing.
+def check(engine: Engine, name: str) -> str:
+    """The identity of a database whose tables are of this version. Writes nothing.
 
-    RequestError for a newer version, a database of something else, and without ``create`` for an older or empty one.
+    RequestError for any other version, and a database of something else.
+    """
+    if not is_current(engine, name):
+        raise RequestError("database", name, "tables of this version: run `farm db upgrade`")
+    with engine.connect() as connection:
+        connection.execution_options(read_only=True)
+        return str(connection.execute(text(f"SELECT id FROM {IDENTITY}")).scalar_one())  # noqa: S608 - a constant
+
+
+def is_current(engine: Engine, name: str) -> bool:
+    """Whether the tables are of this version, rather than of an older one or not there. Writes nothing.
+
+    RequestError for a newer version, and a database of something else.
     """
     with engine.connect() as connection:
         connection.execution_options(read_only=True)
@@ -27,8 +40,6 @@ def check(engine: Engine, name: str, *, create: bool) -> bool:
     if others or (revision in migrations.REVISIONS and not ours):
         has = f"it has the table {others[0]}" if others else f"its version is {revision}"
         raise RequestError("database", name, f"not a joulefarm database ({has}): name another, or an empty one")
-    if revision == migrations.HEAD:
-        return True
     if revision is not None and revision not in migrations.REVISIONS:
         raise RequestError(
             "database",
@@ -36,14 +47,12 @@ def check(engine: Engine, name: str, *, create: bool) -> bool:
             f"written by a newer joulefarm (schema {revision}, this one knows {migrations.HEAD}): update joulefarm, "
             "or name another database",
         )
-    if not create:
-        raise RequestError("database", name, "tables of this version: run `farm db upgrade`")
-    return False
+    return revision == migrations.HEAD
 
 
 def upgrade(engine: Engine) -> None:
     """Make or upgrade the tables, unless another process just did."""
-    with engine.begin() as connection:
+    with engine.connect().execution_options(unhurried=True) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
         if _revision(connection) != migrations.HEAD:

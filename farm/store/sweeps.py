@@ -101,21 +101,27 @@ def speed(db: Connection, gpu: str, sweep_id: int | None) -> float | None:
 
 
 def pause(db: Connection, sweep_id: int) -> int:
-    """Hold the sweep's open jobs, less those that another sweep wants now. What runs, runs to its end."""
+    """Hold the sweep's queued jobs, less those that another sweep wants now; how many. What runs, runs to its end."""
     db.execute(update(t.sweep).where(t.sweep.c.id == sweep_id).values(paused=True))
-    where = and_(OPEN, _in(sweep_id), ~_wanted_elsewhere(sweep_id), ~t.job.c.held)
-    return db.execute(update(t.job).where(where).values(held=True)).rowcount
+    where = and_(_in(sweep_id), ~_wanted_elsewhere(sweep_id), ~t.job.c.held)
+    queued = db.execute(update(t.job).where(t.job.c.state == JobState.QUEUED, where).values(held=True)).rowcount
+    db.execute(update(t.job).where(leases.RUNNING, where).values(held=True))  # should one come back to the queue
+    return queued
 
 
 def resume(db: Connection, sweep_id: int) -> int:
     """Let the jobs go again. Their messages are sent anew, since workers dropped those that came meanwhile."""
     db.execute(update(t.sweep).where(t.sweep.c.id == sweep_id).values(paused=False))
     where = and_(_in(sweep_id), t.job.c.held)
+    db.execute(update(t.job).where(leases.RUNNING, where).values(held=False))
     return db.execute(update(t.job).where(where).values(held=False, sent_at=None)).rowcount
 
 
 def cancel(db: Connection, sweep_id: int, reason: str, *, running: bool = True) -> int:
-    """End the sweep: its open jobs (only the queued ones without ``running``) that no other sweep wants."""
+    """End the sweep: its open jobs that no other sweep wants.
+
+    Without ``running`` only those that are queued, and that nobody holds locked: they are ended the next time.
+    """
     db.execute(update(t.sweep).where(t.sweep.c.id == sweep_id).values(cancelled=True, cancel_reason=reason))
     states = (JobState.QUEUED, JobState.RUNNING) if running else (JobState.QUEUED,)
     where = and_(t.job.c.state.in_(states), _in(sweep_id), ~_wanted_elsewhere(sweep_id, even_paused=True))
@@ -125,7 +131,7 @@ def cancel(db: Connection, sweep_id: int, reason: str, *, running: bool = True) 
             leases.end_attempt(db, row.id, row.attempt, AttemptEnd.CANCELLED, reason)
     done = db.execute(
         update(t.job)
-        .where(where)
+        .where(where if running else leases.free(where))
         .values(
             state=JobState.CANCELLED,
             reason=reason,
@@ -136,8 +142,14 @@ def cancel(db: Connection, sweep_id: int, reason: str, *, running: bool = True) 
         )
     )
     only_paused = and_(OPEN, _in(sweep_id), ~_wanted_elsewhere(sweep_id))  # what is left is another sweep's
-    db.execute(update(t.job).where(only_paused).values(held=True))
+    db.execute(update(t.job).where(leases.free(only_paused)).values(held=True))
     return done.rowcount
+
+
+def has_queued(sweep_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a sweep wants a job that is queued."""
+    link = t.sweep_job.c
+    return exists().where(link.sweep_id == sweep_id, link.job_id == t.job.c.id, t.job.c.state == JobState.QUEUED)
 
 
 def retry(db: Connection, sweep_id: int) -> int:

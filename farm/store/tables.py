@@ -244,6 +244,14 @@ class RefitState(SQLModel, table=True):
     token: int = 0
 
 
+class FarmIdentity(SQLModel, table=True):
+    """One row, made with the tables: which database this is, wherever it is reached."""
+
+    __tablename__ = "farm_identity"
+
+    id: str = Field(primary_key=True, max_length=32)
+
+
 class Lock(SQLModel, table=True):
     """Rows to lock: one submission at a time (SQLite has one writer anyway)."""
 
@@ -269,3 +277,4 @@ worker = _table(Worker)
 coordinator = _table(Coordinator)
 refit_state = _table(RefitState)
 lock = _table(Lock)
+farm_identity = _table(FarmIdentity)

@@ -82,9 +82,6 @@ def _metrics(store: Store, jobs: CoordinatorJobs) -> CollectorRegistry:
         waiting.labels(row.gpu).inc(row.count if row.stuck else 0)
     here = Hosts(store).coordinator()
     Gauge("joulefarm_coordinator_up", "Whether a coordinator is here", registry=registry).set(here.alive)
-    if here.silent_seconds is not None:
-        help_text = "Since a coordinator was last here"
-        Gauge("joulefarm_coordinator_silent_seconds", help_text, registry=registry).set(here.silent_seconds)
     silent = Gauge("joulefarm_worker_silent_seconds", "Since a worker was last heard of", ["worker"], registry=registry)
     spool = Gauge("joulefarm_worker_spool_waiting", "Results not yet in SQL", ["worker"], registry=registry)
     for worker in Hosts(store).workers():

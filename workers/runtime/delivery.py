@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 
-from farm.domain import Job, Measurement, OperationError
+from farm.domain import Job, Measurement, OperationError, RequestError
 from farm.jobs import WorkerJobs
 from workers.runtime.database_retry import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS
-from workers.runtime.spool import Entry, Spool
+from workers.runtime.spool import Entry, Spool, database_fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +20,15 @@ class Delivery:
         jobs: where results are recorded.
         spool: the folder where they are safe until then.
         worker: the worker's name.
-        database: fingerprint of the database that the jobs are from.
+        url: the database's, as results of 0.1.0 name it.
         closing: set when the worker ends; nothing is waited for any longer.
     """
 
-    def __init__(self, jobs: WorkerJobs, spool: Spool, *, worker: str, database: str, closing: threading.Event) -> None:
+    def __init__(self, jobs: WorkerJobs, spool: Spool, *, worker: str, url: str, closing: threading.Event) -> None:
         self._jobs = jobs
         self._spool = spool
         self._worker = worker
-        self._database = database
+        self._names = (jobs.database, database_fingerprint(url))
         self._closing = closing
         self._drain_lock = threading.Lock()
 
@@ -46,7 +46,7 @@ class Delivery:
             job_id=job.id,
             attempt=job.attempt,
             worker=self._worker,
-            database=self._database,
+            database=self._jobs.database,
             measurement=measurement,
             samples=samples,
         )
@@ -66,6 +66,9 @@ class Delivery:
                 logger.error("job %d: neither disk nor database take it, held in memory: %s", job.id, error)
                 self._closing.wait(wait)
                 wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+            except RequestError as error:
+                logger.error("job %d: its result cannot be stored: %s", job.id, error)
+                return "refused" if path is None else "refused, set aside with the next look at the spool"
             else:
                 if path is not None:
                     self._spool.remove(path)
@@ -74,7 +77,7 @@ class Delivery:
     def drain(self) -> None:
         """Bring what waits on the spool to the database. OperationError where that is away."""
         with self._drain_lock:
-            delivered = self._spool.drain(self._database, self._record)
+            delivered = self._spool.drain(self._names, self._record)
         if delivered:
             logger.info("worker %s: %d result(s) brought from the spool to the database", self._worker, delivered)
 

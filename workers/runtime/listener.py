@@ -6,13 +6,15 @@ The parent never touches the device, the database or torch; all of that is opene
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import warnings
 from typing import Any
 
 from celery import Celery, signals
 
-from farm.broker.app import make_app, register_measure
+from farm.broker import acl
+from farm.broker.app import make_app, register_measure, resolve_url
 from farm.settings import Settings
 from workers.device.identity import WorkerIdentity
 from workers.runtime.interrupt import STOP_SIGNAL
@@ -28,9 +30,10 @@ class Listener:
         self._identity = identity
         self._process: WorkerProcess | None = None  # in the child only
         self._worker: Any = None
-        self.app: Celery = make_app(url, settings)
+        self.app: Celery = make_app(url, settings, lambda: resolve_url(settings, user=acl.worker(identity.queue)))
         register_measure(self.app, self._handle)
         signals.setup_logging.connect(_keep_our_logging)
+        logging.getLogger("celery.worker.consumer.consumer").addFilter(_without_traceback)
         signals.worker_process_init.connect(self._open_process)
         signals.worker_process_shutdown.connect(self._close_process)
         signals.worker_shutting_down.connect(self._tell_child)
@@ -73,6 +76,14 @@ class Listener:
             for pid in self._worker.pool.info["processes"]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, STOP_SIGNAL)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """A broker that went away is no fault of the code: one line, with the reason, instead of a traceback."""
+    if record.levelno < logging.CRITICAL and record.exc_info:
+        record.msg = f"{' '.join(record.getMessage().split())} ({' '.join(str(record.exc_info[1]).split())})"
+        record.args, record.exc_info = (), None
+    return True
 
 
 def _keep_our_logging(**_: object) -> None:

@@ -20,14 +20,16 @@ from typing import Any, Final
 
 from celery.worker.consumer import Consumer
 from kombu import Connection
-from kombu.transport import redis
-from redis.exceptions import RedisError
+from kombu.transport import redis, virtual
+from redis.exceptions import RedisError, ResponseError
 
 from farm.broker.app import MEASURE
 from farm.domain.job import MAX_JOB_ID
 
 logger = logging.getLogger(__name__)
 
+REFUSED_SECONDS: Final = 0.5  # before a broker is asked again that answered with an error
+COMPLAINT_SECONDS: Final = 30.0  # between two lines of the log about it
 LONGEST_BODY: Final = 4096  # characters; the coordinator's are about 150
 
 
@@ -79,6 +81,14 @@ class _QoS(redis.QoS):  # type: ignore[misc]  # kombu and Celery have no types
             if tags:
                 client.pipeline().zrem(self.unacked_index_key, *tags).hdel(self.unacked_key, *tags).execute()
 
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Take a message, also where the broker cannot note that it was taken: SQL knows what came of it."""
+        try:
+            super().append(message, delivery_tag)
+        except (RedisError, OSError) as error:
+            logger.warning("the broker could not note that a message was taken: %s", error)
+            virtual.QoS.append(self, message, delivery_tag)
+
     def ack(self, delivery_tag: str) -> None:
         with self._broker_may_be_gone(delivery_tag):
             super().ack(delivery_tag)
@@ -101,26 +111,55 @@ class _QoS(redis.QoS):  # type: ignore[misc]  # kombu and Celery have no types
             self._quick_ack(delivery_tag)
 
 
-class _Channel(redis.Channel):  # type: ignore[misc]  # kombu and Celery have no types
+class _FilteredChannel:
+    """What a filtered channel does otherwise than the library's; in front of one of its classes."""
+
     QoS = _QoS
+
+    _complained = float("-inf")
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
-            return super()._brpop_read(**options)
+            return super()._brpop_read(**options)  # type: ignore[misc]
+        except ResponseError as error:  # it is there, and refuses: a replica, full, loading
+            if time.monotonic() - self._complained > COMPLAINT_SECONDS:
+                self._complained = time.monotonic()
+                logger.warning("the broker gives no messages, waiting: %s", error)
+            time.sleep(REFUSED_SECONDS)
+            raise Empty from None
         except (ValueError, RecursionError):  # no JSON, or too deep: it has left the broker, nothing is to be undone
             logger.warning("a message that cannot be read was dropped")
             raise Empty from None
 
 
-class _Transport(redis.Transport):  # type: ignore[misc]  # kombu and Celery have no types
-    Channel = _Channel
+class _FilteredTransport:
+    """What a filtered transport does otherwise than the library's; in front of one of its classes."""
 
     def _deliver(self, message: object, queue: str) -> None:
         number = job_id(message)
         if number is None:
             logger.warning("a message on %s that is no job's id was dropped", queue)
         else:
-            super()._deliver(job_message(number, queue), queue)
+            super()._deliver(job_message(number, queue), queue)  # type: ignore[misc]
+
+
+class _Channel(_FilteredChannel, redis.Channel):  # type: ignore[misc]  # kombu and Celery have no types
+    pass
+
+
+class _SentinelChannel(_FilteredChannel, redis.SentinelChannel):  # type: ignore[misc]
+    pass
+
+
+class _Transport(_FilteredTransport, redis.Transport):  # type: ignore[misc]
+    Channel = _Channel
+
+
+class _SentinelTransport(_FilteredTransport, redis.SentinelTransport):  # type: ignore[misc]
+    Channel = _SentinelChannel
+
+
+FILTERED: Final = {redis.Transport: _Transport, redis.SentinelTransport: _SentinelTransport}
 
 
 class FilteredConsumer(Consumer):  # type: ignore[misc]  # kombu and Celery have no types
@@ -129,6 +168,7 @@ class FilteredConsumer(Consumer):  # type: ignore[misc]  # kombu and Celery have
 
     def connection_for_read(self, heartbeat: float | None = None) -> Connection:
         connection = self.app.connection_for_read(heartbeat=heartbeat)
-        if connection.get_transport_cls() is redis.Transport:
-            connection.get_transport_cls = lambda: _Transport  # its name in the log stays that of the URL
+        filtered = FILTERED.get(connection.get_transport_cls())
+        if filtered is not None:
+            connection.get_transport_cls = lambda: filtered  # its name in the log stays that of the URL
         return self.ensure_connected(connection)

@@ -14,7 +14,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -35,7 +35,7 @@ class Entry:
     job_id: int
     attempt: int
     worker: str
-    database: str  # fingerprint of the database that the job is from; another one must never get it
+    database: str  # identity of the database that the job is from; another one must never get it
     measurement: Measurement
     samples: bytes | None = None  # the meter's raw log
 
@@ -72,8 +72,8 @@ class Spool:
             raise OperationError(f"spool {self.folder}: {error.strerror or error}") from None
         return path
 
-    def drain(self, database: str, accept: Callable[[Entry], object]) -> int:
-        """Offer every waiting result of that database to ``accept``; returns how many it took.
+    def drain(self, databases: Collection[str], accept: Callable[[Entry], object]) -> int:
+        """Offer every waiting result of a database of these names to ``accept``; returns how many it took.
 
         Results of other workers are offered when they have lain here for a while: their owner may be gone.
 
@@ -95,7 +95,7 @@ class Spool:
             except OSError as error:
                 logger.error("spool: %s cannot be read: %s", path, error.strerror)
                 continue
-            if entry.database != database:
+            if entry.database not in databases:
                 continue
             try:
                 accept(entry)
@@ -150,7 +150,7 @@ class Spool:
 
 
 def database_fingerprint(url: str) -> str:
-    """Which database a URL means, without user or password."""
+    """How results that joulefarm 0.1.0 left on a spool name their database: by its URL, less user and password."""
     scheme, _, rest = url.partition("://")
     place = rest.rpartition("@")[2].partition("?")[0]
     return hashlib.sha256(f"{scheme.partition('+')[0]}://{place}".encode()).hexdigest()[:16]

@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import Final
 
-from farm.domain import OperationError
+from farm.domain import OperationError, RequestError
 from farm.jobs import WorkerJobs
 from farm.settings import Settings
 from workers.device.identity import WorkerIdentity
@@ -18,7 +18,7 @@ from workers.runtime.heartbeat import HeartbeatThread
 from workers.runtime.interrupt import Interrupt
 from workers.runtime.job_runner import JobRunner
 from workers.runtime.message_handler import MessageHandler
-from workers.runtime.spool import Spool, database_fingerprint
+from workers.runtime.spool import Spool
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +32,14 @@ class WorkerProcess:
         self.identity = identity
         self.interrupt = Interrupt()
         self.device = device or DeviceSession(identity.place, settings)
-        self.jobs = WorkerJobs.open(settings, create=False)
         self._closing = threading.Event()
         self._with_database = DatabaseRetry(identity.name, self.interrupt, self._closing)
+        self.jobs = self._with_database(lambda: _open(settings))
         self.delivery = Delivery(
             self.jobs,
             Spool(settings.spool, identity.name),
             worker=identity.name,
-            database=database_fingerprint(settings.database()),
+            url=settings.database(),
             closing=self._closing,
         )
         eligibility = Eligibility(identity, self.jobs)
@@ -90,3 +90,11 @@ class WorkerProcess:
             logger.warning("worker %s: left without a word: %s", self.identity.name, error)
         finally:
             self.jobs.close()
+
+
+def _open(settings: Settings) -> WorkerJobs:
+    """The database. It was right when the worker started: what is wrong with it now is waited for, too."""
+    try:
+        return WorkerJobs.open(settings, create=False)
+    except RequestError as error:
+        raise OperationError(str(error)) from error

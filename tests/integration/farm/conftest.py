@@ -50,6 +50,7 @@ def empty_postgres(migrated_postgres: Engine) -> str:
         connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))
         connection.execute(text("INSERT INTO refit_state VALUES (1, 0, 0, 0)"))
         connection.execute(text("INSERT INTO lock VALUES ('submit')"))
+        connection.execute(text("INSERT INTO farm_identity VALUES ('tests')"))
         connection.execute(text("UPDATE alembic_version SET version_num = :head"), {"head": migrations.HEAD})
     return migrated_postgres.url.render_as_string(hide_password=False)
 
@@ -170,4 +171,4 @@ def _new_database(server: str, name: str) -> str:
 
 
 def _migrate(url: str) -> None:
-    Store.open(load(database_url=url)).close()
+    Store.upgrade(load(database_url=url)).close()

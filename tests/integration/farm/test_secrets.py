@@ -11,6 +11,8 @@ import pytest
 
 from farm.broker import acl
 from farm.processes import spawn, stop
+from farm.settings import load
+from farm.store.engine import Store
 from tests.integration.lab import BROKER_PASSWORD, DATABASE_PASSWORD, Lab
 from tests.processes import processes_of, wait_gone, wait_until
 from tests.quick import QUICK, sweep_text
@@ -24,6 +26,7 @@ MEASURED = ", accepted, "
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     servers = Lab(tmp_path_factory.mktemp("secrets") / "lab", tls=False)
+    Store.upgrade(load(database_url=servers.database_url("postgres"))).close()
     yield servers
     servers.close()
 

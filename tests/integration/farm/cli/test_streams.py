@@ -45,6 +45,7 @@ def shell(gpu: fake.Fake, line: str) -> subprocess.CompletedProcess[str]:
     ids=["closed", "full"],
 )
 def test_an_output_that_cannot_be_written_is_one_line_and_exit_1(gpu, command, output, words) -> None:
+    shell(gpu, "db upgrade")  # something to list from
     done = shell(gpu, f"{command} {output}")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"{words}\n"

@@ -89,27 +89,41 @@ def test_many_at_once_make_it_once(home, postgres_url):
     for url in (f"sqlite:///{home / 'new.db'}", postgres_url):
         settings = load(database_url=url)
         with ThreadPoolExecutor(4) as pool:
-            for opened in pool.map(lambda _, s=settings: Store.open(s), range(4)):
+            for opened in pool.map(lambda _, s=settings: Store.upgrade(s), range(4)):
                 with opened.read() as db:
                     assert db.execute(text("SELECT count(*) FROM refit_state")).scalar() == 1
                 opened.close()
 
 
 def test_reading_makes_no_file(home):
-    opened = Store.open(load(), create=False)
+    with pytest.raises(RequestError, match="a file that is there"):
+        Store.open(load(), create=False)
+    opened = Store.open(load(), create=False, missing_is_empty=True)
     with opened.read() as db:
         assert db.execute(text("SELECT count(*) FROM job")).scalar() == 0
     opened.close()
     assert not home.exists()
 
 
-def test_reading_does_not_upgrade(home):
-    home.mkdir()
-    sqlite3.connect(home / "farm.db").close()
-    with pytest.raises(RequestError, match="farm db upgrade"):
-        Store.open(load(), create=False)
-    Store.open(load()).close()
-    Store.open(load(), create=False).close()
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_only_an_upgrade_changes_tables(request, home, kind):
+    """Neither readers nor writers do; a SQLite file that is not there is made by whoever writes."""
+    url = f"sqlite:///{home / 'farm.db'}" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    settings = load(database_url=url)
+    if kind == "postgresql":
+        with pytest.raises(RequestError, match="farm db upgrade"):
+            Store.open(settings)
+    made = Store.upgrade(settings)
+    with made.write() as db:
+        db.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        db.execute(text("DROP TABLE farm_identity"))
+        db.execute(text("ALTER TABLE job DROP COLUMN refusals"))
+    made.close()
+    for create in (False, True):
+        with pytest.raises(RequestError, match="farm db upgrade"):
+            Store.open(settings, create=create)
+    Store.upgrade(settings).close()
+    Store.open(settings, create=False).close()
 
 
 def test_home_is_the_owners_alone(home):
@@ -132,6 +146,8 @@ def test_a_file_that_is_no_database_is_refused(home, tmp_path):
         Store.open(load(), f"sqlite:///{path}")
     with pytest.raises(RequestError, match="folder that exists"):
         Store.open(load(), f"sqlite:///{tmp_path}/none/farm.db")
+    with pytest.raises(RequestError, match="a file that is there"):
+        Store.open(load(), f"sqlite:///{tmp_path}/none/farm.db", create=False)
     with pytest.raises((RequestError, OperationError), match="unable to open"):
         Store.open(load(), f"sqlite:///{tmp_path}")
 

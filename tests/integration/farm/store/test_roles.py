@@ -80,6 +80,7 @@ def test_a_worker_does_all_of_its_work_under_the_role(sweep, jobs, worker, measu
     worker.claim(fourth, worker="w", queue="a100")
     assert worker.claim(fourth, worker="w", queue="a100") is None  # its child died once too often: closed
     worker.leave("w")
+    assert worker.database == jobs.database
     worker.close()
     assert worker.called == {name for name in dir(WorkerJobs) if not name.startswith("_")} - {"open"}, "all it can do"
     with jobs.store.read() as db:

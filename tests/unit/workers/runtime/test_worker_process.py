@@ -187,9 +187,7 @@ def entry_of(process, jobs, job, *, job_id):
     with jobs.store.read() as db:
         measured = leases.load(db, job)
     measurement, _ = Device().measure(replace(measured, id=job_id), ())
-    return Entry(
-        job_id=job_id, attempt=1, worker="w", database=process.delivery._database, measurement=measurement, samples=None
-    )
+    return Entry(job_id=job_id, attempt=1, worker="w", database=jobs.database, measurement=measurement, samples=None)
 
 
 def test_a_result_goes_straight_to_the_database_where_the_disk_is_full(process, jobs, settings):

@@ -1,4 +1,6 @@
-"""Jobs that wait say why: how often a job was refused."""
+"""The database has an identity of its own; a job knows how often it was refused."""
+
+import uuid
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,8 +14,15 @@ depends_on = None
 def upgrade() -> None:
     with op.batch_alter_table("job", schema=None) as batch_op:
         batch_op.add_column(sa.Column("refusals", sa.Integer(), nullable=False, server_default="0"))
+    identity = op.create_table(
+        "farm_identity",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.bulk_insert(identity, [{"id": uuid.uuid4().hex}])
 
 
 def downgrade() -> None:
+    op.drop_table("farm_identity")
     with op.batch_alter_table("job", schema=None) as batch_op:
         batch_op.drop_column("refusals")

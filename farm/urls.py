@@ -1,0 +1,26 @@
+"""URLs of servers, which may hold a password: what is one, and what of it may be shown."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+
+def is_plain(url: str) -> bool:
+    """Whether a URL can only be read in one way.
+
+    A password with an unquoted ``@ / ? #`` ends too early for one library and too late for another, and a part of it
+    is then taken for a host, which errors repeat.
+    """
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises for what is no number
+    except ValueError:
+        return False
+    return url.isprintable() and parts.netloc.count("@") <= 1 and "@" not in parts.path + parts.query + parts.fragment
+
+
+def redact(url: str) -> str:
+    """The URL without what is secret in it."""
+    place, question, _ = re.sub(r"//.*@", "//***@", url, flags=re.DOTALL).partition("?")  # passwords may hold "@"
+    return place + ("?***" if question else "")
