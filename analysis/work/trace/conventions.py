@@ -29,7 +29,10 @@ class Convention:
     denoiser: str = field(default="UNet2DConditionModel", repr=False)  # its class, whose inputs inputs.py knows
     needed: tuple[str, ...] = field(default=(), repr=False)  # text encoders that published folders leave out
     unpadded: int = field(default=0, repr=False)  # of ``context``, what a mask keeps; 0: nothing is padded
-    reference: str = field(default="", repr=False)  # an image beside the one that is made: "same", as large as that one
+    # An image that the denoiser attends to beside the one that is made: "same", as large as that one, or "megapixel".
+    reference: str = field(default="", repr=False)
+    shown_pixels: int = field(default=0, repr=False)  # of that image as the text encoder sees it
+    control: bool = field(default=False, repr=False)  # a ControlNet runs beside the denoiser
     latent_scale: float = field(default=0.0, repr=False)  # Stable Cascade: cells of a latent to one of the prior's
     negative: bool = field(default=True, repr=False)  # guidance encodes a negative prompt; else it is zeros
     zeros_option: bool = field(default=False, repr=False)  # model_index.json says so: force_zeros_for_empty_prompt
@@ -48,6 +51,7 @@ SANA_PROMPT_TOKENS: Final = 300  # what the denoiser sees
 COGVIEW_TOKENS: Final = 16  # CogView4Pipeline pads prompts to a multiple of 16
 QWEN_SUFFIX_TOKENS: Final = 5  # <|im_end|>, newline, <|im_start|>, assistant, newline
 
+QWEN_EDIT_TEMPLATE_TOKENS: Final = 64 + 2  # prompt_template_encode_start_idx, cut off, and the marks of the image
 LUMINA_SYSTEM_TOKENS: Final = 32  # Lumina2Pipeline's system_prompt and its mark: words and marks, tokenizer unseen
 CHAT_TOKENS: Final = 8  # <|im_start|>user, newline, <|im_end|>, newline, <|im_start|>assistant, newline
 KANDINSKY_TEMPLATE_TOKENS: Final = 40  # Kandinsky5T2IPipeline.prompt_template_encode_start_idx
@@ -81,6 +85,21 @@ _SANA: Final = Convention(
     denoiser="SanaTransformer2DModel",
 )
 
+_SD3: Final = Convention(
+    "batch",
+    16,
+    {"text_encoder": _CLIP, "text_encoder_2": _CLIP, "text_encoder_3": Text(256)},
+    context=77 + 256,
+    denoiser="SD3Transformer2DModel",
+)
+_QWEN_EDIT: Final = Convention(
+    "two_pass",
+    16,
+    {"text_encoder": Text(QWEN_EDIT_TEMPLATE_TOKENS + PROMPT_TOKENS + QWEN_SUFFIX_TOKENS, mask=True)},
+    context=PROMPT_TOKENS + QWEN_SUFFIX_TOKENS + 2,  # <|vision_start|> and <|vision_end|>; the image's come on top
+    denoiser="QwenImageTransformer2DModel",
+    reference="megapixel",
+)
 _LUMINA2: Final = Convention(
     "two_pass",
     16,
@@ -96,13 +115,7 @@ _FLUX2: Final = Convention(
 CONVENTIONS: Final[Mapping[str, Convention]] = {
     "StableDiffusionPipeline": _SD,
     "StableDiffusionXLPipeline": _SDXL,
-    "StableDiffusion3Pipeline": Convention(
-        "batch",
-        16,
-        {"text_encoder": _CLIP, "text_encoder_2": _CLIP, "text_encoder_3": Text(256)},
-        context=77 + 256,
-        denoiser="SD3Transformer2DModel",
-    ),
+    "StableDiffusion3Pipeline": _SD3,
     "FluxPipeline": _FLUX,
     # Guidance of these is an input of the denoiser, never a second pass.
     "FluxFillPipeline": replace(_FLUX, cfg="none"),
@@ -190,6 +203,13 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
         denoiser="HiDreamImageTransformer2DModel",
         needed=("text_encoder_4",),  # Llama 3.1, which is loaded from a repository of its own
     ),
+    "QwenImageEditPipeline": replace(_QWEN_EDIT, shown_pixels=1024**2),
+    "QwenImageEditPlusPipeline": replace(_QWEN_EDIT, shown_pixels=384**2),  # of one image
+    "StableDiffusionControlNetPipeline": replace(_SD, control=True),
+    "StableDiffusionXLControlNetPipeline": replace(_SDXL, control=True),
+    "StableDiffusion3ControlNetPipeline": replace(_SD3, control=True),
+    "StableDiffusion3ControlNetInpaintingPipeline": replace(_SD3, control=True),
+    "FluxControlNetPipeline": replace(_FLUX, control=True),
     "FluxKontextPipeline": replace(_FLUX, reference="same"),
     "Flux2Pipeline": replace(_FLUX2, cfg="none"),  # guidance is an input of the denoiser
     "Flux2KleinPipeline": _FLUX2,

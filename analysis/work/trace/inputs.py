@@ -13,6 +13,13 @@ from analysis.work.trace.conventions import Convention
 from farm.domain.errors import RequestError
 
 PRIOR_CELL: Final = 42.67  # pixels that a latent of Stable Cascade's prior is wide: its resolution_multiple
+MEGAPIXEL: Final = 1024 * 1024
+
+
+def of_area(pixels: int, ratio: float) -> tuple[int, int]:
+    """Width and height in multiples of 32, as Qwen-Image-Edit resizes the image that it is given."""
+    width = math.sqrt(pixels * ratio)
+    return round(width / 32) * 32, round(width / ratio / 32) * 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +32,7 @@ class Request:
     dtype: torch.dtype
     convention: Convention
     down: int  # pixels a latent cell is wide
+    seen_tokens: int = 0  # of an image that the text encoder sees
 
     @property
     def cells(self) -> tuple[int, int]:
@@ -41,9 +49,24 @@ class Request:
         return math.ceil(self.height / PRIOR_CELL), math.ceil(self.width / PRIOR_CELL)
 
     @property
-    def references(self) -> int:
-        """Images beside the one that is made, as large as that one."""
-        return 1 if self.convention.reference == "same" else 0
+    def reference_cells(self) -> tuple[int, int]:
+        """Rows and columns of the latent of the image that is attended to beside the one that is made; 0 for none."""
+        if not self.convention.reference:
+            return 0, 0
+        if self.convention.reference == "same":
+            return self.cells
+        width, height = of_area(MEGAPIXEL, self.width / self.height)
+        return height // self.down, width // self.down
+
+    @property
+    def latents(self) -> list[tuple[int, int]]:
+        """Rows and columns of the latent of each image that is attended to."""
+        return [cells for cells in (self.cells, self.reference_cells) if all(cells)]
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """Width and height of that image as the text encoder sees it."""
+        return of_area(self.convention.shown_pixels, self.width / self.height)
 
     def new(self, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
         return torch.empty(self.batch, *shape, dtype=dtype or self.dtype, device="meta")
@@ -94,7 +117,8 @@ def _sd3(m: Any, r: Request) -> dict[str, Any]:
 
 def _flux(m: Any, r: Request) -> dict[str, Any]:
     rows, columns = (x // 2 for x in r.cells)
-    text, image = r.convention.context, rows * columns * (1 + r.references)
+    reference = r.reference_cells
+    text, image = r.convention.context, rows * columns + (reference[0] // 2) * (reference[1] // 2)
     return {
         "hidden_states": r.new(image, m.config.in_channels),
         "encoder_hidden_states": r.new(text, m.config.joint_attention_dim),
@@ -107,12 +131,12 @@ def _flux(m: Any, r: Request) -> dict[str, Any]:
 
 
 def _qwen(m: Any, r: Request) -> dict[str, Any]:
-    rows, columns = (x // m.config.patch_size for x in r.cells)
+    shapes = [(1, rows // m.config.patch_size, columns // m.config.patch_size) for rows, columns in r.latents]
     return {
-        "hidden_states": r.new(rows * columns, m.config.in_channels),
-        "encoder_hidden_states": r.new(r.convention.context, m.config.joint_attention_dim),
+        "hidden_states": r.new(sum(map(math.prod, shapes)), m.config.in_channels),
+        "encoder_hidden_states": r.new(r.convention.context + r.seen_tokens, m.config.joint_attention_dim),
         "timestep": r.new(),
-        "img_shapes": [[(1, rows, columns)]] * r.batch,
+        "img_shapes": [shapes] * r.batch,
     }
 
 
@@ -263,6 +287,40 @@ def _flux2(m: Any, r: Request) -> dict[str, Any]:
         "img_ids": r.new(rows * columns, axes, dtype=torch.int64),
         "txt_ids": r.new(text, axes, dtype=torch.int64),
         "guidance": r.new(dtype=torch.float32) if m.config.guidance_embeds else None,
+    }
+
+
+def control_inputs(control: Any, r: Request, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of a ControlNet's forward beside a denoiser that takes ``inputs``."""
+    c = control.config
+    if type(control).__name__ == "ControlNetModel":
+        return {**inputs, "controlnet_cond": r.new(c.conditioning_channels, r.height, r.width)}
+    if type(control).__name__ == "SD3ControlNetModel":
+        text = inputs["encoder_hidden_states"] if c.joint_attention_dim is not None else None
+        cond = r.latent(c.in_channels + c.extra_conditioning_channels)
+        return {**inputs, "encoder_hidden_states": text, "controlnet_cond": cond}
+    hint = c.conditioning_embedding_channels is not None  # sees the image itself
+    return {
+        **inputs,
+        "controlnet_cond": r.new(3, r.height, r.width) if hint else inputs["hidden_states"],
+        "controlnet_mode": r.new(1, dtype=torch.int64) if c.num_mode is not None else None,
+        "guidance": r.new(dtype=torch.float32) if c.guidance_embeds else None,
+    }
+
+
+def controlled(control: Any, output: Any) -> dict[str, Any]:
+    """What the output of a ControlNet adds to the keyword arguments of the denoiser."""
+    if type(control).__name__ == "ControlNetModel":
+        return {
+            "down_block_additional_residuals": output.down_block_res_samples,
+            "mid_block_additional_residual": output.mid_block_res_sample,
+        }
+    if type(control).__name__ == "SD3ControlNetModel":
+        return {"block_controlnet_hidden_states": output.controlnet_block_samples}
+    return {
+        "controlnet_block_samples": output.controlnet_block_samples,
+        "controlnet_single_block_samples": output.controlnet_single_block_samples,
+        "controlnet_blocks_repeat": control.input_hint_block is not None,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,8 +12,8 @@ import torch
 
 from analysis.work.trace.build import DTYPES, build, quiet, summary
 from analysis.work.trace.decoders import decoder as decoder_of
-from analysis.work.trace.inputs import Request, denoiser_inputs
-from analysis.work.trace.pipeline import Pipeline
+from analysis.work.trace.inputs import Request, control_inputs, controlled, denoiser_inputs
+from analysis.work.trace.pipeline import CONTROL, Pipeline
 from analysis.work.trace.recorder import FusedAttention, KnownData, Op, Recorder
 from farm.domain import PHASES
 from farm.domain.errors import FarmError, RequestError
@@ -32,15 +33,18 @@ def count(pipeline: Pipeline, width: int, height: int, cfg: bool) -> Counts:
             result[phase] = dict.fromkeys(("flops", "moved_bytes", "kernels"))
             continue
         passes = pipeline.forwards(phase, cfg)
-        ops = [op for op in tracer.phase(phase, width, height, passes.samples) if op.kind != "view"]
-        moved = sum(op.read_bytes + op.weight_bytes + op.write_bytes for op in ops)
-        flops = sum(op.flops for op in ops)
-        result[phase] = {
-            "flops": passes.calls * flops,
-            "moved_bytes": passes.calls * moved,
-            "kernels": passes.calls * len(ops),
-        }
+        each, once = tracer.phase(phase, width, height, passes.samples), []
+        if phase == "denoise" and passes.calls > 1:  # both passes take the same from a ControlNet
+            once = tracer.control(width, height, passes.samples)
+        totals = [passes.calls * a - (passes.calls - 1) * b for a, b in zip(_totals(each), _totals(once), strict=True)]
+        result[phase] = dict(zip(("flops", "moved_bytes", "kernels"), totals, strict=True))
     return result
+
+
+def _totals(ops: list[Op]) -> tuple[int, int, int]:
+    """FLOPs, bytes moved and kernels."""
+    run = [op for op in ops if op.kind != "view"]
+    return sum(op.flops for op in run), sum(op.read_bytes + op.weight_bytes + op.write_bytes for op in run), len(run)
 
 
 class Tracer:
@@ -65,17 +69,38 @@ class Tracer:
         with quiet():
             return {"text": self._text, "denoise": self._denoise, "decode": self._decode}[name](width, height, batch)
 
+    def control(self, width: int, height: int, batch: int = 1) -> list[Op]:
+        """The part of ``denoise`` that a ControlNet does; nothing where there is none."""
+        return self._control(self._denoiser_inputs(width, height, batch), width, height, batch)[0]
+
     def _text(self, width: int, height: int, batch: int) -> list[Op]:
         ops: list[Op] = []
         for name, text in self.pipeline.convention.text.items():
             if name in self.pipeline.components:
-                inputs = {"input_ids": torch.empty(batch, text.tokens, dtype=torch.int64, device="meta")}
+                seen, tokens = self._see(name, width, height, batch)
+                inputs = {"input_ids": torch.empty(batch, text.tokens + tokens, dtype=torch.int64, device="meta")}
                 if text.mask:
                     inputs["attention_mask"] = torch.empty_like(inputs["input_ids"])
                 if self.pipeline.components[name].cls == "ChatGLMModel":
                     inputs["position_ids"] = torch.empty_like(inputs["input_ids"])
-                ops += self._record(self._build(name), inputs)
+                ops += seen + self._record(self._build(name), inputs)[0]
         return ops
+
+    def _see(self, name: str, width: int, height: int, batch: int) -> tuple[list[Op], int]:
+        """What an encoder does to see the image that is given, and how many tokens that image becomes."""
+        if not self.pipeline.convention.shown_pixels:
+            return [], 0
+        encoder, size = self._build(name), self._request(width, height, batch).shown_size
+        with self._refusing(encoder):
+            c = encoder.config.vision_config
+            merged = c.patch_size * c.spatial_merge_size
+            columns, rows = (round(pixels / merged) * c.spatial_merge_size for pixels in size)
+            taps = c.in_channels * c.temporal_patch_size * c.patch_size**2
+            patches = torch.empty(batch * rows * columns, taps, dtype=DTYPES[self.precision], device="meta")
+            grid = torch.tensor([[1, rows, columns]] * batch)
+            tower = encoder.model.visual
+        ops, _ = self._record(tower, {"hidden_states": patches, "grid_thw": grid})
+        return ops, rows * columns // c.spatial_merge_size**2
 
     def _request(self, width: int, height: int, batch: int) -> Request:
         decoder = self._build(self.pipeline.decoder)
@@ -83,11 +108,29 @@ class Tracer:
             cell = decoder_of(type(decoder).__name__).cell(decoder.config)
         return Request(width, height, batch, DTYPES[self.precision], self.pipeline.convention, cell)
 
-    def _denoise(self, width: int, height: int, batch: int) -> list[Op]:
+    def _denoiser_inputs(self, width: int, height: int, batch: int) -> dict[str, Any]:
         denoiser, request = self._build(self.pipeline.denoiser), self._request(width, height, batch)
+        for name in self.pipeline.convention.text if self.pipeline.convention.shown_pixels else ():
+            request = replace(request, seen_tokens=self._see(name, width, height, batch)[1])
         with self._refusing(denoiser):
-            inputs = denoiser_inputs(denoiser, request)
-        return self._record(denoiser, inputs)
+            return denoiser_inputs(denoiser, request)
+
+    def _denoise(self, width: int, height: int, batch: int) -> list[Op]:
+        inputs = self._denoiser_inputs(width, height, batch)
+        ops, added = self._control(inputs, width, height, batch)
+        return ops + self._record(self._build(self.pipeline.denoiser), inputs | added)[0]
+
+    def _control(self, inputs: dict[str, Any], width: int, height: int, batch: int) -> tuple[list[Op], dict[str, Any]]:
+        """What a ControlNet does beside a denoiser that takes ``inputs``, and what it adds to those."""
+        if CONTROL not in self.pipeline.components:
+            return [], {}
+        control, request = self._build(CONTROL), self._request(width, height, batch)
+        if getattr(control, "pos_embed", inputs) is None:  # that of SD 3.5 Large shares the denoiser's positions
+            control.pos_embed = self._build(self.pipeline.denoiser).pos_embed
+        with self._refusing(control):
+            taken = control_inputs(control, request, inputs)
+        ops, output = self._record(control, taken)
+        return ops, controlled(control, output)
 
     def _decode(self, width: int, height: int, batch: int) -> list[Op]:
         decoder = self._build(self.pipeline.decoder)
@@ -96,7 +139,7 @@ class Tracer:
         with self._refusing(decoder):
             shape = (batch, decoder.config[how.channels], *((1,) if how.frames else ()), *request.cells)
             latent = torch.empty(shape, dtype=next(decoder.parameters()).dtype, device="meta")
-        return self._record(decoder, {how.argument: latent, **how.options}, method="decode")
+        return self._record(decoder, {how.argument: latent, **how.options}, method="decode")[0]
 
     def _build_component(self, name: str) -> torch.nn.Module:
         precision = self.precision
@@ -105,14 +148,16 @@ class Tracer:
             precision = "fp32"
         return build(component, precision)
 
-    def _record(self, module: torch.nn.Module, inputs: dict[str, Any], method: str = "__call__") -> list[Op]:
+    def _record(
+        self, module: torch.nn.Module, inputs: dict[str, Any], method: str = "__call__"
+    ) -> tuple[list[Op], Any]:
+        """The operations of a call, and what it returns."""
         weights = [*module.parameters(), *module.buffers()]
         recorder = Recorder(DTYPES[self.precision], weights)
         known = KnownData(self.pipeline.convention.unpadded, getattr(module.config, "num_routed_experts", 0))
         with torch.no_grad(), known, FusedAttention(), recorder, self._refusing(module):
-            getattr(module, method)(**inputs)
-        ops: list[Op] = recorder.ops
-        return ops
+            output = getattr(module, method)(**inputs)
+        return recorder.ops, output
 
     @contextmanager
     def _refusing(self, module: torch.nn.Module) -> Iterator[None]:

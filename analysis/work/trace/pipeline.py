@@ -17,6 +17,8 @@ from farm.catalog.rules import Forwards, Rules, largest_side
 from farm.domain.errors import RequestError
 
 _DENOISERS: Final = ("transformer", "unet", "decoder")  # the last of Stable Cascade
+CONTROL: Final = "controlnet"
+CONTROLS: Final = ("ControlNetModel", "FluxControlNetModel", "SD3ControlNetModel")
 _DECODERS: Final = ("vae", "movq", "vqgan")
 # Classes that live in the folder of a pipeline of diffusers, which model_index.json names instead of the library.
 OF_PIPELINES: Final = {
@@ -97,7 +99,7 @@ def from_folder(path: Path) -> Pipeline:
     if not isinstance(cls, str):
         raise RequestError("model_index.json", cls, "_class_name, the pipeline class")
     convention = _convention(cls)
-    wanted = {*convention.text, *_DENOISERS, *_DECODERS}
+    wanted = {*convention.text, *_DENOISERS, *_DECODERS, *([CONTROL] if convention.control else [])}
     components = {}
     for name, entry in index.items():
         if name in wanted and entry not in (None, [None, None]):
@@ -119,7 +121,7 @@ def _component(path: Path, name: str, entry: Any, *, text: bool) -> Component:
     library = OF_PIPELINES.get(cls, named)  # ours to import, whatever the folder calls it
     config = _read_object(path / name / "config.json", f"a folder that holds {name}/config.json")
     _check_numbers(f"{name}/config.json", config)
-    phase = "text" if text else "denoise" if name in _DENOISERS else "decode"
+    phase = "text" if text else "denoise" if name in (*_DENOISERS, CONTROL) else "decode"
     return Component(name, library, _RENAMED.get(cls, {}).get(config.get("norm_type", ""), cls), phase, config, {})
 
 
@@ -131,6 +133,8 @@ def _check_class(name: str, library: str, cls: str, *, text: bool) -> None:
         raise RequestError(name, library, "a class of diffusers or transformers")
     if name in _DECODERS:
         decoder(cls)
+    if name == CONTROL and cls not in CONTROLS:
+        raise RequestError(name, cls, f"one of {', '.join(CONTROLS)}")
     if text and (library != "transformers" or not _transformers_has(cls)):
         raise RequestError(name, f"{library} {cls}", "a model class of transformers")
 
@@ -151,7 +155,8 @@ def _assemble(name: str, cls: str, components: Mapping[str, Component], conventi
         return present[0]
 
     denoiser, decoder = one_of(_DENOISERS, "denoiser"), one_of(_DECODERS, "decoder")
-    kept = {n: c for n, c in components.items() if n in convention.text or n in (denoiser, decoder)}
+    control = [one_of((CONTROL,), "ControlNet")] if convention.control else []
+    kept = {n: c for n, c in components.items() if n in convention.text or n in (denoiser, decoder, *control)}
     return Pipeline(name, cls, kept, denoiser, decoder, convention)
 
 

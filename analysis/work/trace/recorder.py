@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
@@ -151,6 +151,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
         if func is aten._local_scalar_dense.default and args[0].is_meta:
             # Data decide only one thing in these models: whether a mask is full and can be left out. It is not full.
             return torch.zeros((), dtype=args[0].dtype).item()
+        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+        if len({x.device for x in tensors}) > 1:  # numbers that the code knows, such as positions, meet the rest
+            args, kwargs = tree_map(_without_data, (args, kwargs))
         out = func(*args, **kwargs)
         if func.namespace != "prim":
             self.ops.append(self._describe(func, args, kwargs, out))
@@ -186,6 +189,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
         """fp32 where the result is wider than the model's own type, else low."""
         floating = [x.dtype for x in outputs if x.dtype.is_floating_point]
         return "fp32" if floating and floating[0].itemsize > self._low.itemsize else "low"
+
+
+def _without_data(x: Any) -> Any:
+    return x.to("meta") if isinstance(x, torch.Tensor) else x
 
 
 def _kind(packet: Any) -> str:

@@ -65,6 +65,12 @@ FLUX: dict[str, Any] = {
 
 
 LONG_CLIP: Part = (CLIP[0], "CLIPTextModelWithProjection", {**CLIP[2], "max_position_embeddings": 248})
+CLIP_PROJECTED: Part = (CLIP[0], "CLIPTextModelWithProjection", CLIP[2])
+SD3: dict[str, Any] = {
+    "sample_size": 16, "patch_size": 2, "in_channels": 16, "out_channels": 16, "num_layers": 2,
+    "attention_head_dim": 8, "num_attention_heads": 4, "joint_attention_dim": 32, "caption_projection_dim": 32,
+    "pooled_projection_dim": 64, "pos_embed_max_size": 16,
+}  # fmt: skip
 GEMMA2: Part = ("transformers", "Gemma2Model", {
     "vocab_size": 99, "hidden_size": 32, "intermediate_size": 16, "num_hidden_layers": 1, "head_dim": 8,
     "num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": 0,
@@ -253,6 +259,40 @@ CASES += [
         }, DDIM, {"guidance_scale": 5.0, "image": torch.zeros(1, 3, SIDE // 4, SIDE // 4)},
         {"low_res_scheduler": schedule("DDPMScheduler")}, cfg=True,
     ),
+    Case("StableDiffusionControlNetPipeline", {
+            **SD, "controlnet": ("diffusers", "ControlNetModel", {
+                **{k: v for k, v in UNET_CONFIG.items() if k not in ("out_channels", "up_block_types", "sample_size")},
+                "conditioning_embedding_out_channels": [16] * 4,
+            }),
+        }, DDIM, {"guidance_scale": 5.0}, NO_CHECKER, cfg=True, image=True,
+    ),
+    Case("StableDiffusion3ControlNetPipeline", {
+            "transformer": ("diffusers", "SD3Transformer2DModel", SD3),
+            "controlnet": ("diffusers", "SD3ControlNetModel", SD3),
+            "vae": VAE16, "text_encoder": CLIP_PROJECTED, "text_encoder_2": CLIP_PROJECTED, "text_encoder_3": T5,
+        }, FLOW, {"guidance_scale": 5.0, "control_image": torch.zeros(1, 3, SIDE, SIDE)}, cfg=True,
+    ),
+    Case("StableDiffusion3ControlNetPipeline", {
+            "transformer": ("diffusers", "SD3Transformer2DModel", SD3),
+            "controlnet": ("diffusers", "SD3ControlNetModel", {
+                **SD3, "joint_attention_dim": None, "use_pos_embed": False, "pos_embed_type": None,
+            }),
+            "vae": VAE16, "text_encoder": CLIP_PROJECTED, "text_encoder_2": CLIP_PROJECTED, "text_encoder_3": T5,
+        }, FLOW, {"guidance_scale": 1.0, "control_image": torch.zeros(1, 3, SIDE, SIDE)},
+    ),
+    *(Case("FluxControlNetPipeline", {  # with two passes that share what it says, and of many kinds at once
+            "transformer": ("diffusers", "FluxTransformer2DModel", {
+                **FLUX, "pooled_projection_dim": 32, "guidance_embeds": True,
+            }),
+            "controlnet": ("diffusers", "FluxControlNetModel", {
+                **FLUX, "pooled_projection_dim": 32, "guidance_embeds": True, **kind,
+            }),
+            "vae": VAE16, "text_encoder": CLIP, "text_encoder_2": T5,
+        }, FLOW, {"control_image": torch.zeros(1, 3, SIDE, SIDE), **call}, cfg="true_cfg_scale" in call,
+    ) for kind, call in (
+        ({}, {"true_cfg_scale": 2.0, "negative_prompt": "a dog"}),
+        ({"num_mode": 3}, {"control_mode": 0}),
+    )),
     Case(
         "StableCascadeDecoderPipeline",
         {
@@ -437,14 +477,41 @@ def test_every_phase_takes_what_the_pipeline_of_diffusers_takes(tmp_path: Path, 
         pipeline(**call)
 
     found = from_folder(folder(tmp_path / "pipeline", case))
-    tracer = Tracer(found, "fp32")
-    ours = {}
-    for phase in ("text", "denoise", "decode"):
-        passes = found.forwards(phase, case.cfg)
-        ours[phase] = passes.calls * sum(op.flops for op in tracer.phase(phase, SIDE, SIDE, passes.samples))
+    ours = {phase: sums["flops"] or 0 for phase, sums in count(found, SIDE, SIDE, case.cfg).items()}
     assert ours["denoise"] * STEPS == counters["denoise"] > 0
     assert ours["decode"] == counters["decode"] > 0
     assert ours["text"] == counters.get("text", 0)
+
+
+def test_qwen_image_edit_sees_the_image_twice(tmp_path: Path) -> None:
+    """The text encoder's eye and the denoiser, each against the class itself, at 128 pixels beside a megapixel."""
+    vision = {"depth": 2, "hidden_size": 16, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 32}
+    encoder = {**QWEN_VL[2], "image_token_id": 7, "vision_start_token_id": 8, "vision_config": vision}
+    vae: Part = ("diffusers", "AutoencoderKLQwenImage", {
+        "base_dim": 8, "z_dim": 16, "dim_mult": [1, 1, 2, 2], "num_res_blocks": 1,
+        "temperal_downsample": [False, True, True],
+    })  # fmt: skip
+    transformer: Part = ("diffusers", "QwenImageTransformer2DModel", {
+        "patch_size": 2, "in_channels": 64, "out_channels": 16, "num_layers": 1, "attention_head_dim": 16,
+        "num_attention_heads": 2, "joint_attention_dim": 32, "axes_dims_rope": [8, 4, 4], "zero_cond_t": True,
+    })  # fmt: skip
+    parts = {"transformer": transformer, "vae": vae, "text_encoder": (QWEN_VL[0], QWEN_VL[1], encoder)}
+    ours = count(from_folder(folder(tmp_path / "p", Case("QwenImageEditPlusPipeline", parts, FLOW))), SIDE, SIDE, True)
+
+    side = 28  # patches: 384 pixels, to the nearest 28
+    tokens = [5] * 65 + [8] + [7] * (side // 2) ** 2 + [9] * (PROMPT_TOKENS + 5)
+    real = make(*parts["text_encoder"]).eval()
+    ids = torch.tensor([tokens])
+    grid, patches = torch.tensor([[1, side, side]]), torch.zeros(side * side, 3 * 2 * 14 * 14)
+    options = {"mm_token_type_ids": (ids == 7).long(), "pixel_values": patches, "image_grid_thw": grid}
+    with torch.no_grad(), FlopCounterMode(display=False) as text, sdpa_kernel(SDPBackend.MATH):
+        real(input_ids=ids, attention_mask=torch.ones_like(ids), **options)
+    assert ours["text"]["flops"] == 2 * text.get_total_flops() > 0
+    shapes = [(1, SIDE // 16, SIDE // 16), (1, 64, 64)]
+    states, prompt = torch.zeros(1, 64 + 4096, 64), torch.zeros(1, len(tokens) - 64, 32)
+    with torch.no_grad(), FlopCounterMode(display=False) as denoise, sdpa_kernel(SDPBackend.MATH):
+        make(*transformer).eval()(states, prompt, timestep=torch.ones(1), img_shapes=[shapes])
+    assert ours["denoise"]["flops"] == 2 * denoise.get_total_flops() > 0
 
 
 KOLORS = Case(
@@ -500,7 +567,7 @@ def test_kolors_takes_what_its_parts_take(tmp_path: Path) -> None:
 
 
 def test_a_pipeline_that_begins_with_an_image_has_the_parts_of_the_one_it_is_counted_as() -> None:
-    """Every class of diffusers that the rule of names lets in; a ControlNet, say, would be one part more."""
+    """Every class of diffusers that the rule of names lets in; an adapter, say, would be one part more."""
     names = [name for name in dir(diffusers) if name not in CONVENTIONS and convention(name) is not None]
     assert {"StableDiffusionXLInpaintPipeline", "StableDiffusion3Img2ImgPipeline", "QwenImageInpaintPipeline"} <= {
         *names
@@ -508,6 +575,7 @@ def test_a_pipeline_that_begins_with_an_image_has_the_parts_of_the_one_it_is_cou
     for name in names:
         base = next(known for known in CONVENTIONS if CONVENTIONS[known] is convention(name) and known[:-8] in name)
         theirs, ours = (inspect.signature(getattr(diffusers, cls).__init__).parameters for cls in (name, base))
-        assert {*theirs} - {"requires_aesthetics_score"} == {*ours}, (name, base)
-    assert convention("StableDiffusionControlNetImg2ImgPipeline") is None
+        optional = {"requires_aesthetics_score", "image_encoder", "feature_extractor"}
+        assert {*theirs} - optional == {*ours} - optional, (name, base)
+    assert convention("StableDiffusionXLControlNetUnionPipeline") is None
     assert convention("Img2ImgPipeline") is None
