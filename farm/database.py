@@ -1,15 +1,21 @@
-"""The farm's database as commands see it: opened for one command, brought to this version, opened to workers."""
+"""The farm's database as commands see it: opened for one command, upgraded, granted to workers, backed up."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from farm.domain import RequestError
+from farm.files.atomic import atomic_write
 from farm.settings import Settings, load
+from farm.store import backup as copies
 from farm.store import migrations, roles
 from farm.store.engine import Store
 
-__all__ = ["Store", "grant_worker", "opened", "schema_version"]
+__all__ = ["Store", "backup", "grant_worker", "opened", "restore", "schema_version", "upgrade"]
 
 
 @contextmanager
@@ -40,6 +46,45 @@ def upgrade(db: str | None = None) -> str:
     store = Store.upgrade(load(), db)
     store.close()
     return store.name
+
+
+def backup(store: Store, path: Path) -> dict[str, int]:
+    """Everything in the database as it is now, as a SQLite file, whole or not at all; rows of each table.
+
+    The farm may go on meanwhile. RequestError where the file cannot be written.
+    """
+    with atomic_write(path, "file") as file:
+        file.unlink()
+        target = Store.upgrade(load(), f"sqlite:///{file}")
+        try:
+            with store.snapshot() as source, target.write() as db:
+                return copies.copy(source, db)
+        finally:
+            target.close()
+
+
+def restore(path: Path, db: str | None = None) -> tuple[str, dict[str, int]]:
+    """Fill an empty database from a backup, also one of an earlier version; its name, and rows of each table.
+
+    RequestError for a file that is no backup, and for a database that somebody's work is in.
+    """
+    if not path.is_file():
+        raise RequestError("file", str(path), "a file that `farm db backup` wrote")
+    with tempfile.TemporaryDirectory() as folder:
+        copied = Path(folder) / "backup.db"  # upgrading must not touch the backup
+        shutil.copyfile(path, copied)
+        source = Store.upgrade(load(), f"sqlite:///{copied}")
+        target = Store.upgrade(load(), db)
+        try:
+            with source.snapshot() as rows, target.write() as connection:
+                if copies.is_used(connection):
+                    raise RequestError(
+                        "database", target.name, "one without sweeps or measurements: nothing is replaced"
+                    )
+                return target.name, copies.copy(rows, connection)
+        finally:
+            source.close()
+            target.close()
 
 
 def schema_version() -> str:

@@ -43,6 +43,15 @@ class Results:
                 with closing(sql.imported(db, dataset=dataset, model=model, gpu=gpu)) as records:
                     yield from map(_imported_row, records)
 
+    def samples(self, measurement_id: str) -> bytes:
+        """The power log behind one of the farm's own measurements. RequestError where none is kept."""
+        with self.store.read() as db:
+            data = sql.samples(db, measurement_id)
+        if data is None:
+            remedy = "the measurement_id of a measurement of this farm's, as in `farm results list --json`"
+            raise RequestError("id", measurement_id, remedy)
+        return data
+
     def datasets(self) -> dict[str, int]:
         """Rows of each imported data set."""
         with self.store.read() as db:

@@ -1,6 +1,9 @@
-"""``farm db``: bring the database to this version."""
+"""``farm db``: the database upgraded, backed up, restored, opened to workers."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,7 +13,7 @@ from farm.cli.options import db_option, emit_json, json_option
 
 @click.group()
 def db() -> None:
-    """Bring the database to this version."""
+    """Upgrade the database, back it up, restore it, open it to workers."""
 
 
 @db.command()
@@ -38,3 +41,34 @@ def grant_worker(role: str, db: str | None, as_json: bool) -> None:
         emit_json({"database": name, "role": role, "statements": statements})
     else:
         click.echo("\n".join(f"{statement};" for statement in statements))
+
+
+@db.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@db_option
+@json_option
+def backup(file: Path, db: str | None, as_json: bool) -> None:
+    """Write everything in the database to FILE, as it is at one moment; the farm may go on."""
+    with database.opened(db, create=False) as store:
+        counts = database.backup(store, file)
+        name = store.name
+    _copied({"database": name, "file": str(file), "rows": counts}, as_json)
+
+
+@db.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@db_option
+@json_option
+def restore(file: Path, db: str | None, as_json: bool) -> None:
+    """Fill an empty database from FILE, which `farm db backup` wrote, on SQLite or PostgreSQL."""
+    name, counts = database.restore(file, db)
+    _copied({"database": name, "file": str(file), "rows": counts}, as_json)
+
+
+def _copied(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        emit_json(document)
+    else:
+        counts = document["rows"]
+        click.echo(f"{document['database']}, {document['file']}: {counts['measurement']} measurements, "
+                   f"{counts['job']} jobs, {counts['dataset_row']} imported rows")  # fmt: skip

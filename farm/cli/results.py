@@ -1,19 +1,25 @@
-"""``farm results``: list, export and import measurements."""
+"""``farm results``: measurements and data sets listed, exported, imported; the raw power log of one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
+from typing import Any, Final
 
 import click
 
 from farm.cli.options import ROWS_GPU, ROWS_MODEL, db_option, emit_json, json_option
 from farm.database import opened
+from farm.domain import OperationError
 from farm.domain.row import Row
-from farm.files.table import read_table, write_table
-from farm.results import Results
+from farm.domain.text import one_line
+from farm.files.table import read_table, write_documents, write_table
+from farm.results import OWN, Results
+
+SAMPLE_COLUMNS: Final = ("seconds", "power_watts", "energy_joules", "temperature_c", "clock_mhz", "window")
 
 
 @click.group()
@@ -71,6 +77,67 @@ def import_(file: Path, dataset: str | None, db: str | None, as_json: bool) -> N
     else:
         names = ", ".join(done.datasets) or dataset or file.stem
         click.echo(f"{names}: {done.imported} rows imported, {done.duplicates} known already")
+
+
+@results.command()
+@click.argument("measurement_id", metavar="ID")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="FILE.csv or FILE.parquet.")
+@db_option
+@json_option
+def samples(measurement_id: str, out: Path, db: str | None, as_json: bool) -> None:
+    """Write the raw power log of a measurement: time, watts, joules, temperature, clock, window."""
+    with opened(db, create=False) as store:
+        data = Results(store).samples(measurement_id)
+    tabulate = import_module("workers.meters.samples").tabulate  # what a worker wrote, a worker's code reads
+    try:
+        rows = tabulate(data)
+    except ValueError as error:
+        raise OperationError(f"measurement {measurement_id}: {error}") from None
+    write_documents(out, SAMPLE_COLUMNS, rows, "out")
+    if as_json:
+        emit_json({"measurement_id": measurement_id, "file": str(out), "rows": len(rows)})
+    else:
+        click.echo(f"{out}: {len(rows)} readings")
+
+
+@results.command()
+@db_option
+@json_option
+def datasets(db: str | None, as_json: bool) -> None:
+    """The data sets that fits and predictions know: those that ship, imported ones, the farm's own."""
+    with opened(db, create=False, default_may_be_missing=True) as store:
+        rows = list(Results(store).rows())
+    documents = [_dataset(name, "shipped", table) for name, table in _shipped().items()]
+    for name in dict.fromkeys(row.dataset or "" for row in rows):
+        part = [row for row in rows if (row.dataset or "") == name]
+        documents.append(_dataset(name, "farm" if name == OWN else "imported", part))
+    if as_json:
+        emit_json({"datasets": documents})
+        return
+    click.echo(f"{'data set':20} {'origin':10} {'rows':>6}  models; GPUs")
+    for entry in documents:
+        names = f"{', '.join(entry['models'])}; {', '.join(entry['gpus'])}"
+        click.echo(f"{one_line(entry['name']):20} {entry['origin']:10} {entry['rows']:>6}  {one_line(names)}")
+
+
+def _shipped() -> dict[str, list[Row]]:
+    """The data sets that ship; none where the extra [analysis], which holds them, is not installed."""
+    try:
+        shipped = import_module("analysis.shipped")
+    except ImportError:
+        return {}
+    return {name: [row for file in files for row in read_table(file)] for name, files in shipped.DATASETS.items()}
+
+
+def _dataset(name: str, origin: str, rows: Sequence[Row]) -> dict[str, Any]:
+    configurations = [row.configuration for row in rows]
+    return {
+        "name": name,
+        "origin": origin,
+        "rows": len(rows),
+        "models": sorted({c.model for c in configurations}),
+        "gpus": sorted({c.gpu for c in configurations}),
+    }
 
 
 def _print(rows: Iterator[Row]) -> None:

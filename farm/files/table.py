@@ -41,11 +41,18 @@ def is_parquet(path: Path) -> bool:
 
 def write_table(path: Path, rows: Iterable[Row]) -> int:
     """Write rows to a file; how many. RequestError for a name or folder that cannot be written to."""
-    if path.suffix.lower() not in (".csv", *PARQUET):
-        raise RequestError("file", str(path), "a name that ends in .csv or .parquet")
     documents = [row.to_dict() for row in rows]
     names = list(dict.fromkeys([*COLUMNS, *(name for document in documents for name in document)]))
-    with atomic_write(path, "file") as file:
+    return write_documents(path, names, documents)
+
+
+def write_documents(
+    path: Path, names: Sequence[str], documents: Sequence[Mapping[str, Any]], field: str = "file"
+) -> int:
+    """Write any rows with these columns, as :func:`write_table` does; how many."""
+    if path.suffix.lower() not in (".csv", *PARQUET):
+        raise RequestError(field, str(path), "a name that ends in .csv or .parquet")
+    with atomic_write(path, field) as file:
         (_write_parquet if is_parquet(path) else _write_csv)(file, names, documents)
     return len(documents)
 

@@ -159,6 +159,16 @@ class Store:
             with self._begun(connection):
                 yield connection
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A transaction that reads everything as it is at one moment, however long it takes."""
+        with self._plain_words(), self.engine.connect() as connection:
+            connection.execution_options(read_only=True)
+            if not self.is_sqlite:  # on SQLite every transaction that reads is one
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            with self._begun(connection):
+                yield connection
+
     def _begun(self, connection: Connection) -> RootTransaction:
         """Begin a transaction; on a new connection where the pool's died meanwhile, which the first word shows."""
         try:

@@ -52,6 +52,12 @@ def datasets(db: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in db.execute(query.order_by(t.dataset_row.c.dataset))}
 
 
+def samples(db: Connection, measurement_id: str) -> bytes | None:
+    """The power log behind a measurement, as its worker compressed it; None where there is none."""
+    query = select(t.samples.c.data).where(t.samples.c.measurement_id == measurement_id)
+    return db.execute(query).scalar()
+
+
 def known_ids(db: Connection, dataset: str, ids: Sequence[str]) -> set[str]:
     """Those of the ids that the data set, or the farm itself, has."""
     own_ids = select(t.measurement.c.measurement_id).where(t.measurement.c.measurement_id.in_(ids))

@@ -73,3 +73,29 @@ def _columns(rows: Sequence[tuple[float, ...]], units: Sequence[float]) -> bytes
 def _rows(data: bytes, units: Sequence[float]) -> tuple[tuple[Any, ...], ...]:
     columns = np.frombuffer(data, dtype="<i8").reshape(len(units), -1)
     return tuple(zip(*((np.cumsum(c) * unit).tolist() for c, unit in zip(columns, units, strict=True)), strict=True))
+
+
+def tabulate(data: bytes) -> list[dict[str, Any]]:
+    """The log behind a measurement as rows in the order of time: one a reading, with None for what it did not read.
+
+    ``seconds`` from the first reading on; ``power_watts``; ``energy_joules``, cumulative, as the counter gave it;
+    ``temperature_c``; ``clock_mhz`` of the multiprocessors; ``window``, the label of the stretch that it lies in.
+    """
+    recording, spans = decode_samples(data)
+    readings: list[tuple[float, dict[str, Any]]] = []
+    readings += [((asked + answered) / 2, {"energy_joules": joules}) for asked, answered, joules in recording.counter]
+    readings += [(time, {"power_watts": watts}) for time, watts in recording.power]
+    readings += [
+        (t["time"], {"temperature_c": t.get("celsius"), "clock_mhz": t.get("sm_mhz")}) for t in recording.telemetry
+    ]
+    readings.sort(key=lambda reading: reading[0])
+    first = readings[0][0] if readings else 0.0
+    names = ("power_watts", "energy_joules", "temperature_c", "clock_mhz")
+    return [
+        {
+            "seconds": round(time - first, 6),
+            **{name: values.get(name) for name in names},
+            "window": next((span.label for span in spans if span.start <= time < span.end), None),
+        }
+        for time, values in readings
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,30 @@ def test_parquet_rows_are_checked_too(tmp_path: Path):
     parquet.write_table(pyarrow.Table.from_pylist([values]), path)
     with pytest.raises(RequestError, match="row 1, energy_joules: nan"):
         read_table(path)
+
+
+def test_the_raw_log_of_a_measurement_comes_out_as_a_table(jobs, sweep, measure, farm, tmp_path: Path) -> None:
+    from workers.meters.base import Recording
+    from workers.meters.samples import encode_samples
+
+    sweep(models=["sd2"], steps=[1])
+    job = jobs.claim(1, worker="w", queue="a100")
+    jobs.record(1, 1, "w", measure(job), samples=encode_samples(Recording(power=((1.0, 90.0), (1.5, 95.0)))))
+    url = jobs.store.url.render_as_string(hide_password=False)
+    out = tmp_path / "log.csv"
+    assert json.loads(farm("results", "samples", "m-1", "--out", out, "--db", url, "--json").out)["rows"] == 2
+    assert out.read_text().splitlines() == [
+        "seconds,power_watts,energy_joules,temperature_c,clock_mhz,window", "0.0,90.0,,,,", "0.5,95.0,,,,",
+    ]  # fmt: skip
+    refused = farm("results", "samples", "nobody", "--out", tmp_path / "x.csv", "--db", url)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_data_sets_say_where_they_are_from(results, farm) -> None:
+    results.add(read(row("a")), dataset="lab")
+    url = results.store.url.render_as_string(hide_password=False)
+    entries = {e["name"]: e for e in json.loads(farm("results", "datasets", "--db", url, "--json").out)["datasets"]}
+    assert (entries["lab"]["origin"], entries["lab"]["rows"], entries["lab"]["models"]) == ("imported", 1, ["flux"])
+    assert (entries["paper"]["origin"], entries["paper"]["rows"]) == ("shipped", 280)
+    assert entries["mlenergy"]["origin"] == "shipped"
