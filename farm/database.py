@@ -96,3 +96,22 @@ def grant_worker(store: Store, role: str) -> list[str]:
     """Give a PostgreSQL role what a worker needs; the statements. RequestError for a role that cannot be bound."""
     with store.write() as db:
         return roles.grant_worker(db, role)
+
+
+def revoke(store: Store, role: str) -> int | None:
+    """Bar a role from the database and end its open sessions; how many, None where there is no such role.
+
+    Barred first, for good: a session that is ended must not come back in between.
+    """
+    with store.write() as db:
+        known = roles.bar(db, role)
+    if not known:
+        return None
+    with store.write() as db:
+        return roles.end_sessions(db, role)
+
+
+def logins(store: Store) -> list[str]:
+    """Roles that may log in to the database; none on SQLite."""
+    with store.read() as db:
+        return roles.logins(db)

@@ -25,21 +25,21 @@ def worker(queue: str) -> str:
     return f"worker-{queue}"
 
 
-def users(queues: Iterable[str]) -> dict[str, str]:
-    """The rules of each user, without a password."""
+def users(queues: Iterable[str], barred: Iterable[str] = ()) -> dict[str, str]:
+    """The rules of each user, without a password; of those who are barred, none."""
     shared = "~unacked ~unacked_index"
     rules = {OWNER: "~* &* +@all", COORDINATOR: f"~* resetchannels -@all {_plus(_SESSION, _SEND)}"}
     for queue in sorted(set(queues)):
         # Beside the queue itself, those of its messages with another priority: the name, two control characters, 3-9.
         keys = f"~{queue} ~{queue}??[369] ~_kombu.binding*.{queue} {shared}"
         rules[worker(queue)] = f"{keys} resetchannels -@all {_plus(_SESSION, _SEND, _TAKE)}"
-    return rules
+    return {name: rule for name, rule in rules.items() if name not in set(barred)}
 
 
-def file(queues: Iterable[str], passwords: Mapping[str, str] | None = None) -> str:
+def file(queues: Iterable[str], passwords: Mapping[str, str] | None = None, barred: Iterable[str] = ()) -> str:
     """An ACL file; the anonymous user is off. Passwords appear as digests only, without them as a placeholder."""
     lines = ["user default off"]
-    for name, rules in users(queues).items():
+    for name, rules in users(queues, barred).items():
         digest = hashlib.sha256(passwords[name].encode()).hexdigest() if passwords is not None else PLACEHOLDER
         lines.append(f"user {name} on #{digest} {rules}")
     return "\n".join(lines) + "\n"

@@ -66,6 +66,14 @@ class EmbeddedBroker:
             raise OperationError(f"the embedded broker has no user {user}: start it again, after `farm down`")
         return _url(state, user)
 
+    def forget(self, user: str) -> None:
+        """Have no such user from the next start on, either: it was barred."""
+        state = self._read()
+        if state is not None:
+            state["passwords"].pop(user, None)
+            state["barred"] = sorted({*state.get("barred", []), user})
+            _write_private(self._state, json.dumps(state))
+
     @property
     def identity(self) -> ProcessIdentity | None:
         """The server's process, as last started."""
@@ -89,17 +97,19 @@ class EmbeddedBroker:
         state = self._read()
         known = state["passwords"] if state else {}
         queues = {gpu.queue for gpu in catalog.gpus().values()}
-        passwords = {user: known.get(user) or secrets.token_urlsafe(32) for user in acl.users(queues)}
+        barred = list(state.get("barred", [])) if state else []
+        passwords = {user: known.get(user) or secrets.token_urlsafe(32) for user in acl.users(queues, barred)}
         port = int(state["port"]) if state and _free(int(state["port"])) else free_port()
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         configuration = self._folder / "broker.conf"
         users = self._folder / "users.acl"
-        _write_private(users, acl.file(queues, passwords))
+        _write_private(users, acl.file(queues, passwords, barred))
         paths = {"folder": json.dumps(str(self._folder)), "users": json.dumps(str(users))}
         _write_private(configuration, _CONFIGURATION.format(host=LOOPBACK, port=port, **paths))
         self._process = spawn([find_server(), configuration], log=self.log, tied=tied)
         identity = ProcessIdentity.of(self._process.pid)
         document = {"port": port, "passwords": passwords, "pid": identity.pid, "started": identity.started}
+        document["barred"] = barred
         _write_private(self._state, json.dumps(document))
         return self._await(timeout_seconds)
 

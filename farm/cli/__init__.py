@@ -44,6 +44,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "report": ("farm.cli.report:report", "What is known, as a document."),
     "reproduce": ("analysis.cli:reproduce", "The figures and tables of the paper from rows at hand, beside what it prints."),
     "results": ("farm.cli.results:results", "List, export and import measurements."),
+    "revoke": ("farm.cli.revoke:revoke", "Bar a role of the database or user of the broker; end its open sessions."),
     "serve": ("farm.cli.serve:serve", "What is known, as a live page."),
     "sweep": ("farm.cli.sweep:sweep", "Submit and watch sweeps."),
     "up": ("farm.cli.up:up", "Run a whole farm on this machine: broker, coordinator, and a worker for every device."),

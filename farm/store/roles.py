@@ -71,3 +71,36 @@ def grant_worker(db: Connection, role: str) -> list[str]:
     for statement in made:
         db.execute(text(statement.replace(":", r"\:")))
     return made
+
+
+def bar(db: Connection, role: str) -> bool:
+    """Let a role not log in any more; False where there is none of that name.
+
+    RequestError for one that the farm itself works as, or that may do everything: it would bar itself, or in vain.
+    """
+    if db.dialect.name != "postgresql":
+        return False
+    found = db.execute(
+        text("SELECT rolsuper, rolname IN (current_user, session_user) AS self FROM pg_roles WHERE rolname = :role"),
+        {"role": role},
+    ).first()
+    if found is None:
+        return False
+    if found.rolsuper or found.self:
+        raise RequestError("NAME", role, "a worker's role: neither a superuser nor the one that asks")
+    quoted = db.dialect.identifier_preparer.quote_identifier(role)
+    db.execute(text(f"ALTER ROLE {quoted} NOLOGIN".replace(":", r"\:")))
+    return True
+
+
+def end_sessions(db: Connection, role: str) -> int:
+    """End every session that a role has open; how many."""
+    ended = text("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = :role")
+    return int(db.execute(ended, {"role": role}).scalar_one())
+
+
+def logins(db: Connection) -> list[str]:
+    """Roles that may log in."""
+    if db.dialect.name != "postgresql":
+        return []
+    return list(db.execute(text("SELECT rolname FROM pg_roles WHERE rolcanlogin ORDER BY rolname")).scalars())
