@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -49,7 +50,8 @@ def failure(check: str, found: str, remedy: str) -> Finding:
 
 
 def coordinator(settings: Settings) -> Iterator[Finding]:
-    """Check everything but the GPU. Nothing is created or changed."""
+    """Check everything but the GPU. Nothing is created or changed, but for an empty folder that is taken away at once
+    where FARM_HOME is not there yet."""
     yield ok("python", f"{platform.python_version()} on {platform.system()} {platform.release()}")
     yield home(settings)
     yield passwords(settings)
@@ -64,7 +66,7 @@ def home(settings: Settings) -> Finding:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        return ok("home", f"{path} will be made when it is needed")
+        return _home_to_be(path)
     except OSError as error:
         return failure("home", f"{path}: {error.strerror}", "set FARM_HOME to a folder of yours")
     if not stat.S_ISDIR(mode):
@@ -74,6 +76,17 @@ def home(settings: Settings) -> Finding:
     if mode & 0o077:
         return warning("home", f"{path} is open to other users (mode {mode & 0o777:o})", f"chmod 700 {path}")
     return ok("home", str(path))
+
+
+def _home_to_be(path: Path) -> Finding:
+    """Whether a home that is not there can be made: the nearest folder above it takes a new one."""
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        tempfile.TemporaryDirectory(dir=above, prefix=".joulefarm-").cleanup()
+    except OSError as error:
+        remedy = "set FARM_HOME to a folder of yours"
+        return failure("home", f"{path} cannot be made in {above}: {error.strerror}", remedy)
+    return ok("home", f"{path} will be made when it is needed")
 
 
 def passwords(settings: Settings) -> Finding:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from threading import Timer
 from typing import Any, Final
 
 import click
@@ -13,6 +17,7 @@ from farm.domain.configuration import MAX_SIDE
 from farm.domain.errors import RequestError
 
 GIGA: Final = 1e9
+LONG_SECONDS: Final = 4.0  # a command that only computes answers within 5
 _COLUMNS: Final = (
     ("paper", "GFLOPs, paper", 1),
     ("exact", "GFLOPs", 1),
@@ -113,7 +118,21 @@ def _of_folder(model: str, width: int, height: int, cfg: bool) -> dict[str, dict
     pipeline.rules.check_image(width, height, cfg)
     if pipeline.missing:
         click.echo(f"text: unknown, the folder has no {', '.join(pipeline.missing)}", err=True)
-    return ondemand.sums(pipeline, width, height, cfg)
+    with nullcontext() if "torch" in sys.modules else _importing():
+        return ondemand.sums(pipeline, width, height, cfg)
+
+
+@contextmanager
+def _importing() -> Iterator[None]:
+    """Says in one line on stderr what takes long, where it does: imports on a busy machine or a cold disk."""
+    what = "importing torch and diffusers, and counting: the first time takes some seconds"
+    timer = Timer(LONG_SECONDS, lambda: click.echo(f"farm: {what}", err=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _as_printed(model: str, width: int, height: int) -> dict[str, float | None] | None:

@@ -6,6 +6,7 @@ The name of a cached file is the hash of everything that the work depends on, so
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from analysis.work.trace.pipeline import Pipeline
-from farm.domain.errors import OperationError, RequestError
+from farm.domain.errors import OperationError
+
+logger = logging.getLogger(__name__)
 
 ROLES: Final = {"denoise": "denoiser", "text": "text", "decode": "decoder"}  # phase -> role in a catalog's entry
 
@@ -94,8 +97,8 @@ def _cached(pipeline: Pipeline, what: str, make: Callable[[], dict[str, Any]]) -
         made = make()
     try:
         _write(path, json.dumps(made))
-    except OSError as error:
-        raise RequestError("FARM_HOME", str(home()), f"a folder that can be written ({error.strerror})") from None
+    except OSError as error:  # the answer is there; only the next one takes as long
+        logger.warning("not kept for the next time: FARM_HOME: %s: %s", home(), error.strerror)
     return made
 
 

@@ -41,3 +41,15 @@ def test_a_closed_folder_hides_what_is_in_it(open_folder):
     open_folder.chmod(0o700)
     assert doctor.passwords(load(home=open_folder)).level is Level.OK
     assert doctor.passwords(load(home=open_folder / "none", broker_url_file=open_folder / "none")).level is Level.OK
+
+
+@pytest.mark.parametrize("path", ["/proc/home", "/proc/none/home", "/dev/null/home", "/dev/null"])
+def test_a_home_that_cannot_be_made_is_a_failure(path):
+    found = doctor.home(load(home=path))
+    assert (found.level, found.remedy) == (Level.FAILURE, "set FARM_HOME to a folder of yours")
+    assert path in found.found
+
+
+def test_a_home_to_be_is_tried_and_not_left(tmp_path):
+    assert doctor.home(load(home=tmp_path / "new" / "home")).level is Level.OK
+    assert list(tmp_path.iterdir()) == []

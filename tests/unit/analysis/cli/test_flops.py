@@ -13,6 +13,8 @@ from tests.unit.analysis.work.pipelines import folder
 
 PARTS = {"text", "denoise_step", "decode"}
 
+IMPORTING = "farm: importing torch and diffusers, and counting: the first time takes some seconds"
+
 
 def document(capsys, *arguments):
     assert run(["flops", *map(str, arguments), "--json"]) == 0
@@ -227,7 +229,8 @@ def test_a_library_that_warns_is_not_heard(tmp_path):
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode in (0, 2)
-    assert len(done.stderr.splitlines()) == (1 if done.returncode else 0), done.stderr
+    lines = [line for line in done.stderr.splitlines() if line != IMPORTING]  # our own, on a busy machine
+    assert len(lines) == (1 if done.returncode else 0), done.stderr
 
 
 @pytest.mark.parametrize("value", ["wide", [8], -8, 1.5])
@@ -236,6 +239,25 @@ def test_a_position_table_that_is_no_number_is_one_line_and_exit_2(capsys, tmp_p
     _change(path, "transformer", pos_embed_max_size=value)
     assert run(["flops", str(path), "--resolution", "128"]) == 2
     assert "transformer config pos_embed_max_size" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("home", ["/dev/null/home", "/proc/home"])
+def test_a_home_that_cannot_be_written_costs_the_cache_alone(capsys, caplog, tmp_path, monkeypatch, home):
+    monkeypatch.setenv("FARM_HOME", home)
+    assert run(["flops", str(folder(tmp_path / "pipeline")), "--resolution", "128", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["exact"]["denoise_step"] > 0
+    assert f"not kept for the next time: FARM_HOME: {home}" in caplog.text
+
+
+def test_what_takes_long_is_said_in_one_line(tmp_path):
+    path = folder(tmp_path / "pipeline")
+    code = "import analysis.cli.flops as f; f.LONG_SECONDS = 0.0; from farm.cli import main; main()"
+    command = [sys.executable, "-c", code, "flops", str(path), "--resolution", "128", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout)["width"] == 128
+    assert done.stderr == f"{IMPORTING}\n"
+    again = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert again.stdout == done.stdout
 
 
 def _index(path, change):
