@@ -13,7 +13,7 @@ import click
 
 from farm import catalog
 from farm.cli.options import emit_json, json_option
-from farm.domain.configuration import MAX_SIDE
+from farm.domain.configuration import MAX_FRAMES, MAX_SIDE
 from farm.domain.errors import RequestError
 
 GIGA: Final = 1e9
@@ -31,20 +31,24 @@ _PARTS: Final = {"text": "text", "denoise": "denoise_step", "decode": "decode"}
 @click.argument("model")
 @click.option("--resolution", required=True, metavar="R", help="Pixels of a side, such as 512, or WIDTHxHEIGHT.")
 @click.option("--cfg", is_flag=True, help="With classifier-free guidance: both passes.")
+@click.option(
+    "--frames", default=1, show_default=True, type=click.IntRange(1, MAX_FRAMES), help="Of a video; 1 for an image."
+)
 @json_option
-def flops(model: str, resolution: str, cfg: bool, as_json: bool) -> None:
-    """The work of one image and of one denoising step.
+def flops(model: str, resolution: str, cfg: bool, frames: int, as_json: bool) -> None:
+    """The work of one image or video and of one denoising step.
 
     MODEL is a catalog name or a folder in diffusers layout, which is counted on the meta device: configurations only,
     no weights. Exact counts of matrix products, attention and convolutions (2 a multiply-add), bytes moved and kernels
     in fp16, eager.
     """
     width, height = _parse_resolution(resolution)
-    document = work_of(model, width, height, cfg)
+    document = work_of(model, width, height, cfg, frames)
     if as_json:
         emit_json(document)
         return
-    click.echo(f"{document['model']} {width}x{height}{' cfg' if cfg else ''}")
+    length = f" {frames} frames" if frames > 1 else ""
+    click.echo(f"{document['model']} {width}x{height}{length}{' cfg' if cfg else ''}")
     shown = [(key, title, digits) for key, title, digits in _COLUMNS if document[key]]
     click.echo("".join([f"{'':14}", *(f"{title:>15}" for _, title, _ in shown)]))
     for part in _PARTS.values():
@@ -64,11 +68,13 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-def work_of(model: str, width: int, height: int, cfg: bool) -> dict[str, Any]:
+def work_of(model: str, width: int, height: int, cfg: bool, frames: int = 1) -> dict[str, Any]:
     """The document of ``farm flops --json``: GFLOPs, GB and kernels by part. RequestError for what cannot be had."""
     name = _catalog_name(model)
     if name is None:
-        sums = _of_folder(model, width, height, cfg)
+        sums = _of_folder(model, width, height, cfg, frames)
+    elif frames > 1:
+        raise RequestError("frames", frames, f"1: {name} makes images")
     else:
         model, sums = name, _of_catalog(name, width, height, cfg)
     return {
@@ -76,6 +82,7 @@ def work_of(model: str, width: int, height: int, cfg: bool) -> dict[str, Any]:
         "width": width,
         "height": height,
         "cfg": int(cfg),
+        "frames": frames,
         "paper": _as_printed(model, width, height),
         "exact": {part: _scaled(sums[phase]["flops"], GIGA) for phase, part in _PARTS.items()},
         "moved": {part: _scaled(sums[phase]["moved_bytes"], GIGA) for phase, part in _PARTS.items()},
@@ -110,16 +117,17 @@ def _of_catalog(model: str, width: int, height: int, cfg: bool) -> dict[str, dic
     }
 
 
-def _of_folder(model: str, width: int, height: int, cfg: bool) -> dict[str, dict[str, float | None]]:
+def _of_folder(model: str, width: int, height: int, cfg: bool, frames: int) -> dict[str, dict[str, float | None]]:
     from analysis.work import ondemand
     from analysis.work.trace.pipeline import from_folder
 
     pipeline = from_folder(Path(model))
     pipeline.rules.check_image(width, height, cfg)
+    pipeline.check_frames(frames)
     if pipeline.missing:
         click.echo(f"text: unknown, the folder has no {', '.join(pipeline.missing)}", err=True)
     with nullcontext() if "torch" in sys.modules else _importing():
-        return ondemand.sums(pipeline, width, height, cfg)
+        return ondemand.sums(pipeline, width, height, cfg, frames)
 
 
 @contextmanager

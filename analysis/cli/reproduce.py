@@ -35,7 +35,7 @@ def reproduce(
     db: str | None,
     as_json: bool,
 ) -> None:
-    """The figures and tables of the paper from rows at hand, beside what it prints.
+    """The figures and tables of the paper, beside what it prints.
 
     PNG, SVG and CSV of each figure, CSV of each table. Rows that are missing are said.
     """

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from analysis.work.trace.pipeline import Pipeline
-from farm.domain.errors import OperationError
+from farm.domain.errors import OperationError, RequestError
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +41,13 @@ def table(pipeline: Pipeline) -> dict[str, Any]:
     return _cached(pipeline, "table", lambda: _tabulate(pipeline))
 
 
-def sums(pipeline: Pipeline, width: int, height: int, cfg: bool) -> dict[str, dict[str, float | None]]:
-    """FLOPs, bytes and kernels by phase, fp16, of one image and one denoising step with both passes, exactly traced.
+def sums(pipeline: Pipeline, width: int, height: int, cfg: bool, frames: int = 1) -> dict[str, dict[str, float | None]]:
+    """FLOPs, bytes and kernels by phase, fp16, of one image or video and one denoising step with both passes.
 
-    None where the folder lacks what a phase needs.
+    Exactly traced. None where the folder lacks what a phase needs.
     """
-    return _cached(pipeline, f"{width}x{height}-{int(cfg)}", lambda: _sums(pipeline, width, height, cfg))
+    what = f"{width}x{height}-{int(cfg)}" + (f"-{frames}" if frames > 1 else "")
+    return _cached(pipeline, what, lambda: _sums(pipeline, width, height, cfg, frames))
 
 
 def parameters(pipeline: Pipeline) -> dict[str, float]:
@@ -71,11 +72,11 @@ def _tabulate(pipeline: Pipeline) -> dict[str, Any]:
     return tabulate(pipeline)
 
 
-def _sums(pipeline: Pipeline, width: int, height: int, cfg: bool) -> dict[str, dict[str, float | None]]:
+def _sums(pipeline: Pipeline, width: int, height: int, cfg: bool, frames: int) -> dict[str, dict[str, float | None]]:
     _require_torch()
     from analysis.work.trace.phases import count
 
-    return count(pipeline, width, height, cfg)
+    return count(pipeline, width, height, cfg, frames)
 
 
 def _require_torch() -> None:

@@ -42,7 +42,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "plan": ("analysis.cli:plan", "The configurations worth measuring next."),
     "predict": ("analysis.cli:predict", "Joules of a configuration, with an interval."),
     "report": ("farm.cli.report:report", "What is known, as a document."),
-    "reproduce": ("analysis.cli:reproduce", "The figures and tables of the paper from rows at hand, beside what it prints."),
+    "reproduce": ("analysis.cli:reproduce", "The figures and tables of the paper, beside what it prints."),
     "results": ("farm.cli.results:results", "List, export and import measurements."),
     "revoke": ("farm.cli.revoke:revoke", "Bar a role of the database or user of the broker; end its open sessions."),
     "serve": ("farm.cli.serve:serve", "What is known, as a live page."),

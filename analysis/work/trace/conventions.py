@@ -32,6 +32,8 @@ class Convention:
     # An image that the denoiser attends to beside the one that is made: "same", as large as that one, or "megapixel".
     reference: str = field(default="", repr=False)
     shown_pixels: int = field(default=0, repr=False)  # of that image as the text encoder sees it
+    video: bool = field(default=False, repr=False)  # makes as many frames as it is asked for
+    token_times: bool = field(default=False, repr=False)  # each token has a time of its own: Wan 2.2 of 5B
     control: bool = field(default=False, repr=False)  # a ControlNet runs beside the denoiser
     latent_scale: float = field(default=0.0, repr=False)  # Stable Cascade: cells of a latent to one of the prior's
     negative: bool = field(default=True, repr=False)  # guidance encodes a negative prompt; else it is zeros
@@ -52,6 +54,7 @@ COGVIEW_TOKENS: Final = 16  # CogView4Pipeline pads prompts to a multiple of 16
 QWEN_SUFFIX_TOKENS: Final = 5  # <|im_end|>, newline, <|im_start|>, assistant, newline
 
 QWEN_EDIT_TEMPLATE_TOKENS: Final = 64 + 2  # prompt_template_encode_start_idx, cut off, and the marks of the image
+HUNYUAN_TEMPLATE_TOKENS: Final = 95  # crop_start of HunyuanVideoPipeline's template, cut off after encoding
 LUMINA_SYSTEM_TOKENS: Final = 32  # Lumina2Pipeline's system_prompt and its mark: words and marks, tokenizer unseen
 CHAT_TOKENS: Final = 8  # <|im_start|>user, newline, <|im_end|>, newline, <|im_start|>assistant, newline
 KANDINSKY_TEMPLATE_TOKENS: Final = 40  # Kandinsky5T2IPipeline.prompt_template_encode_start_idx
@@ -203,6 +206,33 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
         denoiser="HiDreamImageTransformer2DModel",
         needed=("text_encoder_4",),  # Llama 3.1, which is loaded from a repository of its own
     ),
+    "WanPipeline": Convention(
+        "two_pass",
+        16,
+        {"text_encoder": Text(512, mask=True)},
+        context=512,
+        denoiser="WanTransformer3DModel",
+        video=True,
+    ),
+    "CogVideoXPipeline": Convention(
+        "batch", 16, {"text_encoder": Text(226)}, context=226, denoiser="CogVideoXTransformer3DModel", video=True
+    ),
+    "LTXPipeline": Convention(
+        "batch",
+        32,
+        {"text_encoder": Text(128, mask=True)},
+        context=128,
+        denoiser="LTXVideoTransformer3DModel",
+        video=True,
+    ),
+    "HunyuanVideoPipeline": Convention(
+        "two_pass",
+        16,
+        {"text_encoder": Text(HUNYUAN_TEMPLATE_TOKENS + 256, mask=True), "text_encoder_2": _CLIP},
+        context=256,
+        denoiser="HunyuanVideoTransformer3DModel",
+        video=True,
+    ),
     "QwenImageEditPipeline": replace(_QWEN_EDIT, shown_pixels=1024**2),
     "QwenImageEditPlusPipeline": replace(_QWEN_EDIT, shown_pixels=384**2),  # of one image
     "StableDiffusionControlNetPipeline": replace(_SD, control=True),
@@ -243,6 +273,8 @@ def as_configured(
         convention = replace(convention, latent_scale=float(index["latent_dim_scale"]))
     if index.get("is_distilled") is True:  # FLUX.2 klein: one pass, whatever the guidance
         convention = replace(convention, cfg="none")
+    if convention.video and index.get("expand_timesteps") is True:
+        convention = replace(convention, token_times=True)
     unet = configs.get("unet", {})
     if convention.denoiser == "UNet2DConditionModel" and unet.get("time_cond_proj_dim") is not None:
         convention = replace(convention, cfg="none")  # a consistency model's U-Net takes guidance as a number

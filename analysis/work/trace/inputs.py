@@ -32,6 +32,7 @@ class Request:
     dtype: torch.dtype
     convention: Convention
     down: int  # pixels a latent cell is wide
+    frames: int = 1  # of the latent
     seen_tokens: int = 0  # of an image that the text encoder sees
 
     @property
@@ -290,6 +291,58 @@ def _flux2(m: Any, r: Request) -> dict[str, Any]:
     }
 
 
+def _wan(m: Any, r: Request) -> dict[str, Any]:
+    rows, columns = r.cells
+    tokens = math.prod((r.frames, rows, columns)) // math.prod(m.config.patch_size)
+    return {
+        "hidden_states": r.new(m.config.in_channels, r.frames, rows, columns),
+        "timestep": r.new(*([tokens] if r.convention.token_times else [])),
+        "encoder_hidden_states": r.new(r.convention.context, m.config.text_dim),
+    }
+
+
+def _cogvideox(m: Any, r: Request) -> dict[str, Any]:
+    c = m.config
+    rows, columns = r.cells
+    frames = math.ceil(r.frames / (c.patch_size_t or 1)) * (c.patch_size_t or 1)  # filled up, and cut off again
+    tokens = frames // (c.patch_size_t or 1) * (rows // c.patch_size) * (columns // c.patch_size)
+    rotation = torch.empty(tokens, c.attention_head_dim, dtype=torch.float32, device="meta")
+    return {
+        "hidden_states": r.new(frames, c.in_channels, rows, columns),
+        "encoder_hidden_states": r.new(r.convention.context, c.text_embed_dim),
+        "timestep": r.new(dtype=torch.int64),
+        "image_rotary_emb": (rotation, rotation) if c.use_rotary_positional_embeddings else None,
+    }
+
+
+def _ltx(m: Any, r: Request) -> dict[str, Any]:
+    c = m.config
+    rows, columns = (x // c.patch_size for x in r.cells)
+    frames = r.frames // c.patch_size_t
+    return {
+        "hidden_states": r.new(frames * rows * columns, c.in_channels),
+        "encoder_hidden_states": r.new(r.convention.context, c.caption_channels),
+        "timestep": r.new(),
+        "encoder_attention_mask": r.new(r.convention.context, dtype=torch.int64),
+        "num_frames": frames,
+        "height": rows,
+        "width": columns,
+        "rope_interpolation_scale": (8 / 25, 32, 32),
+    }
+
+
+def _hunyuan_video(m: Any, r: Request) -> dict[str, Any]:
+    c = m.config
+    return {
+        "hidden_states": r.new(c.in_channels, r.frames, *r.cells),
+        "timestep": r.new(),
+        "encoder_hidden_states": r.new(r.convention.context, c.text_embed_dim),
+        "encoder_attention_mask": r.new(r.convention.context, dtype=torch.int64),
+        "pooled_projections": r.new(c.pooled_projection_dim),
+        "guidance": r.new() if c.guidance_embeds else None,
+    }
+
+
 def control_inputs(control: Any, r: Request, inputs: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments of a ControlNet's forward beside a denoiser that takes ``inputs``."""
     c = control.config
@@ -334,6 +387,10 @@ DENOISERS: Final[Mapping[str, Inputs]] = {
     "Kandinsky5Transformer3DModel": _kandinsky5,
     "Lumina2Transformer2DModel": _lumina2,
     "StableCascadeUNet": _cascade,
+    "CogVideoXTransformer3DModel": _cogvideox,
+    "HunyuanVideoTransformer3DModel": _hunyuan_video,
+    "LTXVideoTransformer3DModel": _ltx,
+    "WanTransformer3DModel": _wan,
     "ZImageTransformer2DModel": _z_image,
     "UNet2DConditionModel": _unet,
     "SD3Transformer2DModel": _sd3,

@@ -21,12 +21,12 @@ from farm.domain.errors import FarmError, RequestError
 Counts = dict[str, dict[str, float | None]]
 
 
-def count(pipeline: Pipeline, width: int, height: int, cfg: bool) -> Counts:
-    """FLOPs, bytes and kernels by phase, fp16, of one image and one denoising step with both passes of CFG.
+def count(pipeline: Pipeline, width: int, height: int, cfg: bool, frames: int = 1) -> Counts:
+    """FLOPs, bytes and kernels by phase, fp16, of one image or video and one denoising step with both passes of CFG.
 
     None where the folder lacks what a phase needs.
     """
-    tracer = Tracer(pipeline, "fp16")
+    tracer = Tracer(pipeline, "fp16", frames)
     result: Counts = {}
     for phase in PHASES:
         if phase == "text" and pipeline.missing:
@@ -50,8 +50,10 @@ def _totals(ops: list[Op]) -> tuple[int, int, int]:
 class Tracer:
     """The components of one pipeline on the meta device at one precision; each phase can be traced many times."""
 
-    def __init__(self, pipeline: Pipeline, precision: str) -> None:
+    def __init__(self, pipeline: Pipeline, precision: str, frames: int = 1) -> None:
+        """``frames`` of a video; 1 for an image."""
         self.pipeline = pipeline
+        self.frames = frames
         self.precision = precision
         self._build = lru_cache(maxsize=None)(self._build_component)
         # Once each: a second run at one size would find what the model itself keeps (tables of rotary positions).
@@ -104,9 +106,11 @@ class Tracer:
 
     def _request(self, width: int, height: int, batch: int) -> Request:
         decoder = self._build(self.pipeline.decoder)
+        how = decoder_of(type(decoder).__name__)
         with self._refusing(decoder):
-            cell = decoder_of(type(decoder).__name__).cell(decoder.config)
-        return Request(width, height, batch, DTYPES[self.precision], self.pipeline.convention, cell)
+            cell = how.cell(decoder.config)
+            frames = 1 if how.frames is None else (self.frames - 1) // how.frames(decoder.config) + 1
+        return Request(width, height, batch, DTYPES[self.precision], self.pipeline.convention, cell, frames)
 
     def _denoiser_inputs(self, width: int, height: int, batch: int) -> dict[str, Any]:
         denoiser, request = self._build(self.pipeline.denoiser), self._request(width, height, batch)
@@ -137,9 +141,11 @@ class Tracer:
         how = decoder_of(type(decoder).__name__)
         request = self._request(width, height, batch)
         with self._refusing(decoder):
-            shape = (batch, decoder.config[how.channels], *((1,) if how.frames else ()), *request.cells)
+            shape = (batch, decoder.config[how.channels], *((request.frames,) if how.frames else ()), *request.cells)
+            timed = how.timed and decoder.config.get("timestep_conditioning")
             latent = torch.empty(shape, dtype=next(decoder.parameters()).dtype, device="meta")
-        return self._record(decoder, {how.argument: latent, **how.options}, method="decode")[0]
+        times = {"temb": latent.new_empty(batch)} if timed else {}
+        return self._record(decoder, {how.argument: latent, **times, **how.options}, method="decode")[0]
 
     def _build_component(self, name: str) -> torch.nn.Module:
         precision = self.precision

@@ -67,6 +67,11 @@ class Pipeline:
         convention = self.convention
         return forwards(self.name, convention.cfg, phase, cfg, 1, negative=convention.negative)
 
+    def check_frames(self, frames: int) -> None:
+        """Raise RequestError for more than one frame of a pipeline that makes images."""
+        if frames > 1 and not self.convention.video:
+            raise RequestError("frames", frames, f"1: {self.name} makes images")
+
     @property
     def missing(self) -> tuple[str, ...]:
         """Text encoders that are not here and without which the text phase is not known."""

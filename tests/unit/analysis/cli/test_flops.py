@@ -114,6 +114,44 @@ def test_chroma_under_the_name_of_flux_counts_as_under_its_own(capsys, tmp_path)
     assert all(value > 0 for value in counts[0].values())
 
 
+def test_a_folder_that_makes_images_makes_one_frame(capsys, tmp_path):
+    assert run(["flops", str(folder(tmp_path / "pipeline")), "--resolution", "128", "--frames", "2"]) == 2
+    assert "frames: 2: 1: pipeline makes images" in capsys.readouterr().err
+
+
+def test_a_video_is_counted_by_its_frames(capsys, tmp_path):
+    """Wan's denoiser sees every fourth frame and the first; nothing but its attention grows faster than they do."""
+    path = tmp_path / "wan"
+    parts = {
+        "transformer": ("diffusers", "WanTransformer3DModel", {
+            "patch_size": [1, 2, 2], "num_attention_heads": 2, "attention_head_dim": 12, "in_channels": 16,
+            "out_channels": 16, "text_dim": 32, "freq_dim": 16, "ffn_dim": 32, "num_layers": 1,
+        }),
+        "vae": ("diffusers", "AutoencoderKLWan", {
+            "base_dim": 4, "z_dim": 16, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1,
+            "temperal_downsample": [False, True, True],
+        }),
+        "text_encoder": ("transformers", "UMT5EncoderModel", {
+            "vocab_size": 99, "d_model": 32, "d_kv": 8, "d_ff": 37, "num_layers": 1, "num_heads": 4,
+        }),
+    }  # fmt: skip
+    index = {"_class_name": "WanPipeline"}
+    for name, (library, cls, config) in parts.items():
+        index[name] = [library, cls]
+        (path / name).mkdir(parents=True)
+        _config(path, name, json.dumps(config))
+    (path / "model_index.json").write_text(json.dumps(index))
+    found = {n: document(capsys, path, "--resolution", 128, "--frames", n) for n in (1, 5, 8, 9)}
+    assert [found[n]["frames"] for n in found] == [1, 5, 8, 9]
+    one, two, again, three = (found[n]["exact"] for n in found)
+    assert again == two
+    assert one["text"] == two["text"] == three["text"]
+    tokens, layers, width = (128 // 16) ** 2, 1, 24
+    grown = three["denoise_step"] - 2 * two["denoise_step"] + one["denoise_step"]
+    assert grown * 1e9 == pytest.approx(2 * layers * 4 * tokens**2 * width)  # 9 - 2 * 4 + 1 squares of a frame
+    assert one["decode"] < two["decode"] < three["decode"]
+
+
 def test_a_catalog_name_needs_no_torch():
     code = (
         "import sys; from farm.cli import run; code = run(['flops', 'qwen', '--resolution', '512', '--json']);"
@@ -168,6 +206,8 @@ def test_a_folder_is_traced_once_and_again_when_a_configuration_changes(capsys, 
         (("", "--resolution", "512"), ("model: ''", "catalog name or a folder")),
         (("flux", "--resolution", "half"), ("resolution", "half")),
         (("flux",), ("--resolution",)),
+        (("flux", "--resolution", "512", "--frames", "5"), ("frames: 5", "flux makes images")),
+        (("flux", "--resolution", "512", "--frames", "0"), ("--frames",)),
     ],
 )
 def test_a_wrong_request_is_one_line_and_exit_2(capsys, arguments, words):

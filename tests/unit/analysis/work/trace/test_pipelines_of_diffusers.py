@@ -111,6 +111,7 @@ class Case:
     cfg: bool = False
     image: bool = False  # begins with an image
     kept: int = PROMPT_TOKENS  # tokens of a prompt that are no padding
+    frames: int = 1  # of a video
     longest: int = 77  # model_max_length of the tokenizers
     sizes: dict[str, Any] = field(default_factory=dict)  # attributes that move a request to the nearest trained size
 
@@ -382,6 +383,73 @@ CASES += [
 ]  # fmt: skip
 
 
+WAN_VAE: Part = ("diffusers", "AutoencoderKLWan", {
+    "base_dim": 4, "z_dim": 16, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1,
+    "temperal_downsample": [False, True, True],
+})  # fmt: skip
+WAN: Part = ("diffusers", "WanTransformer3DModel", {
+    "patch_size": [1, 2, 2], "num_attention_heads": 2, "attention_head_dim": 12, "in_channels": 16, "out_channels": 16,
+    "text_dim": 32, "freq_dim": 16, "ffn_dim": 32, "num_layers": 2, "cross_attn_norm": True,
+    "qk_norm": "rms_norm_across_heads", "rope_max_seq_len": 32,
+})  # fmt: skip
+COG: dict[str, Any] = {
+    "num_attention_heads": 4, "attention_head_dim": 16, "in_channels": 4, "out_channels": 4, "time_embed_dim": 2,
+    "text_embed_dim": 32, "num_layers": 1, "sample_width": 16, "sample_height": 16, "sample_frames": 9,
+    "patch_size": 2, "temporal_compression_ratio": 4, "max_text_seq_length": 226,
+}  # fmt: skip
+COG_VAE: Part = ("diffusers", "AutoencoderKLCogVideoX", {
+    "in_channels": 3, "out_channels": 3, "down_block_types": ["CogVideoXDownBlock3D"] * 4, "latent_channels": 4,
+    "up_block_types": ["CogVideoXUpBlock3D"] * 4, "block_out_channels": [8, 8, 8, 8], "layers_per_block": 1,
+    "norm_num_groups": 2, "temporal_compression_ratio": 4,
+})  # fmt: skip
+VIDEOS = [
+    *(Case("WanPipeline", {"transformer": WAN, "vae": WAN_VAE, "text_encoder": UMT5}, FLOW, {"guidance_scale": 5.0},
+           extra, cfg=True, frames=frames) for extra, frames in (({}, 1), ({}, 13), ({"expand_timesteps": True}, 5))),
+    *(Case("CogVideoXPipeline", {
+            "transformer": ("diffusers", "CogVideoXTransformer3DModel", COG | more), "vae": COG_VAE,
+            "text_encoder": T5,
+        }, schedule("CogVideoXDDIMScheduler"), {"guidance_scale": 6.0}, cfg=True, frames=9,
+    ) for more in (
+        {},
+        {"use_rotary_positional_embeddings": True},
+        {"use_rotary_positional_embeddings": True, "patch_size_t": 2, "patch_bias": False},
+    )),
+    *(Case("LTXPipeline", {
+            "transformer": ("diffusers", "LTXVideoTransformer3DModel", {
+                "in_channels": 8, "out_channels": 8, "patch_size": 1, "patch_size_t": 1, "num_attention_heads": 4,
+                "attention_head_dim": 8, "cross_attention_dim": 32, "num_layers": 1, "caption_channels": 32,
+            }),
+            "vae": ("diffusers", "AutoencoderKLLTXVideo", {
+                "in_channels": 3, "out_channels": 3, "latent_channels": 8, "block_out_channels": [8, 8, 8, 8],
+                "decoder_block_out_channels": [8, 8, 8, 8], "layers_per_block": [1] * 5,
+                "decoder_layers_per_block": [1] * 5, "spatio_temporal_scaling": [True, True, True, False],
+                "decoder_spatio_temporal_scaling": [True, True, True, False],
+                "decoder_inject_noise": [False] * 5, "upsample_residual": [False] * 4, "upsample_factor": [1] * 4,
+                "timestep_conditioning": timed, "patch_size": 4, "patch_size_t": 1, "encoder_causal": True,
+                "decoder_causal": False,
+            }),
+            "text_encoder": T5,
+        }, FLOW, {"guidance_scale": 3.0}, cfg=True, frames=17,
+    ) for timed in (False, True)),
+    Case("HunyuanVideoPipeline", {
+            "transformer": ("diffusers", "HunyuanVideoTransformer3DModel", {
+                "in_channels": 4, "out_channels": 4, "num_attention_heads": 2, "attention_head_dim": 10,
+                "num_layers": 1, "num_single_layers": 1, "num_refiner_layers": 1, "patch_size": 2, "patch_size_t": 1,
+                "guidance_embeds": True, "text_embed_dim": 32, "pooled_projection_dim": 32, "rope_axes_dim": [2, 4, 4],
+            }),
+            "vae": ("diffusers", "AutoencoderKLHunyuanVideo", {
+                "in_channels": 3, "out_channels": 3, "latent_channels": 4,
+                "down_block_types": ["HunyuanVideoDownBlock3D"] * 4, "up_block_types": ["HunyuanVideoUpBlock3D"] * 4,
+                "block_out_channels": [8, 8, 8, 8], "layers_per_block": 1, "norm_num_groups": 4,
+                "spatial_compression_ratio": 8, "temporal_compression_ratio": 4,
+            }),
+            "text_encoder": ("transformers", "LlamaModel", {**QWEN3[2], "num_hidden_layers": 3}),
+            "text_encoder_2": CLIP,
+        }, FLOW, {"true_cfg_scale": 2.0, "negative_prompt": "a dog"}, cfg=True, frames=9,
+    ),
+]  # fmt: skip
+
+
 class Tokenizer:
     """As many tokens as it is asked for, ``kept`` of them no padding; that many where nothing is padded."""
 
@@ -440,7 +508,7 @@ def folder(path: Path, case: Case) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning:diffusers")  # its classes use parts of it that it deprecates
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.cls}-{case.cfg}")
+@pytest.mark.parametrize("case", [*CASES, *VIDEOS], ids=lambda case: f"{case.cls}-{case.cfg}")
 def test_every_phase_takes_what_the_pipeline_of_diffusers_takes(tmp_path: Path, case: Case) -> None:
     torch.set_num_threads(1)
     pipeline = build(case)
@@ -448,6 +516,7 @@ def test_every_phase_takes_what_the_pipeline_of_diffusers_takes(tmp_path: Path, 
     for name, value in case.sizes.items():
         setattr(pipeline, name, value)
     call: dict[str, Any] = {"height": SIDE, "width": SIDE, "num_inference_steps": STEPS, "output_type": "pt"}
+    call["num_frames"] = case.frames
     if "prompt" in inspect.signature(pipeline.__call__).parameters:
         call["prompt"] = "a cat"
     else:
@@ -477,7 +546,7 @@ def test_every_phase_takes_what_the_pipeline_of_diffusers_takes(tmp_path: Path, 
         pipeline(**call)
 
     found = from_folder(folder(tmp_path / "pipeline", case))
-    ours = {phase: sums["flops"] or 0 for phase, sums in count(found, SIDE, SIDE, case.cfg).items()}
+    ours = {phase: sums["flops"] or 0 for phase, sums in count(found, SIDE, SIDE, case.cfg, case.frames).items()}
     assert ours["denoise"] * STEPS == counters["denoise"] > 0
     assert ours["decode"] == counters["decode"] > 0
     assert ours["text"] == counters.get("text", 0)
