@@ -22,7 +22,12 @@ LONGEST_SECONDS: Final = 1e8  # three years; the system's clocks take no infinit
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 Wait = Annotated[float, Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 RENAMED: Final = {"doorbell_grace_seconds": "message_grace_seconds"}  # settings of 0.1.0
-NOT_SETTINGS: Final = ("FARM_COMMIT", "FARM_DEBUG", "FARM_NVML_LIBRARY")  # read where they are needed
+NOT_SETTINGS: Final = (
+    "FARM_COMMIT",
+    "FARM_DEBUG",
+    "FARM_LOCK_TOKENS",
+    "FARM_NVML_LIBRARY",
+)  # read where they are needed
 
 
 class Settings(BaseSettings):

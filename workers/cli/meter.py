@@ -71,9 +71,9 @@ def meter(device: str, idle_seconds: float, meter_name: str, as_json: bool, comm
             prepared = taken.enter_context(Command(command, stdout=2 if as_json else 1))
             with interruptions.allowed():
                 host = identify(device)
-                taken.enter_context(DeviceLock(host.uuid))
+                lock = taken.enter_context(DeviceLock(host.uuid))
                 reading = taken.enter_context(closing(open_meter(_type(host), host.uuid, name=meter_name)))
-            report, status = _measure(prepared, reading, host, idle_seconds, interruptions)
+            report, status = _measure(prepared, lock.shared(), reading, host, idle_seconds, interruptions)
     except Interrupted:
         click.echo("farm: interrupted before the command ran: nothing was measured", err=True)
         status = interruptions.exit_code or 1
@@ -92,7 +92,12 @@ def _type(host: Host) -> str | None:
 
 
 def _measure(
-    command: Command, meter: Meter, host: Host, idle_seconds: float, interruptions: Interruptions
+    command: Command,
+    environment: Mapping[str, str],
+    meter: Meter,
+    host: Host,
+    idle_seconds: float,
+    interruptions: Interruptions,
 ) -> tuple[dict[str, Any], int]:
     """Idle, the command, idle: the report, and the code to exit with. Interrupted where the command has not run."""
     from workers.interrupted import Interrupted
@@ -104,7 +109,7 @@ def _measure(
         nonlocal code
         try:
             with interruptions.allowed():
-                command.start()
+                command.start(environment)
                 command.until_ended()
             code = command.wait()
         except Interrupted:

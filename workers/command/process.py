@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NoReturn, Self
@@ -99,9 +100,12 @@ class Command:
         self._status: int | None = None
         self._closed = False
 
-    def start(self) -> None:
-        """Let the command execute; returns once it does. OperationError where the system refuses."""
-        os.write(self._go, b"!")
+    def start(self, environment: Mapping[str, str] | None = None) -> None:
+        """Let the command execute, with these variables besides its own; returns once it does.
+
+        OperationError where the system refuses.
+        """
+        os.write(self._go, json.dumps(dict(environment or {})).encode())
         if errno := os.read(self._failed, 16):
             self.wait()
             raise OperationError(f"{self._argv[0]}: cannot be executed: {os.strerror(int(errno))}")
@@ -162,7 +166,8 @@ class Command:
     def _execute(self, go: int, failed: int, stdout: int) -> NoReturn:
         """In the command's process: wait for the start."""
         try:
-            if os.read(go, 1):
+            if variables := os.read(go, select.PIPE_BUF):  # one write of less is one read
+                os.environ.update(json.loads(variables))
                 os.dup2(stdout, 1)
                 for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would pass that on
                     signal.signal(number, signal.SIG_DFL)

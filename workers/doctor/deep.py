@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from farm import catalog, imports
 from farm.doctor import Finding, Level, failure, ok, warning
-from farm.domain import FarmError, OperationError
+from farm.domain import FarmError, OperationError, RequestError
 from workers.device import host
 from workers.device.board import DeviceFacts
 from workers.device.lock import DeviceLock
@@ -215,6 +215,9 @@ def main(arguments: list[str]) -> int:
         documents = examine(host.identify(key), label, float(minutes))
         for answer in documents:
             print(json.dumps(asdict(answer) if isinstance(answer, Finding) else answer), flush=True)  # noqa: T201
+    except RequestError as error:
+        said = failure(label, f"{error.field}: {error.value}", error.remedy)
+        print(json.dumps(asdict(said)), flush=True)  # noqa: T201
     except FarmError as error:
         remedy = "end what uses it" if isinstance(error, OperationError) else "see `dmesg` (Xid)"
         print(json.dumps(asdict(failure(label, str(error), remedy))), flush=True)  # noqa: T201

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from farm import catalog, imports
 from farm.doctor import Finding, failure, ok, package, warning
-from farm.domain import DeviceLost, FarmError, OperationError
+from farm.domain import DeviceLost, FarmError, OperationError, RequestError
 from workers.device import host
 from workers.device.board import AnyDevice, DeviceFacts, SilentDevice
 from workers.device.lock import DeviceLock
@@ -127,6 +127,8 @@ def _device(number: int, facts: AnyDevice) -> Iterator[Finding]:
     try:
         with DeviceLock(facts.key):
             yield from _sensors(label, facts)
+    except RequestError as error:
+        yield failure(label, f"cannot be locked: {error.field} {error.value}", error.remedy)
     except DeviceLost as error:
         yield failure(label, f"went away while it was probed: {error}", "see `dmesg` (Xid); reset it or reboot")
     except FarmError as error:

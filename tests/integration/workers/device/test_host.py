@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +14,6 @@ from farm.domain import OperationError, RequestError
 from tests.fake_nvml import fake
 from tests.fake_nvml.fake import Code, Device, Fault
 from workers.device import host
-from workers.device.lock import DeviceLock
 
 A100 = Device()
 A4000 = Device(name="NVIDIA RTX A4000", uuid="GPU-a4000000-0000-4000-8000-000000000001")
@@ -237,56 +234,6 @@ def test_a_worker_for_another_board_refuses_to_start(stage, farm_process, broker
     done = farm_process("worker", "--gpu", "a100", "--device", 0, **environment)
     assert (done.code, done.out) == (2, "")
     assert done.err == "farm: gpu: a100: device 0 is a NVIDIA RTX A4000, by NVML, which is a4000\n"
-
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from workers.device.lock import DeviceLock
-lock = DeviceLock("GPU-1", Path(sys.argv[1])).acquire()
-print("held", flush=True)
-time.sleep(60)
-"""
-
-
-def test_a_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
-    folder = tmp_path / "locks"
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(OperationError, match=f"process {holder.pid} measures"):
-            DeviceLock("GPU-1", folder).acquire()
-        DeviceLock("GPU-2", folder).acquire().release()
-        assert folder.stat().st_mode & 0o7777 == 0o1777
-        assert (folder / "GPU-1").stat().st_mode & 0o777 == 0o666
-    finally:
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
-        holder.stdout.close()
-    with DeviceLock("GPU-1", folder) as lock:
-        assert (folder / "GPU-1").read_text() == f"{os.getpid()}\n"
-    lock.release()
-    DeviceLock("GPU-1", folder).acquire().release()
-
-
-def test_a_child_may_use_what_its_ancestor_holds(tmp_path: Path) -> None:
-    code = HOLD.replace("time.sleep(60)", "")
-    with DeviceLock("GPU-1", tmp_path):
-        done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
-        assert done.stdout == "held\n"
-        with pytest.raises(OperationError):
-            DeviceLock("GPU-1", tmp_path).acquire()  # but not the holder itself, twice
-
-
-def test_a_lock_is_not_taken_through_a_link(tmp_path: Path) -> None:
-    folder = tmp_path / "locks"
-    folder.mkdir()
-    (tmp_path / "precious").write_text("keep")
-    (folder / "GPU-1").symlink_to(tmp_path / "precious")
-    with pytest.raises(OperationError, match="cannot be opened"):
-        DeviceLock("GPU-1", folder).acquire()
-    assert (tmp_path / "precious").read_text() == "keep"
 
 
 def test_facts_are_one_json_document(stage) -> None:
