@@ -156,6 +156,7 @@ def _report(meter: Meter, host: Host, energy: Energy, *, code: int, seconds: flo
         "systematic_percent": energy.systematic_percent,
         "flags": sorted(energy.flags),
         "complete": complete,
+        "unknown_processes": energy.notes.get("unknown_processes"),
         "shortest_seconds": energy.notes.get("shortest_seconds", meter.shortest_seconds),
         "comparison": energy.notes.get("comparison"),
         "twin": energy.notes.get("comparison"),  # the same under its name of 0.1.0
@@ -178,6 +179,8 @@ def _text(report: Mapping[str, Any], command: Sequence[str]) -> str:
     ]
     if report["flags"]:
         lines.append(f"   flags: {', '.join(report['flags'])}")
+    if unknown := report["unknown_processes"]:
+        lines.append(f"   whose they are cannot be known here: processes {', '.join(map(str, unknown))}, by NVML's ids")
     if "window_too_short" in report["flags"]:
         lines.append(f"   the device resolves windows from {report['shortest_seconds']:.2g} s on: let it run longer")
     if not report["complete"]:

@@ -7,7 +7,7 @@ energy, the power log stands in. Wherever both can be had they are held against 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -52,6 +52,7 @@ def evaluate(recording: Recording, spans: Sequence[Span]) -> Energy:
         flags["counter_unsupported"] = None
 
     notes: dict[str, Any] = {"method": None, "counter_latency_seconds": 0.0}
+    notes["unknown_processes"] = _unknown_processes(recording, usable)
     notes["power_averaged"] = power.averaged if power is not None else None
     idle: tuple[IdleLevel, ...] = ()
     for source in _by_belief(recording, counter if not faults else None, power, usable):
@@ -198,14 +199,25 @@ def _until(span: Span, time: float) -> Span:
     return replace(span, start=min(span.start, time), end=min(span.end, time))
 
 
+def _telemetry(recording: Recording, spans: Sequence[Span]) -> list[Mapping[str, Any]]:
+    """That of the time from the first span to the last. A reading stands for about a second around it."""
+    start, end = min(s.start for s in spans), max(s.end for s in spans)
+    return [t for t in recording.telemetry if start - 1.0 <= t["time"] <= end + 1.0]
+
+
+def _unknown_processes(recording: Recording, spans: Sequence[Span]) -> list[int] | None:
+    """Ids, by NVML, of processes that came to the device and cannot be identified from here; None: none are listed."""
+    lists = [t["unknown"] for t in _telemetry(recording, spans) if t.get("unknown") is not None]
+    return sorted(set().union(*lists)) if lists else None
+
+
 def _circumstances(recording: Recording, spans: Sequence[Span]) -> list[str]:
     """Flags for what the telemetry says of the time from the first span to the last."""
     start, end = min(s.start for s in spans), max(s.end for s in spans)
     work = [s for s in spans if s.works]
     first, last = (min(s.start for s in work), max(s.end for s in work)) if work else (start, end)
     flags: list[str] = []
-    log = [t for t in recording.telemetry if start - 1.0 <= t["time"] <= end + 1.0]
-    # A reading stands for about a second around it.
+    log = _telemetry(recording, spans)
     flags += throttle_flags(t["throttle"] for t in log if t["throttle"] and first - 0.5 <= t["time"] <= last + 0.5)
     if any(t["foreign"] for t in log):
         flags.append("foreign_process")

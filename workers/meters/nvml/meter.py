@@ -12,11 +12,11 @@ from farm import catalog
 from farm.domain import DeviceLost
 from workers.device.board import Device
 from workers.device.nvml import NvmlDevice
+from workers.device.processes import DeviceProcesses
 from workers.meters.base import Energy, Probe, Recording, Span
 from workers.meters.clock import Clock, SystemClock
 from workers.meters.nvml.evaluate import AVERAGE_SECONDS, evaluate, shortest_window
 from workers.meters.nvml.probe import CounterProbe, probe_counter
-from workers.meters.nvml.processes import ForeignProcesses
 from workers.meters.nvml.sampler import COUNTER_SECONDS, SLOW_COUNTER_SECONDS, Sampler
 
 STEADY_CELSIUS: Final = 1.0  # over the last seconds of the log
@@ -49,8 +49,8 @@ class NvmlMeter:
         self._duty = _sensor_duty(self._nvml, self._gpu)
         self.shortest_seconds = shortest_window(self._probe.tick, self._duty)
         self.shortest_idle_seconds = IDLE_READINGS * self._reading_seconds()
-        self._foreign_processes = ForeignProcesses(os.getpid(), self._nvml.processes() or frozenset())
-        self._sampler = Sampler(self._nvml, self.clock, self._probe, self._power.read, self._foreign_processes)
+        self._processes = DeviceProcesses(os.getpid(), self._nvml.processes() or frozenset())
+        self._sampler = Sampler(self._nvml, self.clock, self._probe, self._power.read, self._processes)
 
     def _reading_seconds(self) -> float:
         """From one reading that helps to know the idle power to the next."""
@@ -104,6 +104,7 @@ class NvmlMeter:
             "nvml_missing": dict(nvml.missing),
         }
         with contextlib.suppress(DeviceLost):  # then what is known without it has to do
+            occupants = self._processes.tell_apart(nvml.processes() or frozenset())
             circumstances |= {
                 "driver": nvml.driver(),
                 "power_limit_watts": nvml.power_limit_watts(),
@@ -114,7 +115,8 @@ class NvmlMeter:
                 "throttle_reasons": nvml.throttle_reasons(),
                 "persistence": nvml.persistence(),
                 "mig": nvml.mig(),
-                "foreign_processes": sorted(self._foreign_processes.foreign(nvml.processes() or frozenset())),
+                "foreign_processes": sorted(occupants.foreign),
+                "unknown_processes": sorted(occupants.unknown),
             }
         return circumstances
 

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from farm.domain import DeviceLost
 from workers.device.nvml import NvmlDevice
+from workers.device.processes import DeviceProcesses
 from workers.meters.base import Probe, Recording
 from workers.meters.clock import Clock, Stop
 from workers.meters.nvml.probe import CounterProbe
-from workers.meters.nvml.processes import ForeignProcesses
 
 COUNTER_SECONDS: Final = 0.1  # a bracket at most so often
 SLOW_COUNTER_SECONDS: Final = 1.0  # where reading makes the counter lose energy
@@ -39,13 +39,13 @@ class Sampler:
         clock: Clock,
         probe: CounterProbe,
         read_power: Callable[[], float | None] | None,
-        foreign_processes: ForeignProcesses,
+        processes: DeviceProcesses,
     ) -> None:
         self._device = device
         self._clock = clock
         self._probe = probe
         self._read_power = read_power
-        self._foreign_processes = foreign_processes
+        self._processes = processes
         self._stop: Stop | None = None
         self._counter: list[tuple[float, float, float]] = []
         self._power: list[tuple[float, float]] = []
@@ -120,7 +120,8 @@ class Sampler:
 
     def _log_telemetry(self) -> None:
         device = self._device
-        processes = device.processes()
+        pids = device.processes()
+        occupants = None if pids is None else self._processes.tell_apart(pids)
         self._throttle = device.throttle_reasons()
         self._telemetry.append(
             {
@@ -131,7 +132,8 @@ class Sampler:
                 "throttle": self._throttle,
                 "limit_watts": device.power_limit_watts(),
                 "mig": device.mig(),
-                "foreign": None if processes is None else sorted(self._foreign_processes.foreign(processes)),
+                "foreign": None if occupants is None else sorted(occupants.foreign),
+                "unknown": None if occupants is None else sorted(occupants.unknown),
             }
         )
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 import zlib
 from itertools import pairwise
 
@@ -22,7 +19,6 @@ from workers.meters.energy.idle import idle_level
 from workers.meters.energy.statistics import mean_and_error, relative_halfwidth, t_975
 from workers.meters.energy.ticks import Difference, counter_levels
 from workers.meters.nvml.evaluate import evaluate
-from workers.meters.nvml.processes import ForeignProcesses
 from workers.meters.samples import decode_samples, encode_samples
 
 
@@ -210,21 +206,3 @@ def test_repeats() -> None:
     assert relative_halfwidth([5.0]) == math.inf
     assert relative_halfwidth([0.0, 0.0]) == math.inf
     assert relative_halfwidth([2.0, 2.0]) == 0.0
-
-
-def test_whose_process_it_is() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    try:
-        ours = frozenset({os.getpid(), child.pid})
-        foreign_processes = ForeignProcesses(os.getpid(), frozenset(), container=False)
-        assert foreign_processes.foreign(ours) == frozenset()
-        assert foreign_processes.foreign(ours | {1}) == {1}
-    finally:
-        child.communicate()
-    assert foreign_processes.foreign(ours) == frozenset()  # ended, but remembered
-    unknown = frozenset({2**22 + 7})
-    assert foreign_processes.foreign(unknown) == unknown
-    inside = ForeignProcesses(os.getpid(), frozenset({2**22 + 8}), container=True)
-    assert inside.foreign(unknown) == frozenset()  # our own, by its id outside the container
-    assert inside.foreign(frozenset({2**22 + 8})) == {2**22 + 8}  # was there before us
-    assert inside.foreign(frozenset({2**22 + 7, 2**22 + 9})) == {2**22 + 7, 2**22 + 9}

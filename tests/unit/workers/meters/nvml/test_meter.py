@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.unit.workers.meters.stage import (
     rms,
     window,
 )
+from workers.device.host import in_pid_namespace
 from workers.meters.base import Span
 from workers.meters.clock import VirtualClock
 from workers.meters.nvml.meter import NvmlMeter
@@ -211,6 +213,33 @@ def test_throttling_long_before_the_work_is_none_of_its() -> None:
 ])  # fmt: skip
 def test_company_is_flagged(kind: Fault, value: float, flag: str) -> None:
     assert one(before=lambda gpu: gpu.fault(kind, value=value)).energy.flags == (flag,)
+
+
+def test_newcomers_that_cannot_be_identified_are_named_and_spoil_nothing() -> None:
+    """As the processes of a command in a container, which NVML names by their ids outside it."""
+
+    def appear(gpu: fake.Fake, start: float) -> None:
+        for number in (9, 7):
+            gpu.fault(Fault.PROCESS, start=start, value=2**22 + number)
+
+    found = one(at_start=appear).energy
+    assert found.flags == ()
+    assert found.notes["unknown_processes"] == [2**22 + 7, 2**22 + 9]
+    assert one().energy.notes["unknown_processes"] == []
+    with tempfile.TemporaryDirectory() as folder:  # where NVML lists nobody, nothing is known
+        silent = dict.fromkeys(["nvmlDeviceGetComputeRunningProcesses"], Code.NOT_SUPPORTED)
+        with fake.load(Path(folder), Device(name=PLAIN), errors=silent) as gpu:
+            meter = NvmlMeter(0, clock=gpu.clock)
+            assert window(gpu, meter, ("work", 300.0, 1.0)).energy.notes["unknown_processes"] is None
+            meter.close()
+
+
+@pytest.mark.skipif(in_pid_namespace(), reason="in a container an id of NVML's may mean another process here")
+def test_a_newcomer_that_is_known_to_be_foreign_spoils() -> None:
+    foreign = os.getppid()
+    found = one(at_start=lambda gpu, start: gpu.fault(Fault.PROCESS, start=start, value=foreign)).energy
+    assert found.flags == ("foreign_process",)
+    assert found.notes["unknown_processes"] == []
 
 
 @pytest.mark.parametrize("scale", [0.57, 0.9, 1.1])
