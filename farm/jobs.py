@@ -170,6 +170,19 @@ class WorkerJobs(_Jobs):
             remedy = f"the farm has {there} of that type: give {ours} ones a FARM_HOME (and database) of their own"
             raise RequestError("GPU type", gpu, remedy)
 
+    def refuse_namesake(self, name: str, *, machine: str, device_uuid: str) -> None:
+        """RequestError where a worker of that name lives on another machine or device.
+
+        Under one name the two would take each other's running jobs for their own, left from before a restart.
+        """
+        with self._store.read() as db:
+            others = [WorkerInfo(**row) for row in hosts.workers(db) if row["name"] == name]
+        for other in others:
+            if other.alive and (other.device_uuid != device_uuid or (other.machine and other.machine != machine)):
+                where = "another device" if other.machine == machine else "another machine"
+                remedy = f"a host name of its own: a worker of that name is at work on {where}"
+                raise RequestError("worker", name, f"{remedy} (seen {other.silent_seconds:.0f} s ago)")
+
     def take_back(self, worker: str) -> int:
         """Queue again what a worker of that name held: its process is gone, nobody need wait for its leases to end."""
         with self._store.write() as db:

@@ -109,6 +109,17 @@ def tie_to_parent() -> Callable[[], None] | None:
     return tie
 
 
+def machine() -> str:
+    """Which machine this is since it was started: unlike its name, and its machine-id, no copy of an image has it too.
+
+    Empty where the system does not say.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
 _ZOMBIE: Final = "zombie"
 
 

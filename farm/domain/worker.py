@@ -21,7 +21,8 @@ class WorkerInfo:
     device_uuid: str
     host: str
     pid: int
-    code_version: str
+    machine: str = ""  # farm.processes.machine
+    code_version: str = ""
     state: str = "idle"  # idle, busy, draining, or NO_DEVICE
     job_id: int | None = None
     started_at: float = 0.0

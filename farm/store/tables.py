@@ -216,6 +216,7 @@ class Worker(SQLModel, table=True):
     device_name: str
     device_uuid: str
     host: str
+    machine: str = ""  # tells hosts of one name apart
     pid: int
     code_version: str
     state: str

@@ -41,6 +41,7 @@ def worker(
     from farm.broker import acl
     from farm.broker.app import check_queue, resolve_url
     from farm.jobs import WorkerJobs
+    from farm.processes import machine
     from workers.device.identity import WorkerIdentity
     from workers.device.lock import DeviceLock
 
@@ -65,6 +66,8 @@ def worker(
         os.environ.update(verified.pinned())  # inherited by the child, which imports torch after the fork
     check_queue(url, settings, entry.queue)
     with lock:
+        with closing(WorkerJobs.open(settings, create=False)) as jobs:
+            jobs.refuse_namesake(identity.name, machine=machine(), device_uuid=identity.device_uuid)
         from workers.runtime.listener import Listener
 
         status = Listener(url, settings, identity).run()

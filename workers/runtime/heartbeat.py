@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from farm.domain import Job, OperationError
 from farm.domain.worker import NO_DEVICE, WorkerInfo
 from farm.jobs import WorkerJobs
+from farm.processes import machine
 from farm.version import __version__
 from workers.device.identity import WorkerIdentity
 from workers.runtime.delivery import Delivery
@@ -75,6 +76,7 @@ class HeartbeatThread:
                 device_uuid=identity.device_uuid,
                 host=identity.host,
                 pid=os.getppid(),
+                machine=machine(),
                 code_version=__version__,
                 spool_waiting=self._delivery.waiting,
             )

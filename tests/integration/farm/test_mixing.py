@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 
 from farm.domain import RequestError
 from farm.domain.worker import WorkerInfo
@@ -63,3 +64,30 @@ def test_commands_say_so_before_anything_runs(home, farm_process, store, finish,
     assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
     assert "measurements of real devices" in outcome.err
     assert not (home / "run" / "broker.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("machine", "device", "says"), [("m1", "u1", ""), ("m2", "u1", "another machine"), ("m1", "u2", "another device")]
+)
+def test_a_living_namesake_elsewhere_is_refused(jobs, machine, device, says):
+    """Two hosts made from one image; the same worker started anew may go on."""
+    jobs.register(
+        WorkerInfo(
+            name="a100-0@gpu",
+            gpu="a100",
+            queue="a100",
+            device_name="d",
+            device_uuid="u1",
+            host="gpu",
+            machine="m1",
+            pid=1,
+        )
+    )
+    if not says:
+        jobs.refuse_namesake("a100-0@gpu", machine=machine, device_uuid=device)
+        return
+    with pytest.raises(RequestError, match=says):
+        jobs.refuse_namesake("a100-0@gpu", machine=machine, device_uuid=device)
+    with jobs.store.write() as db:
+        db.execute(text("UPDATE worker SET seen_at = seen_at - 100"))
+    jobs.refuse_namesake("a100-0@gpu", machine=machine, device_uuid=device)  # it is gone

@@ -118,6 +118,7 @@ def test_only_an_upgrade_changes_tables(request, home, kind):
         db.execute(text("UPDATE alembic_version SET version_num = '0001'"))
         db.execute(text("DROP TABLE farm_identity"))
         db.execute(text("ALTER TABLE job DROP COLUMN refusals"))
+        db.execute(text("ALTER TABLE worker DROP COLUMN machine"))
     made.close()
     for create in (False, True):
         with pytest.raises(RequestError, match="farm db upgrade"):

@@ -61,6 +61,7 @@ def test_a_worker_does_all_of_its_work_under_the_role(sweep, jobs, worker, measu
     worker.register(info)
     worker.register(info)
     worker.refuse_mixing("a100", simulate=False)
+    worker.refuse_namesake("w", machine="", device_uuid="u")
     assert worker.take_back("w") == 0
     first, second, third, fourth, *_ = jobs.due("a100", 8)
     job = worker.claim(first, worker="w", queue="a100")

@@ -171,6 +171,25 @@ def test_a_second_worker_on_a_device_is_refused(farm, farm_process):
     assert "is taken" in refused.err
 
 
+def test_a_namesake_on_another_machine_is_refused_and_takes_nothing(farm, farm_process):
+    """A host made from the same image: its worker would take the other's running jobs for its own."""
+    from farm.domain.worker import WorkerInfo
+    from farm.jobs import WorkerJobs
+    from workers.device.identity import WorkerIdentity
+
+    here = WorkerIdentity.plain("a100", 0, farm.home, simulate=True)
+    words = {"gpu": "a100", "queue": "a100", "device_name": "d", "device_uuid": here.device_uuid, "host": here.host}
+    other = WorkerJobs(farm.store, farm.settings)
+    (job,) = farm.submit(gpus=["a100"], count=1)
+    other.register(WorkerInfo(name=here.name, pid=1, machine="another", **words))
+    assert other.claim(job, worker=here.name, queue="a100").id == job
+    refused = farm_process("worker", "--gpu", "a100", "--device", "0", "--simulate")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "another machine" in refused.err
+    assert farm.rows("SELECT state, attempt FROM job WHERE id = :i", i=job) == [("running", 1)]
+    other.leave(here.name)
+
+
 def test_a_job_that_other_code_submitted_is_measured_where_it_means_the_same(farm):
     from sqlalchemy import text
 
