@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, Final, Self
 
 from farm.domain.errors import RequestError
-from farm.domain.parsing import is_absent, parse_switch, parse_whole, split_sides
+from farm.domain.parsing import is_absent, parse_precision, parse_switch, parse_whole, split_sides
 
 PRECISIONS: Final = ("fp16", "bf16", "fp32")
 WEIGHTS: Final = ("random", "pretrained")
@@ -115,6 +115,7 @@ class Configuration:
                 values[name] = parse_whole(name, values[name])
             elif name in TEXTS:
                 values[name] = str(values[name]).strip()
+        values["precision"] = parse_precision(values["precision"])
         for name in sorted(twice):
             if parse_whole(name, named[name]) != values[name]:
                 raise RequestError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Final
 
 from farm.domain.errors import RequestError
@@ -13,6 +14,11 @@ MAX_TEXT: Final = 500
 MIN_JOULES: Final = 1e-9
 MAX_JOULES: Final = 1e15
 
+
+_PRECISIONS: Final = {
+    "float16": "fp16", "f16": "fp16", "half": "fp16", "bfloat16": "bf16",
+    "float32": "fp32", "f32": "fp32", "float": "fp32", "single": "fp32",
+}  # fmt: skip
 
 # What spreadsheets, pandas, R, SQL and people write where nothing is known.
 ABSENT_WORDS: Final = frozenset({"", "n/a", "na", "#n/a", "#na", "nan", "<na>", "null", "none", "nil", "-", "--", "?"})
@@ -62,11 +68,17 @@ def parse_switch(field: str, value: Any) -> bool:
 
 
 def split_sides(value: Any) -> tuple[Any, Any]:
-    """Width and height, not yet numbers, of a resolution: 512 is a square, the text 512x768 names both sides."""
+    """Width and height, not yet numbers, of a resolution: 512 is a square; 512x768 and (512, 768) name both sides."""
     if not isinstance(value, str):
         return value, value
-    width, times, height = value.lower().partition("x")
+    width, times, height = re.sub(r"[x×*,]", "x", value.lower().strip("()[] ")).partition("x")
     return width, height if times else width
+
+
+def parse_precision(value: Any) -> Any:
+    """The precision that a text names as torch, NumPy or people call it: ``float16``, ``torch.bfloat16``, ``FP32``."""
+    text = str(value).strip().lower().removeprefix("torch.")
+    return _PRECISIONS.get(text, text if isinstance(value, str) else value)
 
 
 def parse_text(column: str, value: Any) -> str:

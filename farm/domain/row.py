@@ -138,11 +138,12 @@ def parse_rows(
         BadRows: a value cannot be taken; nothing is returned then.
     """
     names = _check_header(header, source, energy_required)
+    rows = _without_index(names, list(rows))
     parsed: list[Row] = []
     problems: list[str] = []
     for number, values in enumerate(rows, start=1):
-        if all(map(is_empty, values)):
-            continue  # an empty line, or one of separators alone
+        if all(map(is_empty, values)) or [column_name(value) for value in values] == names:
+            continue  # an empty line, one of separators alone, or the header again, of a second file behind the first
         try:
             parsed.append(parse_row(_named_cells(names, values), energy_required=energy_required))
         except RequestError as error:
@@ -240,6 +241,16 @@ def _check_header(header: Sequence[str], source: str, energy_required: bool) -> 
         given = ", ".join(filter(None, names)) or "nothing"
         raise RequestError("column", missing[0], f"required in {source}; its header has {given}")
     return names
+
+
+def _without_index(names: Sequence[str], rows: list[Sequence[Any]]) -> list[Sequence[Any]]:
+    """The rows less what a data frame writes in front of them unless told otherwise: their numbers, without a name."""
+    if not names or names[0]:
+        return rows
+    numbers = [str(row[0]).strip() for row in rows if not all(map(is_empty, row))]
+    if not all(re.fullmatch(r"[0-9]+", number) for number in numbers) or len(set(numbers)) != len(numbers):
+        return rows
+    return [[None, *row[1:]] for row in rows]
 
 
 def _named_cells(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Models and GPUs may be called there by any name that they go by: what is read ha
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -31,6 +32,7 @@ def read_table(path: str | Path, *, energy_required: bool = True) -> list[Row]:
     """
     path = Path(path)
     rows = (_read_parquet if is_parquet(path) else _read_csv)(path, energy_required)
+    _refuse_rounded_ids(rows, str(path))
     return _with_catalog_names(rows, str(path))
 
 
@@ -77,6 +79,19 @@ def _read_parquet(path: Path, energy_required: bool) -> list[Row]:
     columns = [column.to_pylist() for column in table.columns]
     values = zip(*columns, strict=True) if columns else iter(())
     return parse_rows(table.column_names, values, source=source, energy_required=energy_required)
+
+
+def _refuse_rounded_ids(rows: Sequence[Row], source: str) -> None:
+    """BadRows where rows that differ share an id such as 1.23E+15: a spreadsheet took long ids for numbers."""
+    first: dict[str, Row] = {}
+    problems = []
+    for number, row in enumerate(rows, start=1):
+        identifier = row.measurement_id or ""
+        if re.fullmatch(r"[0-9](\.[0-9]+)?E\+[0-9]+", identifier) and first.setdefault(identifier, row) != row:
+            remedy = "the whole id: a spreadsheet has rounded it, and rows of one id count once"
+            problems.append(f"row {number}, measurement_id: {identifier}: {remedy}")
+    if problems:
+        raise BadRows(source, problems)
 
 
 def _with_catalog_names(rows: Sequence[Row], source: str) -> list[Row]:

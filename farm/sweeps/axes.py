@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 from farm import catalog
 from farm.domain import Configuration, RequestError
-from farm.domain.parsing import parse_switch, parse_whole
+from farm.domain.parsing import parse_precision, parse_switch, parse_whole, split_sides
 
 # An axis of the grid: its key in the file, its key in a row of include or exclude, its default.
 AXES: Final[tuple[tuple[str, str, tuple[Any, ...] | None], ...]] = (
@@ -106,6 +106,8 @@ def _value(key: str, row: str, value: Any) -> Any:
         return parse_switch(key, value)
     if row in ("steps", "prompts", "batch"):
         value = parse_whole(key, value)
+    if row == "precision":
+        value = parse_precision(value)
     probe = {**_PROBE, row: value}
     if row == "batch" and isinstance(value, int):
         probe["prompts"] = max(value, 1)
@@ -120,7 +122,7 @@ _PROBE: Final[dict[str, Any]] = {
 
 
 def _resolution(key: str, value: Any) -> Resolution:
-    sides = value if isinstance(value, (list, tuple)) else [value, value]
+    sides = value if isinstance(value, (list, tuple)) else split_sides(value)
     if len(sides) != 2:
         raise RequestError(key, value, "a side in pixels, or [width, height]")
     width, height = (parse_whole(key, side) for side in sides)

@@ -263,6 +263,8 @@ class TestFile:
             ("resolutions: [0512, [0256, 512]]", "resolutions", [(512, 512), (256, 512)]),
             ("include: [{steps: 10, resolution: [0512, 768]}]", "include", [(512, 768)]),
             ("cfg: [yes, no]", "cfg", [True, False]),
+            ("resolutions: [512x768, '1024×1024']", "resolutions", [(512, 768), (1024, 1024)]),
+            ("precisions: [float16, torch.float32]", "precisions", ["fp16", "fp32"]),
             ("cfg: [On, off]", "cfg", [True, False]),
             ("cfg: [true, FALSE]", "cfg", [True, False]),
             ("budget_joules: 1e9", "budget_joules", 1e9),
