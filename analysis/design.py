@@ -10,6 +10,7 @@ greed comes close to the best choice: Krause, Singh and Guestrin, JMLR 9 (2008);
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
@@ -46,44 +47,75 @@ class Plan:
     expected_energy_joules: float
     candidates_energy_joules: float  # all candidates together: what the picks save
     error_before_percent: float
+    expected_seconds: float  # of the picks, one after the other
+    candidates: int  # how many there were to choose from
 
 
 def plan(
-    known: Any, candidates: Any = None, *, model: str, gpu: str, budget: int, cost_exponent: float = COST_EXPONENT
+    known: Any,
+    candidates: Any = None,
+    *,
+    model: str | Sequence[str],
+    gpu: str | Sequence[str],
+    budget: int | None = None,
+    joules: float | None = None,
+    hours: float | None = None,
+    cost_exponent: float = COST_EXPONENT,
 ) -> Plan:
-    """The ``budget`` candidates of a model and a GPU that are worth measuring next.
+    """The candidates of some models on some GPUs that are worth measuring next, within every budget that is given.
 
     Args:
         known: measured rows, maybe none; anything that a law fits. A row that fits leave out, and one that was not
             measured (simulated, estimated), makes nothing known: its configuration may be picked.
         candidates: rows to choose from, less those that the GPU's memory cannot hold; their energies are ignored. By
-            default the paper's grid.
+            default the paper's grid. Of rows that differ in the number of prompts alone, the cheapest stands for all.
+        model: catalog name, or several.
+        gpu: catalog name, or several.
+        budget: configurations in all.
+        joules: expected energy of all picks, above idle, at most. Without it, picks beyond ALLOWANCE of the energy of
+            all candidates wait until nothing else is left.
+        hours: expected time of all picks on their devices, at most.
 
     Raises:
-        RequestError: nothing to choose from, a budget below 1, an unknown model or GPU, a candidate that the model
-            cannot take.
+        RequestError: nothing to choose from, a budget that allows no configuration, an unknown model or GPU, a
+            candidate that the model cannot take.
     """
-    if isinstance(budget, bool) or budget < 1:
-        raise RequestError("budget", budget, "a whole number of at least 1")
-    model, gpu = catalog.find_model(model).name, catalog.find_gpu(gpu).name
-    choice = grid(model, gpu) if candidates is None else candidates
+    _check_budgets(budget, joules, hours)
+    models, gpus = ([name] if isinstance(name, str) else list(name) for name in (model, gpu))
+    models = [catalog.find_model(name).name for name in models]
+    gpus = [catalog.find_gpu(name).name for name in gpus]
+    choice = [row for pair in product(models, gpus) for row in grid(*pair)] if candidates is None else candidates
     if candidates is None and not choice:
-        raise RequestError("gpu", gpu, f"one with the memory that {model} needs, or --candidates")
-    rows = Table.of(choice).where(model=model, gpu=gpu)
+        raise RequestError(
+            "gpu", ", ".join(gpus), f"one with the memory that {', '.join(models)} needs, or --candidates"
+        )
+    rows = Table.of(choice).where(model=models, gpu=gpus)
     law = WorkLaw()
     used = law.usable(known).table
     rows = _runnable(_new(rows, used.where(origin="measured")))
     if not len(rows):
         remedy = "at least one row of this model and GPU that is not yet known and fits its memory"
-        raise RequestError("candidates", f"{model} on {gpu}", remedy)
+        raise RequestError("candidates", f"{', '.join(models)} on {', '.join(gpus)}", remedy)
     law.fit(used)
-    cost = law.predict(rows)
-    everything = float(cost.sum())
+    forecast = law.forecast(rows)
+    cost, seconds = forecast.joules, np.asarray(forecast.seconds)
+    count, everything = len(rows), float(cost.sum())
     if len(rows) > MAX_CANDIDATES:
         kept = np.sort(np.random.default_rng(0).permutation(len(rows))[:MAX_CANDIDATES])
-        rows, cost = rows.take(kept), cost[kept]
+        rows, cost, seconds = rows.take(kept), cost[kept], seconds[kept]
     covariance, noise = law.error_covariance(rows)
-    picks, after = select(covariance, noise, cost, min(budget, len(rows)), ALLOWANCE * everything, cost_exponent)
+    limit = len(rows) if budget is None else min(budget, len(rows))
+    allowance = ALLOWANCE * everything if joules is None and budget is not None else np.inf
+    caps = [(cost, joules), (seconds, None if hours is None else 3600 * hours)]
+    picks, after = select(
+        covariance, noise, cost, limit, allowance, cost_exponent, [(c, cap) for c, cap in caps if cap is not None]
+    )
+    if not len(picks):
+        name, value, least, unit = (
+            ("joules", joules, cost.min(), "J") if joules is not None and cost.min() > joules
+            else ("hours", hours, seconds.min() / 3600, "h")
+        )  # fmt: skip
+        raise RequestError(name, value, f"at least {least:.4g} {unit}, what the cheapest candidate is expected to take")
     rest = np.setdiff1d(np.arange(len(rows)), picks)
     return Plan(
         configurations=rows.take(picks),
@@ -91,16 +123,41 @@ def plan(
         expected_energy_joules=float(cost[picks].sum()),
         candidates_energy_joules=everything,
         error_before_percent=_error_percent(np.diag(covariance), noise),
+        expected_seconds=float(seconds[picks].sum()),
+        candidates=count,
     )
 
 
+def _check_budgets(budget: int | None, joules: float | None, hours: float | None) -> None:
+    if budget is None and joules is None and hours is None:
+        raise RequestError("budget", None, "a number of configurations, or --joules or --hours")
+    if budget is not None and (isinstance(budget, bool) or budget < 1):
+        raise RequestError("budget", budget, "a whole number of at least 1")
+    for name, value in (("joules", joules), ("hours", hours)):
+        if value is not None and not (np.isfinite(value) and value > 0):
+            raise RequestError(name, value, "a finite number above 0")
+
+
 def select(
-    covariance: Floats, noise: float, cost: Floats, budget: int, allowance: float, cost_exponent: float
+    covariance: Floats,
+    noise: float,
+    cost: Floats,
+    budget: int,
+    allowance: float,
+    cost_exponent: float,
+    caps: Sequence[tuple[Floats, float]] = (),
 ) -> tuple[Integers, Floats]:
-    """Picks (budget,) in order, and the variance (n,) that is left of every row without the noise of a run."""
+    """Picks (at most budget,) in order, and the variance (n,) that is left of every row without the noise of a run.
+
+    ``caps`` are amounts (n,) of each row and what all picks may take of them together, which nothing goes over.
+    """
     remaining, free = covariance.copy(), np.ones(len(cost), dtype=np.bool_)
     picks: list[int] = []
     for _ in range(budget):
+        for amount, cap in caps:
+            free &= amount[picks].sum() + amount <= cap
+        if not free.any():
+            break
         worth = (remaining**2).sum(axis=0) / (np.diag(remaining) + noise) / cost**cost_exponent
         affordable = free & (cost[picks].sum() + cost <= allowance)
         # Where the allowance is spent the cheapest rows go on, since a budget of rows was asked for.

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
-from analysis.cli.options import data_options
-from farm.cli.options import GPU, MODEL, emit_json, json_option
+from analysis.cli.options import data_options, parse_names
+from farm import catalog
+from farm.cli.options import FiniteRange, emit_json, json_option
 from farm.domain import Configuration
+from farm.domain.errors import RequestError
+from farm.files.atomic import atomic_write
 
 
 @click.command()
-@click.option("--model", type=MODEL, required=True, help="Catalog name of the model.")
-@click.option("--gpu", type=GPU, required=True, help="Catalog name of the GPU type.")
-@click.option("--budget", required=True, type=int, metavar="K", help="How many configurations to pick.")
+@click.option("--model", required=True, metavar="M,M", help="Models, by any name of the catalog.")
+@click.option("--gpu", required=True, metavar="TYPE,TYPE", help="GPU types, by any name of the catalog.")
+@click.option("--budget", type=int, metavar="K", help="How many configurations to pick, in all.")
+@click.option("--joules", type=FiniteRange(min=0, min_open=True), metavar="J", help="Expected energy, at most.")
+@click.option("--hours", type=FiniteRange(min=0, min_open=True), metavar="H", help="Expected device hours, at most.")
+@click.option("--out", metavar="FILE.yaml", help="Write the sweep that measures them; - for standard output.")
 @click.option(
     "--candidates", metavar="FILE", help="CSV or Parquet to choose from, energies ignored. Default: the paper's grid."
 )
@@ -23,7 +32,10 @@ from farm.domain import Configuration
 def plan(
     model: str,
     gpu: str,
-    budget: int,
+    budget: int | None,
+    joules: float | None,
+    hours: float | None,
+    out: str | None,
     candidates: str | None,
     data: str | None,
     only_own: bool,
@@ -33,34 +45,94 @@ def plan(
 ) -> None:
     """The configurations worth measuring next.
 
-    K of one model on one GPU: the most knowledge for the energy. What is known already is --data, which may have no
-    rows, else the farm's database and what ships with joulefarm.
+    K in all, of every model on every GPU type given: the most knowledge for the energy. What is known already is
+    --data, which may have no rows, else the farm's database and what ships with joulefarm (not with --only-own).
     """
     from analysis import design
     from analysis.cli.rows import fit_rows
     from analysis.table import Table
 
+    if out == "-" and as_json:
+        raise RequestError("out", out, "a file beside --json, whose document is on standard output")
     choice = None if candidates is None else Table.read(candidates, energies=False)
     known = fit_rows(data, where, db, only_own)
-    made = design.plan(known.table, choice, model=model, gpu=gpu, budget=budget)
+    made = design.plan(
+        known.table,
+        choice,
+        model=[catalog.find_model(name).name for name in _names("model", model)],
+        gpu=[catalog.find_gpu(name).name for name in _names("gpu", gpu)],
+        budget=budget,
+        joules=joules,
+        hours=hours,
+    )
     picks = list(made.configurations.configurations())
+    if out is not None:
+        _write(out, _sweep(picks))
+    note = None
+    if budget is not None and budget > made.candidates:
+        note = f"budget {budget}: there are {made.candidates} candidates"
     if as_json:
         emit_json(
             {
                 "configurations": [_entry(pick) for pick in picks],
                 "expected_error_percent": made.expected_error_percent,
                 "expected_energy_joules": made.expected_energy_joules,
+                "expected_seconds": made.expected_seconds,
                 "error_before_percent": made.error_before_percent,
+                "candidates": made.candidates,
                 "candidates_energy_joules": made.candidates_energy_joules,
+                "note": note,
                 "source": known.source,
             }
         )
         return
+    err = out == "-"  # the sweep alone is on standard output
     for pick in picks:
-        click.echo(pick.label())
-    click.echo(f"expected error   {made.expected_error_percent:.2g}%, before {made.error_before_percent:.2g}%")
+        click.echo(f"{pick.label()} on {pick.gpu}", err=err)
+    click.echo(f"picked           {len(picks)} of {made.candidates} candidates", err=err)
+    click.echo(f"expected error   {made.expected_error_percent:.2g}%, before {made.error_before_percent:.2g}%", err=err)
     part = made.expected_energy_joules / made.candidates_energy_joules
-    click.echo(f"expected energy  {made.expected_energy_joules:.4g} J, {part:.1%} of all candidates")
+    click.echo(f"expected energy  {made.expected_energy_joules:.4g} J, {part:.1%} of all candidates", err=err)
+    click.echo(f"expected time    {made.expected_seconds / 3600:.3g} device hours", err=err)
+    if note is not None:
+        click.echo(f"note             {note}", err=err)
+
+
+def _names(option: str, text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(parse_names(text)))
+    if not names:
+        raise RequestError(option, text, "at least one name")
+    return names
+
+
+def _sweep(picks: Sequence[Configuration]) -> str:
+    """A sweep of these configurations and no other: its grid is the first of them, the others are included."""
+    first, *others = (_entry(pick) | {"batch": pick.batch} for pick in picks)
+    sides = [first["resolution"]]
+    document = {
+        "name": "plan",
+        "models": [first["model"]],
+        "gpus": [first["gpu"]],
+        "resolutions": sides,
+        "steps": [first["steps"]],
+        "precisions": [first["precision"]],
+        "cfg": [first["cfg"]],
+        "prompts": [first["prompts"]],
+        "batch": [first["batch"]],
+        "include": others,
+    }
+    return yaml.safe_dump(document, sort_keys=False, default_flow_style=None)
+
+
+def _write(out: str, text: str) -> None:
+    if out == "-":
+        click.echo(text, nl=False)
+        return
+    path = Path(out)
+    if path.suffix not in (".yaml", ".yml"):
+        raise RequestError("out", out, "a name that ends in .yaml, or - for standard output")
+    with atomic_write(path, "out") as file:
+        file.write_text(text, encoding="utf-8")
 
 
 def _entry(pick: Configuration) -> dict[str, Any]:
@@ -72,7 +144,7 @@ def _entry(pick: Configuration) -> dict[str, Any]:
         "resolution": pick.width if square else [pick.width, pick.height],
         "steps": pick.steps,
         "precision": pick.precision,
-        "cfg": int(pick.cfg),
+        "cfg": pick.cfg,
         "prompts": pick.prompts,
         **({"batch": pick.batch} if pick.batch > 1 else {}),
     }

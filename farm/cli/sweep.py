@@ -25,7 +25,7 @@ def sweep() -> None:
 @db_option
 @json_option
 def submit(spec: str, dry_run: bool, db: str | None, as_json: bool) -> None:
-    """Queue every configuration of SPEC.yaml that is not measured yet."""
+    """Queue every configuration of SPEC.yaml (- for standard input) that is not measured yet."""
     checked = read_spec(spec)
     with opened(db, create=not dry_run, missing_is_empty=dry_run) as store:
         result = submit_sweep(store, checked, dry_run=dry_run)

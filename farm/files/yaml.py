@@ -7,6 +7,8 @@ text. PyYAML alone follows YAML 1.1, to which 010 is 8, 10:30 is 630, no is fals
 from __future__ import annotations
 
 import re
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +18,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from farm.domain import RequestError
 from farm.domain.text import decode
 
+STDIN: Final = "-"
 # The parser in Python takes 2 s for so much; libyaml's is quicker, but deep nesting crashes the process.
 MAX_BYTES: Final = 250_000
 MAX_VALUES: Final = 100_000  # references counted as often as they are used
@@ -46,10 +49,13 @@ _Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: float(node.va
 
 
 def read_yaml(path: str | Path) -> Any:
-    """The document of a file. RequestError for one that is missing, too large, binary, no YAML, or unfolds for ever."""
+    """The document of a file, ``-`` for standard input.
+
+    RequestError for one that is missing, too large, binary, no YAML, or unfolds for ever.
+    """
     name = str(path)
     try:
-        with Path(path).open("rb") as file:
+        with nullcontext(sys.stdin.buffer) if name == STDIN else Path(path).open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise RequestError("file", name, f"a YAML file that can be read ({error.strerror})") from None

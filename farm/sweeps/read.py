@@ -11,7 +11,7 @@ from typing import Any, Final
 from farm.domain import RequestError
 from farm.domain.configuration import MAX_SEED
 from farm.domain.parsing import parse_whole
-from farm.files.yaml import read_yaml
+from farm.files.yaml import STDIN, read_yaml
 from farm.sweeps.axes import AXES, check_resolutions, complete_grid, is_number, parse_axis, parse_grid, refuse_key
 from farm.sweeps.spec import SweepSpec
 
@@ -22,11 +22,13 @@ SETTINGS: Final = ("name", "replicates", "seed", "prompts_file", "include", "exc
 
 
 def read_spec(path: str | Path) -> SweepSpec:
-    """Read and check a sweep file. RequestError, one line, for whatever is wrong with it."""
+    """Read and check a sweep file, ``-`` for standard input. RequestError, one line, for whatever is wrong with it."""
     document = read_yaml(path)
     if not isinstance(document, dict):
         raise RequestError("sweep", str(path), "a mapping of keys such as models and gpus to values")
-    return parse_spec(document, folder=Path(path).parent, default_name=Path(path).stem)
+    return parse_spec(
+        document, folder=Path(path).parent, default_name="sweep" if str(path) == STDIN else Path(path).stem
+    )
 
 
 def parse_spec(document: Mapping[Any, Any], *, folder: Path, default_name: str = "sweep") -> SweepSpec:
