@@ -13,6 +13,8 @@ Everything is imported when it is first asked for, so that ``import analysis`` c
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -56,7 +58,16 @@ _HOMES: Final = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _refuse_shadow()
     return getattr(import_module(_HOMES[name]), name)
+
+
+def _refuse_shadow() -> None:
+    """ImportError that names the file, where another package called farm comes before the one beside this."""
+    spec = find_spec("farm")
+    ours = Path(__file__).resolve().parents[1] / "farm" / "__init__.py"
+    if spec is not None and spec.origin is not None and Path(spec.origin).resolve() != ours and ours.is_file():
+        raise ImportError(f"{spec.origin} hides joulefarm's own farm ({ours}): rename it, or start elsewhere")
 
 
 def __dir__() -> list[str]:

@@ -15,6 +15,7 @@ import click
 
 from farm import imports
 from farm.cli import streams
+from farm.cli.shadows import refuse_shadow
 from farm.domain.errors import FarmError
 from farm.domain.text import one_line
 
@@ -66,6 +67,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, attribute = COMMANDS[cmd_name][0].split(":")
+        if module.partition(".")[0] in EXTRAS:
+            refuse_shadow(module.partition(".")[0])
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
