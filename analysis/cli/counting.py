@@ -5,21 +5,29 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Timer
+from typing import Final, TextIO
 
-import click
+LONG_SECONDS: Final = 4.0  # a command that only computes answers within 5
 
 
 @contextmanager
-def shown(what: str) -> Iterator[None]:
-    """A turning sign with the words on a terminal, one line of them elsewhere."""
-    if not sys.stderr.isatty():
-        click.echo(f"{what} ...", err=True)
-        yield
-        return
-    from rich.console import Console
+def shown(what: str, *, stream: TextIO | None = None) -> Iterator[None]:
+    """A turning sign with the words on a terminal; elsewhere one line of them, where it takes long."""
+    out = sys.stderr if stream is None else stream
+    if out.isatty():
+        from rich.console import Console
 
-    with Console(stderr=True).status(f"{what} ..."):
+        with Console(file=out).status(f"{what} ..."):
+            yield
+        return
+    timer = Timer(LONG_SECONDS, lambda: print(f"farm: {what}", file=out, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
         yield
+    finally:
+        timer.cancel()
 
 
 def announce() -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from threading import Timer
 from typing import Any, Final
 
 import click
@@ -17,7 +13,6 @@ from farm.domain.configuration import MAX_FRAMES, MAX_SIDE
 from farm.domain.errors import RequestError
 
 GIGA: Final = 1e9
-LONG_SECONDS: Final = 4.0  # a command that only computes answers within 5
 _COLUMNS: Final = (
     ("paper", "GFLOPs, paper", 1),
     ("exact", "GFLOPs", 1),
@@ -70,18 +65,19 @@ def _whole(value: float | None) -> int | None:
 
 def work_of(model: str, width: int, height: int, cfg: bool, frames: int = 1) -> dict[str, Any]:
     """The document of ``farm flops --json``: GFLOPs, GB and kernels by part. RequestError for what cannot be had."""
-    name = _catalog_name(model)
-    if name is None:
-        sums = _of_folder(model, width, height, cfg, frames)
-    elif frames > 1:
-        raise RequestError("frames", frames, f"1: {name} makes images")
+    folder = None if model in catalog.models() else _folder(model)
+    if folder is not None:
+        sums = _of_folder(folder, width, height, cfg, frames)
     else:
-        model, sums = name, _of_catalog(name, width, height, cfg)
+        model = catalog.find_build(model)
+        if frames > 1:
+            raise RequestError("frames", frames, f"1: {model} makes images")
+        sums = _of_catalog(model, width, height, cfg)
     return {
         "model": model,
         "width": width,
         "height": height,
-        "cfg": int(cfg),
+        "cfg": cfg,
         "frames": frames,
         "paper": _as_printed(model, width, height),
         "exact": {part: _scaled(sums[phase]["flops"], GIGA) for phase, part in _PARTS.items()},
@@ -90,26 +86,11 @@ def work_of(model: str, width: int, height: int, cfg: bool, frames: int = 1) -> 
     }
 
 
-def _catalog_name(model: str) -> str | None:
-    """The model's name in the catalog; None for the path of a folder. RequestError for what is neither."""
-    if model in catalog.models():
-        return model
-    if not model.strip():
-        raise RequestError("model", repr(model), "a catalog name or a folder in diffusers layout")
-    if Path(model).is_dir():
-        return None
-    try:
-        return catalog.find_model(model).name
-    except RequestError as error:
-        remedy = f"a catalog name or a folder in diffusers layout; {error.remedy}"
-        raise RequestError("model", model, remedy) from None
-
-
 def _of_catalog(model: str, width: int, height: int, cfg: bool) -> dict[str, dict[str, float | None]]:
     from analysis.work import load
     from farm.domain import PHASES
 
-    catalog.model(model).rules().check_image(width, height, cfg)
+    catalog.build(model).rules().check_image(width, height, cfg)
     work = load.load(model)
     totals = {phase: work.totals(phase, width, height, cfg=cfg) for phase in PHASES}
     return {
@@ -117,30 +98,41 @@ def _of_catalog(model: str, width: int, height: int, cfg: bool) -> dict[str, dic
     }
 
 
-def _of_folder(model: str, width: int, height: int, cfg: bool, frames: int) -> dict[str, dict[str, float | None]]:
+def _folder(model: str) -> Path | None:
+    """The folder of a model that the catalog does not have under any name, None for one that it has.
+
+    RequestError for a path that is no folder.
+    """
+    from analysis.work import models
+
+    if not model.strip():
+        raise RequestError("model", repr(model), "a catalog name or a folder in diffusers layout")
+    folder = models.folder_of(model)
+    if folder is not None:
+        return folder
+    try:
+        catalog.find_build(model)
+    except RequestError:
+        cached = models.cached_folder(model)
+        if cached is None and Path(model).name != model:  # no name of a catalog model has a separator
+            remedy = "a catalog name, a folder in diffusers layout, or a repository in the local cache of the hub"
+            raise RequestError("model", model, remedy) from None
+        return cached
+    return None
+
+
+def _of_folder(folder: Path, width: int, height: int, cfg: bool, frames: int) -> dict[str, dict[str, float | None]]:
+    from analysis.cli.counting import announce
     from analysis.work import ondemand
     from analysis.work.trace.pipeline import from_folder
 
-    pipeline = from_folder(Path(model))
+    announce()
+    pipeline = from_folder(folder)
     pipeline.rules.check_image(width, height, cfg)
     pipeline.check_frames(frames)
     if pipeline.missing:
         click.echo(f"text: unknown, the folder has no {', '.join(pipeline.missing)}", err=True)
-    with nullcontext() if "torch" in sys.modules else _importing():
-        return ondemand.sums(pipeline, width, height, cfg, frames)
-
-
-@contextmanager
-def _importing() -> Iterator[None]:
-    """Says in one line on stderr what takes long, where it does: imports on a busy machine or a cold disk."""
-    what = "importing torch and diffusers, and counting: the first time takes some seconds"
-    timer = Timer(LONG_SECONDS, lambda: click.echo(f"farm: {what}", err=True))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+    return ondemand.sums(pipeline, width, height, cfg, frames)
 
 
 def _as_printed(model: str, width: int, height: int) -> dict[str, float | None] | None:

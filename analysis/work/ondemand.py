@@ -60,8 +60,9 @@ def _parameters(pipeline: Pipeline) -> dict[str, float]:
     from analysis.work.trace import build
 
     counts = dict.fromkeys(ROLES.values(), 0.0)
-    for component in pipeline.components.values():
-        counts[ROLES[component.phase]] += build.parameters(build.build(component, "fp16"))
+    with announced(_words(pipeline)):
+        for component in pipeline.components.values():
+            counts[ROLES[component.phase]] += build.parameters(build.build(component, "fp16"))
     return counts
 
 
@@ -69,14 +70,20 @@ def _tabulate(pipeline: Pipeline) -> dict[str, Any]:
     _require_torch()
     from analysis.work.trace.compact import tabulate
 
-    return tabulate(pipeline)
+    with announced(_words(pipeline)):
+        return tabulate(pipeline)
 
 
 def _sums(pipeline: Pipeline, width: int, height: int, cfg: bool, frames: int) -> dict[str, dict[str, float | None]]:
     _require_torch()
     from analysis.work.trace.phases import count
 
-    return count(pipeline, width, height, cfg, frames)
+    with announced(_words(pipeline)):
+        return count(pipeline, width, height, cfg, frames)
+
+
+def _words(pipeline: Pipeline) -> str:
+    return f"counting the work of {pipeline.name}: once, up to two minutes, then it is kept"
 
 
 def _require_torch() -> None:
@@ -94,8 +101,7 @@ def _cached(pipeline: Pipeline, what: str, make: Callable[[], dict[str, Any]]) -
         return known
     except (OSError, ValueError):
         pass  # none yet, or one that cannot be read: it is made again
-    with announced(f"counting the work of {pipeline.name}: once, up to two minutes, then it is kept"):
-        made = make()
+    made = make()
     try:
         _write(path, json.dumps(made))
     except OSError as error:  # the answer is there; only the next one takes as long
