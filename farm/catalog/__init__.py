@@ -437,7 +437,7 @@ def _component(name: str, entry: Entry) -> Component:
 
 def adopt(entry: Model) -> None:
     """Add a model to the catalog of this process, until :func:`refresh`: one that no file of the catalog describes."""
-    _models(home())[entry.name] = entry
+    _models(*_files_now())[entry.name] = entry
 
 
 def refresh() -> None:
