@@ -64,7 +64,7 @@ def test_a_package_that_hides_ours_is_named(tmp_path: Path, package: str, code: 
     stranger.touch()
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=tmp_path,
+        cwd=stranger.parent,  # the folder of the caller itself is not on the path: see farm.imports
         env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "FARM_HOME": str(tmp_path / "home")},
         capture_output=True,
         text=True,
