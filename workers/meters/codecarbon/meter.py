@@ -53,6 +53,25 @@ class _Total:
         """Nothing is open."""
 
 
+def _unconfigured_tracker() -> Any:
+    """CodeCarbon's offline tracker, less what the folder, the home or the environment of the user sets for it.
+
+    A ``.codecarbon.config`` there, of another project maybe, would set the power that it assumes (``force_cpu_power``),
+    or keep it from starting.
+    """
+    from codecarbon import OfflineEmissionsTracker
+
+    class Unconfigured(OfflineEmissionsTracker):  # type: ignore[misc]
+        @property
+        def _external_conf(self) -> dict[str, Any]:
+            return {}
+
+        @_external_conf.setter
+        def _external_conf(self, value: dict[str, Any]) -> None: ...
+
+    return Unconfigured
+
+
 class _Tracker:
     """An offline CodeCarbon tracker, read as a cumulative energy.
 
@@ -62,15 +81,12 @@ class _Tracker:
     """
 
     def __init__(self, field: str, **arguments: Any) -> None:
-        from codecarbon import OfflineEmissionsTracker
-
         logging.getLogger("codecarbon").setLevel(logging.ERROR)
         self._total = _Total(field)
         with warnings.catch_warnings():
-            # Named one by one, as a configuration file of the user could switch any of them on; deprecated in favour of
-            # a list that older versions do not know.
+            # Named one by one; deprecated in favour of a list that older versions do not know.
             warnings.simplefilter("ignore", DeprecationWarning)
-            self._tracker = OfflineEmissionsTracker(
+            self._tracker = _unconfigured_tracker()(
                 country_iso_code=COUNTRY,
                 save_to_file=False,
                 save_to_api=False,

@@ -371,3 +371,25 @@ def test_a_cpu_is_estimated_and_little_work_is_refused() -> None:
     assert found.total_joules is None
     assert set(found.flags) == {"estimated", "window_too_short"}
     assert found.notes["shortest_seconds"] == meter.shortest_seconds == 2.0
+
+
+def test_what_a_user_sets_for_codecarbon_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CodeCarbon reads .codecarbon.config in the working directory and the home, and CODECARBON_ in the environment."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / ".codecarbon.config").write_text(f"[codecarbon]\noutput_dir={tmp_path / 'none'}\n")
+    (tmp_path / "home" / ".codecarbon.config").write_text("[codecarbon]\nemissions_endpoint=http://[::1]:9/\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CODECARBON_FORCE_CPU_POWER", "54321")
+    meter = open_meter("cpu", kind="codecarbon")
+    try:
+        meter.start()
+        busy = time.process_time() + 1.0
+        while time.process_time() < busy:
+            pass
+        meter.stop()
+        counter = meter.recording().counter
+    finally:
+        meter.close()
+    (begin, _, before), (_, end, after) = counter[0], counter[-1]
+    assert 0 < after - before < 2000 * (end - begin)  # what a processor draws, not the 54 kW of the environment
