@@ -139,7 +139,9 @@ def _scale(pipeline: Pipeline, ops: Sequence[Op], sizes: Sequence[Size], odd: Se
             total += abs(c[0] + area * (c[1] + area * c[2]) - traced) / (traced or 1)
         return total
 
-    return min((pipeline.convention.multiple << level for level in range(_LEVELS)), key=error)
+    scales = [pipeline.convention.multiple << level for level in range(_LEVELS)]
+    told_apart = [scale for scale in scales if len({*_areas(sizes, scale)}) == len(sizes)]  # coarser ones see one size
+    return min(told_apart, key=error)
 
 
 def _areas(sizes: Sequence[Size], scale: int) -> tuple[int, ...]:

@@ -80,6 +80,16 @@ def test_a_table_predicts_other_sizes_and_batches(model):
             assert groups.count.sum() == len(ops)
 
 
+def test_a_table_can_be_made_of_a_model_whose_sizes_are_coarse():
+    """Kandinsky takes multiples of 64: doubled four times, all sizes that are traced would be one."""
+    pipeline = nano("sd2")
+    coarse = replace(pipeline, convention=replace(pipeline.convention, multiple=64))
+    work = parse(tabulate(coarse, ("fp16",)))
+    for phase in ("denoise", "decode"):
+        ops = Tracer(coarse, "fp16").phase(phase, 320, 448)
+        assert work.totals(phase, 320, 448).flops == pytest.approx(sum(op.flops for op in ops), rel=1e-9)
+
+
 def test_dimensions_give_the_flops_of_every_group():
     """2 b m n k an operation (twice for attention), so a roofline may use either."""
     for name in catalog.models():
