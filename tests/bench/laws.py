@@ -13,6 +13,7 @@ from analysis.table import Table
 from tests.bench import FARM, Row, median
 
 CONFIGURATIONS = 1_000_000
+DISTINCT = 50_000
 RATES = {"paper": 1e6, "work": 1e5}
 PREDICT = ("--model", "flux", "--gpu", "a100", "--resolution", "1024", "--steps", "28", "--precision", "fp16")
 
@@ -28,6 +29,10 @@ def rows() -> Iterator[Row]:
         )
         seconds = _median(lambda name=name: laws.get(name)().fit(known), runs=3)
         yield Row(f"fit, law {name}", seconds, "s", 5.0, f"{len(known)} rows")
+        distinct = table[np.arange(DISTINCT)]
+        energies = law.predict(distinct) * np.exp(np.random.default_rng(0).normal(0.0, 0.02, DISTINCT))
+        seconds = _cpu(lambda law=law, rows=distinct, joules=energies: law.fresh().fit(rows, joules))
+        yield Row(f"fit of {DISTINCT:,} distinct rows, law {name}", seconds, "s", 5.0, "of the processor")
     few, many = (laws.get("paper")().fit(known[np.arange(n) % len(known)]) for n in (200, 20_000))
     part = known[:10]
     times = [_median(lambda law=law: law.partial_fit(part), runs=20) for law in (few, many)]
@@ -56,6 +61,12 @@ def configurations() -> Table:
             "prompts": rng.integers(1, 101, n),
         }
     )
+
+
+def _cpu(task: Callable[[], object]) -> float:
+    start = time.process_time()
+    task()
+    return time.process_time() - start
 
 
 def _median(task: Callable[[], object], *, runs: int) -> float:

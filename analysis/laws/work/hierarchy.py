@@ -39,6 +39,7 @@ _NORMAL_MEDIAN: Final = 0.6745  # of the absolute value of a standard normal num
 _ROUNDS: Final = 10
 _STEPS: Final = 40
 _TOLERANCE: Final = 1e-7
+_SETTLED: Final = 1e-3  # relative, of spreads: effects do not feel it
 _ROUNDING: Final = 1e-12  # relative, of a sum of squares: a step that raises the loss by less has not failed
 
 
@@ -70,6 +71,10 @@ class Spread:
         common = (PRIOR_ROWS * prior**2 + part @ squares) / (PRIOR_ROWS + part @ self.count)
         of_group = np.sqrt((GROUP_ROWS * common + squares) / (GROUP_ROWS + self.count))
         return Spread(of_group, float(np.sqrt(common)), self.count)
+
+    def is_near(self, other: Spread) -> bool:
+        """Whether no group's spread differs by more than matters."""
+        return bool((np.abs(other.of_group / self.of_group - 1) < _SETTLED).all())
 
     @property
     def pooled(self) -> float:
@@ -126,10 +131,13 @@ def solve(
         fitted = jacobian.variance(covariance)[alike]  # of eta
         unsure = blup.variance[cell_of_row] + (1 - blup.known[cell_of_row]) ** 2 * fitted
         within = robust * weight * ((residual - blup.mean[cell_of_row]) ** 2 + unsure)
+        before = sigma, tau, scale
         sigma = sigma.again(NOISE, _sums(within, layout.noise_group, len(sigma.count)))
         tau = tau.again(CELL, _sums(blup.mean**2 + blup.variance, layout.cell_group, len(tau.count)))
         scale = _scale(p, np.diag(covariance), prior_std, std, learned)
         robust = _robust(residual - blup.mean[cell_of_row], sigma, layout.noise_group, weight, extra_variance)
+        if before[0].is_near(sigma) and before[1].is_near(tau) and abs(scale / before[2] - 1) < _SETTLED:
+            break
     return Posterior(p, covariance, sigma, tau, blup, scale)
 
 

@@ -32,7 +32,6 @@ PACE: Final = COEFFICIENTS.index("pace")  # of busy seconds over the roofline's;
 # PyTorch on an A100 or a faster host, whatever the GPU could do: 14 to 26 us.
 LAUNCH_SECONDS: Final = 19e-6
 HOST_SECONDS: Final = 0.05  # of the host for a megapixel of finished image: conversion, maybe compression
-_CORNER: Final = 8.0
 _LIMIT_CORNER: Final = 16.0  # a busy board stands at 0.95 to 0.97 of its limit
 
 
@@ -57,6 +56,13 @@ class Response:
         return longest * (shares[0] + shares[1]) ** (1 / _LIMIT_CORNER), shares[0] / (shares[0] + shares[1])
 
 
+def _eighth_power(values: Floats) -> Floats:
+    """Rounds the corner of a maximum; three products are far cheaper than a power."""
+    squares = values * values
+    fourth = squares * squares
+    return np.asarray(fourth * fourth)
+
+
 def respond(demand: Demand, log_coefficients: Floats) -> Response:
     """``log_coefficients`` (n, 9): logarithms of coefficients over prior centres, as COEFFICIENTS orders."""
     factor = np.exp(log_coefficients)
@@ -65,13 +71,15 @@ def respond(demand: Demand, log_coefficients: Floats) -> Response:
     busy = np.einsum("nsc->ns", demand.seconds) * factor[:, [PACE]]
     launch = demand.dispatches * (LAUNCH_SECONDS * factor[:, [LAUNCH]])
     longest = np.maximum(np.maximum(busy, launch), 1e-12)
-    whole = longest * ((busy / longest) ** _CORNER + (launch / longest) ** _CORNER) ** (1 / _CORNER)
+    to_the_eighth = _eighth_power(busy / longest), _eighth_power(launch / longest)
+    sum_of_both = np.maximum(to_the_eighth[0] + to_the_eighth[1], 1e-300)
+    whole = longest * np.sqrt(np.sqrt(np.sqrt(sum_of_both)))
     host = demand.megapixels * (HOST_SECONDS * factor[:, [HOST]])
     waiting = np.maximum(whole - busy, 0.0) + host
     joules = demand.times * (np.einsum("nsc,nc->ns", demand.seconds, active) + waiting * waiting_watts)
     work = demand.times * (whole + host)
     # Of the whole, by the logarithms of busy and of launch seconds.
-    by_busy, by_launch = (part * (part / np.maximum(whole, 1e-12)) ** (_CORNER - 1) for part in (busy, launch))
+    by_busy, by_launch = (whole * part / sum_of_both for part in to_the_eighth)
 
     def summed(values: Floats) -> Floats:
         return np.asarray((demand.times * values).sum(axis=1))
