@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
+from farm import catalog
 from farm.domain import Measurement, RequestError
+from farm.domain.errors import unknown_name
 from farm.domain.row import Row, parse_row, with_ids
 from farm.store import results as sql
 from farm.store.engine import Connection, Store
@@ -51,6 +53,17 @@ class Results:
             remedy = "the measurement_id of a measurement of this farm's, as in `farm results list --json`"
             raise RequestError("id", measurement_id, remedy)
         return data
+
+    def check(self, dataset: str | None = None, *, model: str | None = None, gpu: str | None = None) -> None:
+        """RequestError for a name that neither the store nor the catalog has: a typo would answer with nothing."""
+        if dataset is not None and dataset != OWN and dataset not in (known := self.datasets()):
+            raise unknown_name("dataset", dataset, {OWN, *known})
+        for field, name, entries in (("model", model, catalog.models()), ("gpu", gpu, catalog.gpus())):
+            if name is not None and name not in entries:
+                with self.store.read() as db:
+                    there = sql.names(db, field)
+                if name not in there:
+                    raise unknown_name(field, name, {*entries, *there})
 
     def datasets(self) -> dict[str, int]:
         """Rows of each imported data set."""

@@ -13,6 +13,7 @@ from farm.database import opened
 from farm.domain import Configuration, JobState, RequestError
 from farm.domain.job import MAX_JOB_ID
 from farm.domain.text import one_line
+from farm.results import Results
 from farm.sweeps import control
 
 
@@ -31,6 +32,7 @@ def jobs() -> None:
 def list_(state: str | None, gpu: str | None, sweep_id: str | None, limit: int, db: str | None, as_json: bool) -> None:
     """Jobs in the order in which they run."""
     with opened(db, create=False) as store:
+        Results(store).check(gpu=gpu)
         chosen = None if sweep_id is None else int(control.resolve(store, sweep_id)["id"])
         total, rows = Audit(store).jobs(state=state, gpu=gpu, sweep_id=chosen, limit=limit)
     if as_json:

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from farm.cli.options import ROWS_GPU, ROWS_MODEL, db_option, emit_json, json_option
 from farm.database import opened
@@ -20,6 +23,8 @@ from farm.files.table import read_table, write_documents, write_table
 from farm.results import OWN, Results
 
 SAMPLE_COLUMNS: Final = ("seconds", "power_watts", "energy_joules", "temperature_c", "clock_mhz", "window")
+
+WIDTH = 400  # of a table: as wide as its rows are, whatever the terminal
 
 
 @click.group()
@@ -39,7 +44,9 @@ def list_(
 ) -> None:
     """What was measured and imported, a row each."""
     with opened(db, create=False) as store:
-        rows = islice(Results(store).rows(dataset, model=model, gpu=gpu), limit)
+        known = Results(store)
+        known.check(dataset, model=model, gpu=gpu)
+        rows = islice(known.rows(dataset, model=model, gpu=gpu), limit)
         if as_json:
             documents = [row.to_dict() | {"flags": list(row.flags)} for row in rows]
             emit_json({"count": len(documents), "results": documents})
@@ -55,7 +62,9 @@ def list_(
 def export(file: Path, dataset: str | None, db: str | None, as_json: bool) -> None:
     """Write every row to FILE.csv or FILE.parquet."""
     with opened(db, create=False) as store:
-        count = write_table(file, Results(store).rows(dataset))
+        known = Results(store)
+        known.check(dataset)
+        count = write_table(file, known.rows(dataset))
     if as_json:
         emit_json({"file": str(file), "rows": count})
     else:
@@ -141,14 +150,18 @@ def _dataset(name: str, origin: str, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _print(rows: Iterator[Row]) -> None:
-    click.echo(f"{'data set':10} {'gpu':12} {'configuration':40} {'joules':>12} {'±':>10} {'seconds':>9}  flags")
+    table = Table(box=None, pad_edge=False)
+    for name in ("data set", "gpu", "configuration"):
+        table.add_column(name, no_wrap=True)
+    for name in ("joules", "±", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("flags", no_wrap=True)
     for row in rows:
         c = row.configuration
         numbers = (_figure(row.energy_joules), _figure(row.energy_std_joules), _figure(row.duration_seconds))
-        click.echo(
-            f"{row.dataset or '':10} {c.gpu:12} {c.label():40} {numbers[0]:>12} {numbers[1]:>10} {numbers[2]:>9}"
-            f"  {' '.join(row.flags)}".rstrip()
-        )
+        names = (one_line(row.dataset or ""), one_line(c.gpu), one_line(c.label()))
+        table.add_row(*map(escape, names), *numbers, escape(one_line(" ".join(row.flags))))
+    Console(highlight=False, width=WIDTH).print(table)
 
 
 def _figure(value: float | None) -> str:

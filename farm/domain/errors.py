@@ -12,6 +12,10 @@ FarmError
 
 from __future__ import annotations
 
+import datetime
+import difflib
+from collections.abc import Collection
+
 from farm.domain.text import one_line
 
 
@@ -31,6 +35,13 @@ class RequestError(FarmError):
         self.value = value
         self.remedy = remedy
         super().__init__(f"{field}: {_shorten(value)}: {remedy}")
+
+
+def unknown_name(field: str, name: object, known: Collection[str]) -> RequestError:
+    """A name that nobody has, with the one that was probably meant and those there are."""
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return RequestError(field, name, f"{hint}known: {', '.join(sorted(known)) or 'none yet'}")
 
 
 class OperationError(FarmError):
@@ -67,4 +78,6 @@ class MeterError(AttemptError):
 
 
 def _shorten(value: object, limit: int = 120) -> str:
+    if isinstance(value, datetime.date):  # of YAML; a datetime is one, too
+        value = value.isoformat()
     return (one_line(value, limit) or "nothing") if isinstance(value, str) else one_line(repr(value), limit)

@@ -12,6 +12,9 @@ _MARKS: Final = (
 )  # fmt: skip
 
 
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins so for something to compute
+
+
 def decode(raw: bytes) -> str:
     """The text in the encoding that its byte order mark states, in UTF-8 where it has none; UnicodeDecodeError."""
     return raw.decode(next((encoding for mark, encoding in _MARKS if raw.startswith(mark)), "utf-8"))
@@ -21,3 +24,13 @@ def one_line(text: object, limit: int = 2000) -> str:
     """The text in one line of printable characters: nothing in it moves a terminal's cursor, rings or forges a line."""
     shown = "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def plain_cell(value: object) -> object:
+    """A cell of a CSV file; a text that a spreadsheet would compute is quoted with an apostrophe, as it is there."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def read_cell(text: str) -> str:
+    """What was written as :func:`plain_cell`."""
+    return text[1:] if text[:1] == "'" and text[1:].startswith(FORMULA) else text

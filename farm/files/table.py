@@ -17,6 +17,7 @@ from farm import catalog
 from farm.domain import OperationError, RequestError
 from farm.domain.configuration import WHOLE
 from farm.domain.row import COLUMNS, BadRows, Row, parse_rows
+from farm.domain.text import plain_cell, read_cell
 from farm.files.atomic import atomic_write
 from farm.files.spreadsheet import read_sheet
 
@@ -62,7 +63,12 @@ def write_documents(
 def _read_csv(path: Path, energy_required: bool) -> list[Row]:
     sheet = read_sheet(path)
     source = f"{path} ({sheet.understood})" if sheet.understood else str(path)
-    return parse_rows(sheet.header, sheet.rows, source=source, energy_required=energy_required)
+    return parse_rows(
+        sheet.header,
+        ([read_cell(cell) for cell in line] for line in sheet.rows),
+        source=source,
+        energy_required=energy_required,
+    )
 
 
 def _read_parquet(path: Path, energy_required: bool) -> list[Row]:
@@ -116,9 +122,9 @@ def _with_catalog_names(rows: Sequence[Row], source: str) -> list[Row]:
 
 def _write_csv(path: Path, names: Sequence[str], documents: Sequence[Mapping[str, Any]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(documents)
+        writer = csv.writer(file)
+        writer.writerow(map(plain_cell, names))
+        writer.writerows([plain_cell(document.get(name)) for name in names] for document in documents)
 
 
 def _write_parquet(path: Path, names: Sequence[str], documents: Sequence[Mapping[str, Any]]) -> None:

@@ -58,6 +58,13 @@ def samples(db: Connection, measurement_id: str) -> bytes | None:
     return db.execute(query).scalar()
 
 
+def names(db: Connection, column: str) -> set[str]:
+    """Every ``model``, or ``gpu``, that a configuration or an imported row is of."""
+    asked = select(t.configuration.c[column]).distinct()
+    imported_too = select(t.dataset_row.c[column]).distinct()
+    return set(db.execute(asked).scalars()) | set(db.execute(imported_too).scalars())
+
+
 def known_ids(db: Connection, dataset: str, ids: Sequence[str]) -> set[str]:
     """Those of the ids that the data set, or the farm itself, has."""
     own_ids = select(t.measurement.c.measurement_id).where(t.measurement.c.measurement_id.in_(ids))

@@ -133,7 +133,6 @@ def test_parquet_rows_are_checked_too(tmp_path: Path):
         read_table(path)
 
 
-<<<<<<< HEAD
 def test_the_raw_log_of_a_measurement_comes_out_as_a_table(jobs, sweep, measure, farm, tmp_path: Path) -> None:
     from workers.meters.base import Recording
     from workers.meters.samples import encode_samples
@@ -160,7 +159,7 @@ def test_data_sets_say_where_they_are_from(results, farm) -> None:
     assert (entries["paper"]["origin"], entries["paper"]["rows"]) == ("shipped", 280)
     assert entries["mlenergy"]["origin"] == "shipped"
 
-=======
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_what_a_row_says_of_idle_and_limit_goes_out_and_comes_in_again(store, tmp_path, suffix):
     header = "model,gpu,resolution,steps,precision,cfg,prompts,energy_joules,duration_seconds,includes_idle"
@@ -173,4 +172,3 @@ def test_what_a_row_says_of_idle_and_limit_goes_out_and_comes_in_again(store, tm
     assert [row.power_limit_watts for row in rows] == [650.0, None]
     assert {row.configuration.frames for row in rows} == {1}
     assert Results(store).add(rows).duplicates == 2
->>>>>>> 64c2dab (Laws settle their spreads sooner; rows of an H100 beside the splits; the bench refits 50,000 distinct rows)
