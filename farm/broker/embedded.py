@@ -106,12 +106,41 @@ class EmbeddedBroker:
         _write_private(users, acl.file(queues, passwords, barred))
         paths = {"folder": json.dumps(str(self._folder)), "users": json.dumps(str(users))}
         _write_private(configuration, _CONFIGURATION.format(host=LOOPBACK, port=port, **paths))
+        try:
+            return self._launch(configuration, port, passwords, barred, tied=tied, timeout_seconds=timeout_seconds)
+        except OperationError:
+            self.kill()
+            if not self._forget_messages():
+                raise
+        # Another server's files, or half of them. They hold nothing that SQL does not have: begin anew.
+        return self._launch(configuration, port, passwords, barred, tied=tied, timeout_seconds=timeout_seconds)
+
+    def _launch(
+        self,
+        configuration: Path,
+        port: int,
+        passwords: dict[str, str],
+        barred: list[str],
+        *,
+        tied: bool,
+        timeout_seconds: float,
+    ) -> str:
         self._process = spawn([find_server(), configuration], log=self.log, tied=tied)
         identity = ProcessIdentity.of(self._process.pid)
         document = {"port": port, "passwords": passwords, "pid": identity.pid, "started": identity.started}
         document["barred"] = barred
         _write_private(self._state, json.dumps(document))
         return self._await(timeout_seconds)
+
+    def _forget_messages(self) -> bool:
+        """Delete what a server kept of messages; whether there was anything."""
+        kept = [*self._folder.glob("appendonlydir"), *self._folder.glob("*.aof*"), *self._folder.glob("*.rdb")]
+        for path in kept:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        return bool(kept)
 
     def stop(self, grace_seconds: float = 5.0) -> None:
         """End the server, its append-only file written."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +22,15 @@ STDIN: Final = "-"
 MAX_BYTES: Final = 250_000
 MAX_VALUES: Final = 100_000  # references counted as often as they are used
 MAX_DEPTH: Final = 50
+DESCRIPTORS: Final = (Path("/dev/fd"), Path("/proc/self/fd"))  # pipes that a shell opened: `<(command)`
+
+
+def _read(path: Path) -> bytes:
+    if path.is_fifo() and path.parent not in DESCRIPTORS:  # nobody may ever write to it
+        raise RequestError("file", str(path), f"a file, or {STDIN} for the standard input: this is a named pipe")
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
+
 
 _INT: Final = "tag:yaml.org,2002:int"
 # What a plain text is taken for. Digits that begin with 0 stay text: a field that wants a number reads it as decimal, a
@@ -55,8 +63,7 @@ def read_yaml(path: str | Path) -> Any:
     """
     name = str(path)
     try:
-        with nullcontext(sys.stdin.buffer) if name == STDIN else Path(path).open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        raw = sys.stdin.buffer.read(MAX_BYTES + 1) if name == STDIN else _read(Path(path))
     except OSError as error:
         raise RequestError("file", name, f"a YAML file that can be read ({error.strerror})") from None
     if len(raw) > MAX_BYTES:

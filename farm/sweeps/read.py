@@ -22,13 +22,12 @@ SETTINGS: Final = ("name", "replicates", "seed", "prompts_file", "include", "exc
 
 
 def read_spec(path: str | Path) -> SweepSpec:
-    """Read and check a sweep file, ``-`` for standard input. RequestError, one line, for whatever is wrong with it."""
+    """Read and check a sweep file, the standard input for ``-``. RequestError for whatever is wrong with it."""
     document = read_yaml(path)
     if not isinstance(document, dict):
         raise RequestError("sweep", str(path), "a mapping of keys such as models and gpus to values")
-    return parse_spec(
-        document, folder=Path(path).parent, default_name="sweep" if str(path) == STDIN else Path(path).stem
-    )
+    default_name = "sweep" if str(path) == STDIN else Path(path).stem
+    return parse_spec(document, folder=Path(path).parent, default_name=default_name)
 
 
 def parse_spec(document: Mapping[Any, Any], *, folder: Path, default_name: str = "sweep") -> SweepSpec:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import stat
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
@@ -123,7 +124,8 @@ class Spool:
 
     def _files(self) -> Iterator[Path]:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            yield from sorted(path for path in self.folder.iterdir() if path.suffix == SUFFIX)
+            found = (path for path in self.folder.iterdir() if path.suffix == SUFFIX)
+            yield from sorted(path for path in found if stat.S_ISREG(_mode(path)))  # a pipe would be waited for
 
     def _is_ours(self, path: Path) -> bool:
         if f"-{self._mark}-" in path.name:
@@ -147,6 +149,13 @@ class Spool:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.lstat().st_mode
+    except OSError:
+        return 0  # another worker was quicker
 
 
 def database_fingerprint(url: str) -> str:
@@ -188,5 +197,5 @@ def _decode(content: bytes) -> Entry:
             measurement=Measurement.from_dict(body["measurement"]),
             samples=base64.b64decode(samples) if samples is not None else None,
         )
-    except (KeyError, TypeError, ValueError, RequestError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, RequestError) as error:
         raise CorruptEntry(f"{type(error).__name__}: {error}") from None

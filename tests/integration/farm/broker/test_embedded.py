@@ -156,3 +156,17 @@ def answers(client: Redis) -> bool:
         return bool(client.ping())
     except ConnectionError:
         return False
+
+
+def test_files_that_another_server_wrote_are_begun_anew(home):
+    """They hold only messages, and SQL sends those again; a farm that does not start would be worse."""
+    broker = EmbeddedBroker(load())
+    load().prepare_home()
+    broker.start()
+    broker.stop()
+    (kept,) = (home / "run" / "broker").glob("appendonlydir")
+    for file in kept.iterdir():
+        file.write_bytes(b"REDIS9999 of another version")
+    assert broker.start().startswith("redis://")
+    assert broker.running
+    broker.stop()

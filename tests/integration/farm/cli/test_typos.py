@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
 
 import pytest
+
+from tests.conftest import FARM
 
 HEADER = "model,gpu,resolution,steps,precision,cfg,prompts,energy_joules,device_name"
 
@@ -75,3 +79,15 @@ def test_a_date_in_a_message_is_a_date(farm, tmp_path):
     assert done.code == 2
     assert "2020-01-01" in done.err
     assert "datetime" not in done.err
+
+
+def test_a_sweep_comes_from_the_standard_input_and_a_pipe_without_a_writer_is_not_waited_for(farm_process, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    refused = farm_process("sweep", "submit", pipe, timeout=20)
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    spec = (
+        "models: [sd2]\ngpus: [a100]\nresolutions: [512]\nsteps: [1]\nprecisions: [fp16]\ncfg: [false]\nprompts: [1]\n"
+    )
+    done = subprocess.run([FARM, "sweep", "submit", "-", "--dry-run"], input=spec, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "dry run (sweep): 1 configurations")

@@ -1,5 +1,6 @@
 """The spool: nothing is lost, nothing is given to the wrong database, a bad file stops nobody."""
 
+import hashlib
 import os
 
 import pytest
@@ -113,3 +114,23 @@ def test_the_fingerprint_knows_the_place_and_not_the_secret():
     first = database_fingerprint("postgresql+psycopg://a:b@host:5432/farm?sslmode=require")
     assert first == database_fingerprint("postgresql://c@host:5432/farm")
     assert first != database_fingerprint("postgresql://c@host:5432/other")
+
+
+@pytest.mark.parametrize("content", ['{"version": 1, "job_id": 1e999}', "[" * 100_000, '{"version": [[[]]]}', "null"])
+def test_json_that_is_no_result_is_set_aside(spool, content):
+    path = spool.put(entry())
+    path.write_bytes(hashlib.sha256(content.encode()).hexdigest().encode() + b"\n" + content.encode())
+    spool.put(entry(2))
+    taken = []
+    assert spool.drain({HERE}, taken.append) == 1
+    assert (spool.set_aside, spool.waiting) == (1, 0)
+
+
+def test_what_is_no_file_is_left_alone(spool):
+    path = spool.put(entry())
+    os.mkfifo(path.with_name(f"0-{path.name}"))
+    path.with_name(f"1-{path.name}").mkdir()
+    path.with_name(f"2-{path.name}").symlink_to("/dev/zero")
+    taken = []
+    assert spool.drain({HERE}, taken.append) == 1
+    assert taken == [entry()]
