@@ -105,13 +105,14 @@ class Chaos:
         started = time.monotonic()
         watch = None
         try:
+            self.farm("db", "upgrade")
             self.farm("up", "--simulate", ",".join(DEVICES), "--speed", str(self.plan.speed), "--detach")
             self.up = self.process_of_up()
             spec = self.home / "spec.yaml"
             steps = range(1, self.plan.jobs // 6 + 1)
             spec.write_text(sweep_text(steps, models=["sd2", "flux"], gpus=GPUS))
             self.farm("sweep", "submit", str(spec))
-            self.store = Store.open(self.settings)
+            self.store = Store.open(self.settings, create=False)
             watch = spawn([sys.executable, "-m", "farm", "sweep", "watch"], log=self.home / "watch.log")
             self.inject()
             self.farm_ends(watch, started + self.plan.deadline_seconds)

@@ -120,6 +120,7 @@ def _work_off(backlog: int, postgres: bool) -> _Found:
         coordinator = None
         try:
             url = broker.start()
+            run([FARM, "db", "upgrade"])
             run([FARM, "sweep", "submit", str(_spec(Path(folder), backlog))])
             with _jobs(settings) as jobs:
                 coordinator = spawn([FARM, "coordinator"], log=Path(folder) / "coordinator.log")
