@@ -15,6 +15,7 @@ plays one fake at a time; children given its environment share its clock, trace 
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import hashlib
 import math
@@ -320,15 +321,30 @@ def _library() -> ctypes.CDLL:
 
 
 def main(arguments: list[str]) -> int:
-    """``python -m tests.fake_nvml.fake SECONDS WATTS ...``: a command that draws power, for `farm meter` to measure."""
+    """``python -m tests.fake_nvml.fake [--on DEVICE,... [--as PID]] SECONDS WATTS ...``
+
+    A command that draws power, for `farm meter` to measure. ``--on`` the devices of these numbers, which then list it
+    as their process; ``--as``: by this id.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--on", default="")
+    parser.add_argument("--as", dest="pid", type=int, default=os.getpid())
+    parser.add_argument("seconds_and_watts", type=float, nargs="*")
+    chosen = parser.parse_args(arguments)
+    listed = [int(number) for number in chosen.on.split(",") if number]
     gpu = attach()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    for device in listed:
+        gpu.fault(Fault.PROCESS, start=gpu.now(), value=chosen.pid, device=device)
+    devices = listed or [0]
     try:
-        for seconds, watts in zip(arguments[::2], arguments[1::2], strict=True):
-            gpu.draw(float(watts))
-            gpu.advance(float(seconds))
+        for seconds, watts in zip(chosen.seconds_and_watts[::2], chosen.seconds_and_watts[1::2], strict=True):
+            for device in devices:
+                gpu.draw(watts, device=device)
+            gpu.advance(seconds)
     finally:
-        gpu.draw(0.0)  # a device falls idle when its process goes
+        for device in devices:
+            gpu.draw(0.0, device=device)  # a device falls idle when its process goes
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,10 +14,12 @@ from farm.domain import RequestError
 from workers.meters.energy.statistics import Z_975
 
 if TYPE_CHECKING:
+    from workers.command.boards import BoardWatch
     from workers.command.foreground import Interruptions
     from workers.command.process import Command
     from workers.device.host import Host
     from workers.meters.base import Energy, Meter
+    from workers.procedure.window import Window
 
 COMMAND: Final = "command"  # the label of its window
 
@@ -56,12 +58,14 @@ def meter(device: str, idle_seconds: float, meter_name: str, as_json: bool, comm
     ended it); 1 where the meter failed. Without --json the report goes to stderr, as the command's own output may be
     piped; with --json the command's stdout goes there.
     """
+    from workers.command.boards import BoardWatch
     from workers.command.foreground import Interruptions
     from workers.command.process import Command, check
     from workers.device.host import identify
     from workers.device.lock import DeviceLock
     from workers.interrupted import Interrupted
     from workers.meters import check_meter, open_meter
+    from workers.procedure.window import measure_window
 
     check(command)
     check_meter(meter_name, None)
@@ -73,7 +77,15 @@ def meter(device: str, idle_seconds: float, meter_name: str, as_json: bool, comm
                 host = identify(device)
                 lock = taken.enter_context(DeviceLock(host.uuid))
                 reading = taken.enter_context(closing(open_meter(_type(host), host.uuid, name=meter_name)))
-            report, status = _measure(prepared, lock.shared(), reading, host, idle_seconds, interruptions)
+                watch = taken.enter_context(BoardWatch(host, reading.clock))
+            work = _work(prepared, lock.shared(), watch, interruptions)
+            window = measure_window(reading, COMMAND, work, idle_seconds=idle_seconds, interruptions=interruptions)
+            code = prepared.wait()
+            report = _report(reading, host, window, watch, code)
+            failed = "" if window.interrupted else _failure(window.energy)
+            status = 1 if failed else code
+            for line in filter(None, (failed, watch.remark)):
+                click.echo(f"farm: {line}", err=True)
     except Interrupted:
         click.echo("farm: interrupted before the command ran: nothing was measured", err=True)
         status = interruptions.exit_code or 1
@@ -91,39 +103,28 @@ def _type(host: Host) -> str | None:
     return next(iter(host.device.types), None)
 
 
-def _measure(
-    command: Command,
-    environment: Mapping[str, str],
-    meter: Meter,
-    host: Host,
-    idle_seconds: float,
-    interruptions: Interruptions,
-) -> tuple[dict[str, Any], int]:
-    """Idle, the command, idle: the report, and the code to exit with. Interrupted where the command has not run."""
+def _work(
+    command: Command, environment: Mapping[str, str], watch: BoardWatch, interruptions: Interruptions
+) -> Callable[[], bool]:
+    """What happens in the window: the command, from its begin to its end. False where it was ended on the way."""
     from workers.interrupted import Interrupted
-    from workers.procedure.window import measure_window
-
-    code = 0
 
     def run() -> bool:
-        nonlocal code
+        watch.command_runs(True)
         try:
             with interruptions.allowed():
                 command.start(environment)
                 command.until_ended()
-            code = command.wait()
+            command.wait()
         except Interrupted:
             assert interruptions.number is not None
-            code = command.end(interruptions.number, impatient=lambda: interruptions.impatient)
+            command.end(interruptions.number, impatient=lambda: interruptions.impatient)
             return False
+        finally:
+            watch.command_runs(False)
         return True
 
-    window = measure_window(meter, COMMAND, run, idle_seconds=idle_seconds, interruptions=interruptions)
-    report = _report(meter, host, window.energy, code=code, seconds=window.seconds, complete=window.complete)
-    failed = "" if window.interrupted else _failure(window.energy)
-    if failed:
-        click.echo(f"farm: {failed}", err=True)
-    return report, 1 if failed else code
+    return run
 
 
 def _failure(energy: Energy) -> str:
@@ -135,8 +136,9 @@ def _failure(energy: Energy) -> str:
     return ""
 
 
-def _report(meter: Meter, host: Host, energy: Energy, *, code: int, seconds: float, complete: bool) -> dict[str, Any]:
+def _report(meter: Meter, host: Host, window: Window, watch: BoardWatch, code: int) -> dict[str, Any]:
     """The document of `farm meter --json`. What is not known is null."""
+    energy = window.energy
     joules, std = energy.total_joules, energy.total_std_joules
     interval = None
     if joules is not None and std is not None:
@@ -145,7 +147,7 @@ def _report(meter: Meter, host: Host, energy: Energy, *, code: int, seconds: flo
         "meter": meter.name,
         "device": {"index": host.number, "name": host.name, "uuid": host.device.uuid},
         "exit_code": code,
-        "seconds": seconds,
+        "seconds": window.seconds,
         "energy_joules": energy.gross_joules,
         "idle_watts": energy.idle_watts,
         "idle_watts_std": energy.idle_watts_std,
@@ -154,9 +156,13 @@ def _report(meter: Meter, host: Host, energy: Energy, *, code: int, seconds: flo
         "interval_joules": interval,
         "power_joules": energy.power_joules,
         "systematic_percent": energy.systematic_percent,
-        "flags": sorted(energy.flags),
-        "complete": complete,
-        "unknown_processes": energy.notes.get("unknown_processes"),
+        "flags": sorted({*energy.flags, *watch.flags}),
+        "complete": window.complete,
+        "devices_used": [
+            {"index": board.number, "name": board.facts.name, "uuid": board.facts.uuid} for board in watch.used
+        ]
+        or None,
+        "unknown_processes": watch.unknown_processes,
         "shortest_seconds": energy.notes.get("shortest_seconds", meter.shortest_seconds),
         "comparison": energy.notes.get("comparison"),
         "twin": energy.notes.get("comparison"),  # the same under its name of 0.1.0

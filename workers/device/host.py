@@ -43,6 +43,7 @@ class Host:
     number: int  # among the devices visible here: what --device says
     driver: str | None
     notes: tuple[str, ...]  # what could not be verified, for people
+    devices: tuple[AnyDevice, ...]  # all that NVML counts, this one among them
 
     @property
     def uuid(self) -> str:
@@ -133,7 +134,7 @@ def identify(device: int | str) -> Host:
     """The visible device of that number or UUID, whatever its type. RequestError, OperationError."""
     facts = inspect()
     number, chosen = select(device, visible(facts.devices))
-    return Host(device=chosen, number=number, driver=facts.driver, notes=_notes(chosen))
+    return Host(device=chosen, number=number, driver=facts.driver, notes=_notes(chosen), devices=facts.devices)
 
 
 def verify(gpu: str, device: int | str, *, foreign: ForeignPolicy = "refuse") -> Host:

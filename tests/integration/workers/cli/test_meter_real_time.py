@@ -18,6 +18,7 @@ import pytest
 from tests.conftest import FARM
 from tests.fake_nvml import fake
 from tests.fake_nvml.fake import Code, Device, Fault, Noise
+from workers.device.lock import TOKENS
 
 KEYS = {
     "meter", "device", "exit_code", "seconds", "energy_joules", "idle_watts", "idle_watts_std", "dynamic_joules",
@@ -280,6 +281,18 @@ def test_killed_outright_it_takes_the_command_along_and_frees_the_device(tmp_pat
         assert not psutil.wait_procs(family, timeout=5)[1]
         _, code, err = measure(gpu, "--idle-seconds", 0.5, "--", *draws(0.2, 100))
         assert code == 0, err
+
+
+def test_a_command_may_itself_measure_on_the_device_that_is_measured(tmp_path: Path) -> None:
+    inner = [FARM, "meter", "--idle-seconds", "0.5", "--", *draws(0.5, 200)]
+    with fake.load(tmp_path, clock="real") as gpu:
+        through_python = [sys.executable, "-c", f"import subprocess, sys; sys.exit(subprocess.call({inner!r}))"]
+        document, code, err = measure(gpu, "--idle-seconds", 0.5, "--", *through_python)
+        assert code == 0, err
+        assert document["dynamic_joules"] == pytest.approx(100, rel=0.3)
+        _, code, err = measure(gpu, "--idle-seconds", 0.5, "--", "env", "-u", TOKENS, *inner)
+        assert code == 1
+        assert "is taken" in err  # being a descendant gives no right
 
 
 def test_without_nvml_nothing_runs(tmp_path: Path) -> None:
