@@ -18,6 +18,7 @@ from farm.domain.units import significant
 
 BAND = 0.1  # drawn about the identity
 BAND_OPACITY = 0.15
+NAMED = 4  # models that a title names
 MARGIN = 1.4  # factor of free room around the points
 
 
@@ -187,8 +188,10 @@ def _records(panel: Panel) -> list[dict[str, Any]]:
 def _finding(outcome: Validation) -> str:
     """What the picture shows, in words: "flux held out: 4.9% mean error, 80 rows"."""
     error = metrics(outcome.measured_joules, outcome.predicted_joules)["mape_percent"]
-    models = ", ".join(outcome.test)
-    how = models if set(outcome.train) & set(outcome.test) else f"{models} held out"
+    few = len(outcome.test) <= NAMED
+    models = ", ".join(outcome.test) if few else f"{len(outcome.test)} models"
+    fitted = set(outcome.train) & set(outcome.test)
+    how = models if fitted else f"{models} held out" if few else f"{models}, each held out"
     said = "unknown" if error is None or not math.isfinite(error) else f"{significant(error, 2)}%"
     return f"{how}: {said} mean error, {len(outcome.table)} rows"
 
