@@ -209,11 +209,11 @@ class Quality:
         known = dict(zip(self.keys, self.columns[name], strict=True))
         asked = answers.configuration_columns()
         rows = zip(*(asked[axis] for axis in self.axes), strict=True)
-        found = np.array([known.get(row, math.nan) for row in rows])
-        if np.isnan(found).all():
+        scores = np.array([known.get(row, math.nan) for row in rows])
+        if np.isnan(scores).all():
             remedy = f"rows whose {', '.join(self.axes)} are those of a configuration that is asked for"
             raise RequestError("quality", self.source, remedy)
-        return found
+        return scores
 
 
 def _key(row: Mapping[str, Any], axes: Sequence[str], number: int) -> tuple[Any, ...]:

@@ -142,13 +142,13 @@ def _in_catalog(table: Table) -> tuple[Table, dict[int, RequestError]]:
     whose names it has nothing for."""
     wrong: dict[int, RequestError] = {}
     for column, find in (("model", models.find), ("gpu", _find_gpu)):
-        found = {}
+        names = {}
         for name in table.names(column):
             try:
-                found[name] = find(name)
+                names[name] = find(name)
             except RequestError as error:
                 wrong |= dict.fromkeys(np.flatnonzero(getattr(table, column) == name).tolist(), error) | wrong
-        table = table.renamed(column, found)
+        table = table.renamed(column, names)
     return table, wrong
 
 

@@ -39,12 +39,12 @@ def fit_rows(data: str | None, where: Sequence[str], db: str | None, only_own: b
     known = _rows(data, db, only_own)
     if data is not None or any(pair.startswith("origin") for pair in where):
         return _picked(known, where)
-    own = known.table.where(origin=MEASURED)
-    if not len(own) and not only_own:
+    measured = known.table.where(origin=MEASURED)
+    if not len(measured) and not only_own:
         from analysis.shipped import WORDS, shipped_rows
 
         return _picked(Known(shipped_rows(), WORDS, False), where)
-    return _picked(Known(own, known.source, known.stored), where)
+    return _picked(Known(measured, known.source, known.stored), where)
 
 
 def farm_rows(db: str | None) -> Table:
@@ -67,15 +67,15 @@ def _rows(data: str | None, db: str | None, only_own: bool) -> Known:
                 "only-own", "with --data", "one of the two: --data FILE leaves out all other rows anyway"
             )
         return Known(Table.read(data), data, stored=False)
-    own = farm_rows(db)
+    farm_table = farm_rows(db)
     words = "the farm's database"
     if only_own:
-        return Known(own, words, stored=len(own) > 0)
-    if not len(own):
+        return Known(farm_table, words, stored=len(farm_table) > 0)
+    if not len(farm_table):
         return Known(shipped_rows(), WORDS, stored=False)
-    if MEASURED not in own.origin:
-        return Known(own, words, stored=True)
-    return Known(with_shipped(own), f"{words} and {WORDS}", stored=True)
+    if MEASURED not in farm_table.origin:
+        return Known(farm_table, words, stored=True)
+    return Known(with_shipped(farm_table), f"{words} and {WORDS}", stored=True)
 
 
 def _picked(known: Known, where: Sequence[str]) -> Known:

@@ -286,8 +286,8 @@ def _model_names(entries: Mapping[str, Model]) -> dict[str, tuple[str, ...]]:
 
 
 def _files(kind: str, home: Path) -> dict[str, Path]:
-    found = {p.stem: p for p in sorted((SHIPPED / kind).glob("*.toml"))}
-    return found | {p.stem: p for p in sorted((home / "catalog" / kind).glob("*.toml"))}
+    shipped = {p.stem: p for p in sorted((SHIPPED / kind).glob("*.toml"))}
+    return shipped | {p.stem: p for p in sorted((home / "catalog" / kind).glob("*.toml"))}
 
 
 def _read(path: Path) -> tuple[Entry, str]:
@@ -320,13 +320,13 @@ _read_as: dict[Path, Files] = {}  # home -> its files as they were when they wer
 
 
 def _lab_files(home: Path) -> Files:
-    found = []
+    stamps = []
     for kind in ("gpus", "models"):
         for path in sorted((home / "catalog" / kind).glob("*.toml")):
             with suppress(OSError):  # taken away this moment
                 status = path.stat()
-                found.append((str(path), status.st_ino, status.st_size, status.st_mtime_ns))
-    return tuple(found)
+                stamps.append((str(path), status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(stamps)
 
 
 def _files_now() -> tuple[Path, Files]:

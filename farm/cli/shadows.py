@@ -26,8 +26,8 @@ def refuse_shadow(package: str) -> None:
 def _origin(package: str) -> Path | None:
     """The file that an import of the package would run, None where there is none."""
     if package in sys.modules:
-        found = getattr(sys.modules[package], "__file__", None)
+        file = getattr(sys.modules[package], "__file__", None)
     else:
         spec = find_spec(package)
-        found = spec.origin if spec is not None else None
-    return None if found is None else Path(found).resolve()
+        file = spec.origin if spec is not None else None
+    return None if file is None else Path(file).resolve()

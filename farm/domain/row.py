@@ -95,12 +95,12 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         """One value a column of COLUMNS, then the extra ones."""
         c = self.configuration
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("configuration", "extra")}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("configuration", "extra")}
         known = {
             **c.to_dict(),
             "resolution": c.width if c.width == c.height else None,
             "cfg": int(c.cfg),
-            **own,
+            **values,
             "flags": " ".join(self.flags),
             "includes_idle": int(self.includes_idle),
         }
@@ -269,16 +269,16 @@ def _named_cells(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
 
 def _energy(values: Mapping[str, Any]) -> float | None:
     """Joules by whichever column states them, None where none does. RequestError where two columns disagree."""
-    found: dict[str, float] = {}
+    stated_joules: dict[str, float] = {}
     for name, joules in ENERGIES.items():
         energy = parse_positive_joules(name, values.get(name), joules)
         if energy is not None:
-            found[name] = energy
-    for name, energy in list(found.items())[1:]:
-        first, stated = next(iter(found.items()))
+            stated_joules[name] = energy
+    for name, energy in list(stated_joules.items())[1:]:
+        first, stated = next(iter(stated_joules.items()))
         if abs(energy - stated) > _TOLERANCE * stated:
             raise RequestError(name, values[name], f"that of {first} ({values[first]}), or only one of the two columns")
-    return next(iter(found.values()), None)
+    return next(iter(stated_joules.values()), None)
 
 
 def _includes_idle(value: Any) -> bool:

@@ -82,9 +82,9 @@ def claim(
 def _claimable(db: Connection, job_id: int) -> Any:
     """All that a claim looks at, locked; None where there is no such job or its row is locked by another."""
     job = t.job.c
-    own = (job.state, job.held, job.tries, job.worker, job.refusals, (job.not_before <= now()).label("ripe"))
+    state = (job.state, job.held, job.tries, job.worker, job.refusals, (job.not_before <= now()).label("ripe"))
     return db.execute(
-        select(*_JOB, *_CONFIGURATION, *own)
+        select(*_JOB, *_CONFIGURATION, *state)
         .join(t.configuration, t.configuration.c.id == job.configuration_id)
         .where(job.id == job_id)
         .with_for_update(of=t.job, skip_locked=True)

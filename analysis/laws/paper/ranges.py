@@ -16,7 +16,7 @@ Ranges = Mapping[str, Mapping[str, tuple[int, int]]]  # "model on gpu", "model" 
 
 def widened(before: Ranges, table: Table) -> Ranges:
     """The ranges with these rows among them."""
-    found = {key: dict(axes) for key, axes in before.items()}
+    ranges = {key: dict(axes) for key, axes in before.items()}
     first, group = table.groups("model", "gpu")
     models, gpus = table.model[first].tolist(), table.gpu[first].tolist()
     for place, (model, gpu) in enumerate(zip(models, gpus, strict=True)):
@@ -24,10 +24,10 @@ def widened(before: Ranges, table: Table) -> Ranges:
         for axis in AXES:
             values = np.asarray(getattr(table, axis))[rows]
             for key in (f"{model} on {gpu}", model, ""):
-                known = found.setdefault(key, {})
+                known = ranges.setdefault(key, {})
                 low, high = known.get(axis, (int(values.min()), int(values.max())))
                 known[axis] = (min(low, int(values.min())), max(high, int(values.max())))
-    return found
+    return ranges
 
 
 def nearest(ranges: Ranges, model: str, gpu: str) -> Mapping[str, tuple[int, int]]:

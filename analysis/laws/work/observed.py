@@ -122,15 +122,15 @@ class Known:
     def cells(self, table: Table) -> tuple[Integers, Integers]:
         """The places of each row's cells, of energies and of seconds, -1 for a new one, (n,) each. A cell that no row
         of the row's own data set is in is looked for in others: kernels are chosen by shape, whoever runs them."""
-        found = np.full((len(table), 2), -1, dtype=np.int64)
+        places = np.full((len(table), 2), -1, dtype=np.int64)
         known = self._by_dataset()
         datasets = table.labels("dataset")
         for row, key in enumerate(_cell_keys(table)) if known else ():
             by_dataset = known.get(key)
             if by_dataset is not None:
                 name = datasets.names[datasets.codes[row]]
-                found[row] = by_dataset.get(name) or next(iter(by_dataset.values()))
-        return found[:, 0], found[:, 1]
+                places[row] = by_dataset.get(name) or next(iter(by_dataset.values()))
+        return places[:, 0], places[:, 1]
 
     def _by_dataset(self) -> dict[CellKey, dict[str, tuple[int, int]]]:
         """Of each cell by its columns and its data set: the places of its energies and of its seconds, -1 for none."""
