@@ -39,6 +39,7 @@ def relative_energy(table: Table) -> Picture:
         for i, c in enumerate(table.configurations())
         if np.isfinite(table.energy_joules[i])
     ]
+    simulated = sorted({row["origin"] for row in rows} - {"measured"})
     largest = max(row["relative"] for row in rows)
     sides = [text for _, text in sorted({(row["pixels"], row["resolution"]) for row in rows})]
     colour = alt.Color(
@@ -46,7 +47,7 @@ def relative_energy(table: Table) -> Picture:
         sort=sides,
         scale=alt.Scale(domain=sides, range=[SIDE_COLOURS[i % len(SIDE_COLOURS)] for i in range(len(sides))]),
         title=None,
-        legend=alt.Legend(orient="top"),
+        legend=None,  # each line is named at its end
     )
     lines = (
         alt.Chart()
@@ -55,7 +56,7 @@ def relative_energy(table: Table) -> Picture:
             x=alt.X("steps:Q", title="denoising steps", axis=alt.Axis(tickMinStep=10)),
             y=alt.Y(
                 "relative:Q",
-                title="times the cheapest",
+                title=", ".join(["times the cheapest", *simulated]),
                 scale=alt.Scale(type="log"),
                 axis=alt.Axis(values=theme.ticks(1, largest)),
             ),
@@ -69,14 +70,20 @@ def relative_energy(table: Table) -> Picture:
             ],
         )
     )
-    simulated = sorted({row["origin"] for row in rows} - {"measured"})
+    longest = max(row["steps"] for row in rows)
+    names = (
+        alt.Chart()
+        .transform_filter(f"datum.steps == {longest}")
+        .mark_text(align="left", dx=7, fontSize=10)
+        .encode(x="steps:Q", y="relative:Q", color=colour, text=alt.Text("resolution:N"))
+    )
     of = f"{table.model[0]} on {table.gpu[0]}"
     finding = f"{of}: the dearest setting takes {significant(largest)} times the cheapest"
     finding += f" ({', '.join(simulated)})" if simulated else ""
     prompts = int(table.prompts[0])
     caption = f"{len(rows)} rows of {prompts} images; the cheapest takes {with_prefix(cheapest, 'J')}."
     chart = (
-        alt.layer(lines, data=alt.NamedData("rows"))
+        alt.layer(lines, names, data=alt.NamedData("rows"))
         .properties(width=240, height=220)
         .facet(facet=alt.Facet("setting:N", title=None), columns=2)
         .properties(title=alt.TitleParams(finding, subtitle=[caption]))
