@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from farm.domain import JobState, OperationError
 from farm.domain.text import one_line
+from farm.domain.units import with_prefix
 from farm.waiting import NO_COORDINATOR, Coordinator
 
 Status = dict[str, Any]
+LIST_WIDTH = 400  # of a list: as wide as its rows are, whatever the terminal
 LINE_SECONDS = 10.0  # at most one line in so long, where there is no terminal
 
 
@@ -38,6 +41,23 @@ def print_status(status: Status) -> None:
         click.echo(f"in the spools of workers, not in the database yet: {status['spool_waiting']}")
     for line in (*_waits(status), *_failures(status)):
         click.echo(line)
+
+
+def print_sweeps(rows: Sequence[Mapping[str, Any]]) -> None:
+    """One row a sweep, on stdout."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("id", "name", "state"):
+        table.add_column(name)
+    for name in ("done", "jobs", "energy", "left"):
+        table.add_column(name, justify="right")
+    table.add_column("why", no_wrap=True)
+    for row in rows:
+        jobs = row["jobs"]
+        joules = with_prefix(row["joules"], "J")
+        numbers = (str(jobs["done"]), str(sum(jobs.values())), joules, _remaining(row["eta_seconds"], jobs))
+        table.add_row(str(row["id"]), escape(one_line(row["name"], 40)), row["state"], *numbers,
+                      escape(one_line(row["why"] or "", 200)))  # fmt: skip
+    Console(highlight=False, width=LIST_WIDTH).print(table)
 
 
 def _waits(status: Status) -> list[str]:

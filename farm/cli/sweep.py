@@ -46,6 +46,21 @@ def submit(spec: str, dry_run: bool, db: str | None, as_json: bool) -> None:
         click.echo(f"  {row['count']:6d} infeasible: {row['model']} {row['precision']} on {row['gpu']}: {row['why']}")
 
 
+@sweep.command("list")
+@db_option
+@json_option
+def list_(db: str | None, as_json: bool) -> None:
+    """Every sweep: its state and why, its jobs, joules measured so far, time left."""
+    with opened(db, create=False) as store:
+        rows = control.overview(store)
+    if as_json:
+        emit_json({"sweeps": rows})
+        return
+    from farm.cli.progress import print_sweeps
+
+    print_sweeps(rows)
+
+
 @sweep.command()
 @click.argument("sweep_id", metavar="[ID]", required=False)
 @db_option

@@ -24,14 +24,14 @@ def enforce(db: Connection) -> int:
         reason = None
         if row.late:
             reason = "the sweep's deadline has passed"
-        elif row.budget_joules is not None and (spent := _spent(db, row.id)) >= row.budget_joules:
-            reason = f"the sweep's budget of {row.budget_joules:g} J is spent ({spent:g} J)"
+        elif row.budget_joules is not None and (joules := spent(db, row.id)) >= row.budget_joules:
+            reason = f"the sweep's budget of {row.budget_joules:g} J is spent ({joules:g} J)"
         if reason is not None:
             cancelled += sweeps.cancel(db, row.id, reason, running=False)
     return cancelled
 
 
-def _spent(db: Connection, sweep_id: int) -> float:
+def spent(db: Connection, sweep_id: int) -> float:
     """Joules above idle of the sweep's measurements; what is not known cannot be counted."""
     joined = t.sweep_job.join(t.measurement, t.measurement.c.job_id == t.sweep_job.c.job_id)
     query = select(func.coalesce(func.sum(t.measurement.c.energy_joules), 0.0)).select_from(joined)

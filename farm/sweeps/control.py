@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from farm import waiting
 from farm.domain import JobState, RequestError
-from farm.store import hosts, sweeps
+from farm.store import hosts, limits, sweeps
 from farm.store.engine import Store
 from farm.sweeps import stamps
 
@@ -33,6 +34,49 @@ def listing(store: Store) -> list[dict[str, Any]]:
     """All sweeps, the newest first."""
     with store.read() as db:
         return sweeps.sweeps(db)
+
+
+def overview(store: Store) -> list[dict[str, Any]]:
+    """Every sweep with its state and why it is in it, the newest first; as `farm sweep list --json` prints them."""
+    return [_overview(store, row) for row in listing(store)]
+
+
+def _overview(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
+    document = status(store, row["id"])
+    with store.read() as db:
+        joules = limits.spent(db, row["id"])
+    state, why = _state(row, document)
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "state": state,
+        "why": why,
+        "jobs": document["jobs"],
+        "priority": 0,  # of all alike: they run in the order in which they were submitted
+        "deadline": None if row["deadline"] is None else _utc(row["deadline"]),
+        "eta_seconds": document["eta_seconds"],
+        "joules": joules,
+        "budget_joules": row["budget_joules"],
+        "submitted_at": _utc(row["created_at"]),
+    }
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _state(row: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, str | None]:
+    """open, paused, done or cancelled, and why where that is not plain."""
+    if row["cancelled"]:
+        return "cancelled", row["cancel_reason"]
+    if not _open(document["jobs"]):
+        failed = document["jobs"]["failed"]
+        return "done", f"{failed} jobs failed for good: {document['failed'][0]['reason']}" if failed else None
+    if row["paused"]:
+        return "paused", "held by `farm sweep pause`; `farm sweep resume` lets it go"
+    if not document["coordinator"]["alive"]:
+        return "open", str(waiting.Coordinator(**document["coordinator"]))
+    return "open", document["waiting"][0]["why"] if document["waiting"] else None
 
 
 def status(store: Store, sweep_id: int | None) -> dict[str, Any]:
