@@ -19,7 +19,7 @@ from farm.settings import load
 @broker_option
 @json_option
 def revoke(name: str, db: str | None, broker: str | None, as_json: bool) -> None:
-    """Bar worker role NAME of the database, or user NAME of the broker, and end its open sessions.
+    """Bar a role of the database or user of the broker; end its open sessions.
 
     Both where both have one of that name. Run it as the owner of the database, and of the broker. What the role's
     workers were at goes to others when their leases end.

@@ -116,6 +116,8 @@ def test_a_model_is_one_file(lab, site, home, tmp_path) -> None:
 
 def install(site: Path, folder: Path, group: str, name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A distribution of one module and its entry point, as an installer leaves it, beside the wheel."""
+    folder = folder / "plugins"  # not the folder in which commands run: nothing is imported from there
+    folder.mkdir()
     (folder / f"lab_{name}.py").write_text(text)
     information = folder / f"lab_{name}-1.0.dist-info"
     information.mkdir()

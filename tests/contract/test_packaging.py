@@ -28,6 +28,12 @@ PARTS = {
     "workers": ("worker",),
 }
 THROUGH = {"kombu": "celery", "billiard": "celery", "huggingface-hub": "transformers", "tokenizers": "transformers"}
+# What is used only where it is there already.
+OPTIONAL = {
+    "analysis/table/table.py: pandas": "to_pandas() is called by who has it",
+    "analysis/prediction.py: pandas": "to_pandas() is called by who has it",
+    "analysis/work/models.py: transformers": "without the hub's client there is no local cache to look into",
+}
 UNSEEN = {
     "accelerate": "diffusers loads with it",
     "psycopg": "SQLAlchemy imports it by the database's URL",
@@ -71,7 +77,7 @@ def test_a_part_imports_only_what_its_extra_installs(uses):
         for path, names in uses.items()
         for name in names - declared(*PARTS[part(path)])
     }
-    assert missing == set()
+    assert missing == set(OPTIONAL)
 
 
 @pytest.mark.parametrize("extra", ["analysis", "worker", "web"])

@@ -191,14 +191,15 @@ class TestRudeSweeps:
             ),
         ],
     )
-    def test_one_line_exit_2_and_nothing_written(self, farm, tmp_path, content, message):
+    def test_one_line_exit_2_and_nothing_written(self, farm, home, tmp_path, content, message):
         path = tmp_path / "rude.yaml"
         path.write_text(content)
         done = farm("sweep", "submit", path, "--json")
         assert (done.code, done.out) == (2, "")
         assert message in done.err
         assert done.err.count("\n") == 1
-        assert json.loads(farm("sweep", "status", "--json").out)["by_gpu"] == {}
+        if (home / "farm.db").exists():  # what only the whole sweep shows is refused in a transaction
+            assert json.loads(farm("sweep", "status", "--json").out)["by_gpu"] == {}
 
     def test_missing_binary_huge_and_folder(self, farm, tmp_path):
         binary, huge = tmp_path / "binary", tmp_path / "huge"

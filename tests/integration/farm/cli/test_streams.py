@@ -17,7 +17,7 @@ COMMANDS = {
     "no command": "",
     "lists": "workers list --json",
     "computes": "flops flux --resolution 512 --json",
-    "long": "plan --model sd2 --gpu a100 --budget 40 --json",
+    "long": "plan --model sd2 --gpu a4000 --budget 40 --json",
     "measures": "meter --json --idle-seconds 0.2 -- true",
 }
 

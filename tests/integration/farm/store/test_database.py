@@ -119,6 +119,7 @@ def test_only_an_upgrade_changes_tables(request, home, kind):
         db.execute(text("DROP TABLE farm_identity"))
         db.execute(text("ALTER TABLE job DROP COLUMN refusals"))
         db.execute(text("ALTER TABLE worker DROP COLUMN machine"))
+        db.execute(text("ALTER TABLE configuration DROP COLUMN frames"))
     made.close()
     for create in (False, True):
         with pytest.raises(RequestError, match="farm db upgrade"):

@@ -49,7 +49,7 @@ def test_a_database_of_0_1_0_keeps_its_rows(old_url: str) -> None:
     settings = load(database_url=old_url)
     with pytest.raises(RequestError, match="farm db upgrade"):
         Store.open(settings, create=False)
-    store = Store.open(settings)
+    store = Store.upgrade(settings)
     with store.read() as db:
         assert db.execute(text("SELECT version_num FROM alembic_version")).scalar() == migrations.HEAD
         assert compare_metadata(MigrationContext.configure(db), SQLModel.metadata) == []
@@ -72,7 +72,7 @@ def test_a_database_of_0_1_0_keeps_its_rows(old_url: str) -> None:
 
 
 def test_what_0_1_0_measured_or_queued_is_not_asked_again(old_url: str) -> None:
-    store = Store.open(load(database_url=old_url))
+    store = Store.upgrade(load(database_url=old_url))
     grid = {"models": ["sd2"], "gpus": ["a100"], "resolutions": [512, 768], "steps": [10, 20]}
     spec = {**grid, "precisions": ["fp16"], "cfg": [False], "prompts": [1]}
     done = submit(store, parse_spec(spec, folder=Path()))

@@ -381,7 +381,7 @@ def test_what_a_user_sets_for_codecarbon_is_not_asked(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("CODECARBON_FORCE_CPU_POWER", "54321")
-    meter = open_meter("cpu", kind="codecarbon")
+    meter = open_meter("cpu", name="codecarbon")
     try:
         meter.start()
         busy = time.process_time() + 1.0
