@@ -231,7 +231,7 @@ def _own_or_near(find: Callable[[str], str], text: str) -> str:
     try:
         return find(text)
     except names.UnknownName as error:
-        if error.near is not None:
+        if error.near is not None and not names.is_version(text.strip(), error.near):
             raise
         return text.strip()
 

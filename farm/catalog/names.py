@@ -93,8 +93,20 @@ def refusal(field: str, text: str, names: Mapping[str, Sequence[str]], spelling:
     """That nothing is called so: with the entry whose names come nearest, and all there are."""
     spelled = {spelling(other): name for name, others in names.items() for other in others}
     spelled |= {spelling(name): name for name in names}
-    near = difflib.get_close_matches(spelling(text), spelled, n=1)
-    return UnknownName(field, text, spelled[near[0]] if near else None, names)
+    wanted = spelling(text)
+    near = difflib.get_close_matches(wanted, spelled, n=5)
+    one_key_off = [name for name in near if _one_key_off(wanted, name)]  # a101 is rather a100 than a10
+    return UnknownName(field, text, spelled[(one_key_off or near)[0]] if near else None, names)
+
+
+def _one_key_off(text: str, name: str) -> bool:
+    return len(text) == len(name) and sum(a != b for a, b in zip(text, name, strict=True)) == 1
+
+
+def is_version(text: str, name: str) -> bool:
+    """Whether two names differ in digits alone, as versions of a model do: kandinsky-2.2 is no slip for kandinsky-3."""
+    plain, other = (re.sub(r"[0-9.]+", "", each) for each in (text.casefold(), name.casefold()))
+    return plain == other and text != name
 
 
 def _folded(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -49,7 +50,10 @@ def svg(picture: Picture, colours: Mapping[str, str] = theme.LIGHT) -> str:
     """As SVG, its text as text."""
     import vl_convert
 
-    return str(vl_convert.vegalite_to_svg(picture.spec(colours)))
+    text = str(vl_convert.vegalite_to_svg(picture.spec(colours)))
+    numbers = {name: str(i) for i, name in enumerate(dict.fromkeys(re.findall(r'id="clip(\d+)"', text)))}
+    # The engine counts its clips over all pictures of a process: numbered anew, the same picture is the same file.
+    return re.sub(r"\bclip(\d+)\b", lambda match: f"clip{numbers.get(match[1], match[1])}", text)
 
 
 def png(picture: Picture, colours: Mapping[str, str] = theme.LIGHT) -> bytes:

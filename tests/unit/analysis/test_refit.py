@@ -59,6 +59,7 @@ def test_every_law_is_fitted_to_every_scope_and_validated(settings: Settings) ->
 
 
 def test_nothing_is_done_when_nothing_is_new(settings: Settings) -> None:
+    Store.upgrade(settings).close()
     assert not refit_if_new(settings)
     imported(settings, stop=120)
     assert refit_if_new(settings)
