@@ -95,12 +95,13 @@ def refusal(field: str, text: str, names: Mapping[str, Sequence[str]], spelling:
     spelled |= {spelling(name): name for name in names}
     wanted = spelling(text)
     near = difflib.get_close_matches(wanted, spelled, n=5)
-    one_key_off = [name for name in near if _one_key_off(wanted, name)]  # a101 is rather a100 than a10
-    return UnknownName(field, text, spelled[(one_key_off or near)[0]] if near else None, names)
+    # A slip is rather late in a name than early: a101 is a100 and not a10, a1000 is a100 and not a6000.
+    near.sort(key=lambda name: (-_shared_start(wanted, name), len(name) != len(wanted)))
+    return UnknownName(field, text, spelled[near[0]] if near else None, names)
 
 
-def _one_key_off(text: str, name: str) -> bool:
-    return len(text) == len(name) and sum(a != b for a, b in zip(text, name, strict=True)) == 1
+def _shared_start(one: str, other: str) -> int:
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def is_version(text: str, name: str) -> bool:

@@ -293,12 +293,8 @@ def test_plot_writes_png_and_svg(farm: Farm, tmp_path: Path) -> None:
 def test_report(farm: Farm, tmp_path: Path) -> None:
     out = tmp_path / "report.md"
     found = document(farm("report", "--out", out, "--data", PAPER, "--country", "fra", "--json"))
-    assert [Path(name).name for name in found["files"]] == [
-        "report.md",
-        "report.png",
-        "report-2.png",
-        "report.rows.csv",
-    ]
+    names = [Path(name).name for name in found["files"]]
+    assert names == ["report.md", "report.png", "report-2.png", "report.rows.csv"]
     text = out.read_text()
     for words in ("| flux | 80 |", "ln_a", "France", "held out", "report.png", "2 folds"):
         assert words in text
