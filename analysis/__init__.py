@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from analysis.costs import Terms
-    from analysis.prediction import Prediction, Predictions, law, paper_rows, predict
+    from analysis.prediction import law, paper_rows, predict
+    from analysis.predictions import Prediction, Predictions
     from analysis.shipped import shipped_rows
     from analysis.table import DataError, Table
     from analysis.validation import Validation, held_out, within
@@ -43,8 +44,8 @@ _HOMES: Final = {
     "Terms": "analysis.costs",
     "DataError": "analysis.table",
     "Table": "analysis.table",
-    "Prediction": "analysis.prediction",
-    "Predictions": "analysis.prediction",
+    "Prediction": "analysis.predictions",
+    "Predictions": "analysis.predictions",
     "law": "analysis.prediction",
     "paper_rows": "analysis.prediction",
     "predict": "analysis.prediction",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +11,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.prediction import Estimate, Predictions
+from analysis.predictions import Estimate, Predictions
 from analysis.questions import Question
 from analysis.table import Floats
 from farm import catalog
 from farm.domain.errors import RequestError
 from farm.domain.parsing import is_absent, parse_real, parse_switch, parse_whole, split_sides
+from farm.files.table import read_cells
 
 SORTS: Final = ("energy", "seconds", "grams", "cost")
 LIMITS: Final = {"joules": ("energy", "J"), "seconds": ("seconds", "s"), "grams": ("grams", "g")}  # -> measure, unit
@@ -164,19 +164,17 @@ class Quality:
 
     @classmethod
     def read(cls, path: str | Path) -> Quality:
-        """From a CSV file. RequestError for one that cannot be read, without an axis or a score, or that says two
-        things of one configuration."""
+        """From a CSV or Parquet file.
+
+        RequestError for one that cannot be read, without an axis or a score, or that says two things of one
+        configuration.
+        """
         source = str(path)
-        try:
-            with Path(path).open(newline="", encoding="utf-8-sig") as file:
-                rows = list(csv.DictReader(file, skipinitialspace=True))
-        except OSError as error:
-            raise RequestError("quality", source, f"a readable file ({error.strerror})") from None
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise RequestError("quality", source, f"a CSV file in UTF-8 ({error})") from None
+        cells = read_cells(Path(path), "quality")
+        header = [str(name).strip() for name in cells.header]
+        rows = [dict(zip(header, row, strict=False)) for row in cells.rows if not all(map(is_absent, row))]
         if not rows:
             raise RequestError("quality", source, "a header and at least one row")
-        header = [name for name in rows[0] if name is not None]
         axes = tuple(
             name for name in AXES if name in header or (name in ("width", "height") and "resolution" in header)
         )

@@ -6,7 +6,6 @@ reason is the answer.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -21,9 +20,9 @@ from analysis.work import models
 from farm import catalog
 from farm.domain import Configuration
 from farm.domain.configuration import DEFAULTS
-from farm.domain.errors import OperationError, RequestError
+from farm.domain.errors import RequestError
 from farm.domain.parsing import is_absent
-from farm.files.table import PARQUET
+from farm.files.table import read_cells
 
 COLUMNS: Final = (*Configuration.__dataclass_fields__, "resolution")
 USUAL: Final[Mapping[str, Any]] = {**DEFAULTS, "cfg": 0, "prompts": 1}  # where neither file nor option says
@@ -158,38 +157,13 @@ def _find_gpu(text: str) -> str:
 
 def _read(path: Path) -> dict[str, list[Any]]:
     """The columns of a file that a configuration has, as texts or as Parquet's own values."""
-    return _read_parquet(path) if path.suffix in PARQUET else _read_csv(path)
-
-
-def _read_csv(path: Path) -> dict[str, list[Any]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except OSError as error:
-        raise RequestError("in", str(path), f"a readable file ({error.strerror})") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RequestError("in", str(path), f"a CSV file in UTF-8 ({error})") from None
-    if not rows:
-        raise RequestError("in", str(path), "a header line, then one row a configuration")
-    header = [name.strip() for name in rows[0]]
-    for number, row in enumerate(rows[1:], start=1):
+    cells = read_cells(path, "in")
+    header = [str(name).strip() for name in cells.header]
+    rows = [row for row in cells.rows if not all(is_absent(value) for value in row)]
+    for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
             raise RequestError(f"in row {number}", len(row), f"as many values as the header has ({len(header)})")
-    return _chosen(header, list(zip(*rows[1:], strict=True)) or [()] * len(header), path)
-
-
-def _read_parquet(path: Path) -> dict[str, list[Any]]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise OperationError("Parquet needs pyarrow: pip install 'joulefarm[analysis]', or use .csv") from None
-    try:
-        with path.open("rb") as file:
-            table = parquet.read_table(file)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise RequestError("in", str(path), f"a Parquet file ({str(error).splitlines()[0]})") from None
-    return _chosen(table.column_names, [column.to_pylist() for column in table.columns], path)
+    return _chosen(header, list(zip(*rows, strict=True)) or [()] * len(header), path)
 
 
 def _chosen(header: Sequence[str], values: Sequence[Sequence[Any]], path: Path) -> dict[str, list[Any]]:

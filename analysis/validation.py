@@ -80,6 +80,26 @@ class LeftOut:
     def done(self) -> dict[str, Validation]:
         return {name: outcome for name, outcome in self.groups.items() if isinstance(outcome, Validation)}
 
+    def joined(self) -> Validation:
+        """All rows together, each predicted by the fit that did not see its group. DataError where there is none."""
+        parts = list(self.done.values())
+        if not parts:
+            raise DataError("leave-out", self.column, "groups that a law can predict from the others")
+        seconds = [part.predicted_seconds for part in parts if part.predicted_seconds is not None]
+        return Validation(
+            law=self.law,
+            train=(),
+            test=tuple(self.done),
+            n_train=min(part.n_train for part in parts),
+            table=Table.joined([part.table for part in parts]),
+            measured_joules=np.concatenate([part.measured_joules for part in parts]),
+            predicted_joules=np.concatenate([part.predicted_joules for part in parts]),
+            low_joules=np.concatenate([part.low_joules for part in parts]),
+            high_joules=np.concatenate([part.high_joules for part in parts]),
+            level=parts[0].level,
+            predicted_seconds=np.concatenate(seconds) if len(seconds) == len(parts) else None,
+        )
+
     def summary(self) -> dict[str, Any]:
         """What `farm law validate --leave-out --json` prints: ``metrics`` and ``interval`` are means over groups."""
         done = self.done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,12 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from farm.domain.errors import RequestError
-from farm.files.atomic import atomic_write
-from farm.files.table import PARQUET
+from farm.files.table import write_columns
 
 if TYPE_CHECKING:
-    from analysis.prediction import Prediction, Predictions
+    from analysis.predictions import Prediction, Predictions
 
 ROWS_SHOWN: Final = 60
 LEFT_OUT_SHOWN: Final = 10
@@ -34,31 +31,10 @@ def emit_many(answers: Predictions, left_out: Sequence[Mapping[str, Any]]) -> No
 def write(answers: Predictions, out: Path) -> None:
     """A row a prediction, to .csv or .parquet, whole or not at all. The rows carry the flag ``estimated``, so that no
     fit takes them for measured ones."""
-    check_out(out)
     columns = {**answers.configuration_columns(), **answers.columns()}
     columns["cfg"] = [int(value) for value in columns["cfg"]]
     columns["flags"] = ["estimated"] * len(answers)
-    with atomic_write(out, "out") as file:
-        if out.suffix in PARQUET:
-            import pyarrow
-            from pyarrow import parquet
-
-            parquet.write_table(pyarrow.table(columns), file)
-            return
-        with file.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(columns)
-            writer.writerows(zip(*(map(_csv_cell, values) for values in columns.values()), strict=True))
-
-
-def check_out(out: Path) -> None:
-    """RequestError for a name of no format that :func:`write` knows."""
-    if out.suffix not in (".csv", *PARQUET):
-        raise RequestError("out", str(out), "a name that ends in .csv or .parquet")
-
-
-def _csv_cell(value: Any) -> Any:
-    return str(value).lower() if isinstance(value, bool) else value
+    write_columns(out, columns, "out")
 
 
 def show_one(answer: Prediction) -> None:

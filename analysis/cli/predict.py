@@ -12,6 +12,7 @@ from analysis.cli.options import data_options, law_option, parse_names, parse_re
 from farm.cli.options import LEVEL, FiniteRange, emit_json, json_option
 from farm.domain.errors import RequestError
 from farm.domain.parsing import parse_whole
+from farm.files.table import check_name
 
 if TYPE_CHECKING:
     from analysis.questions import Question
@@ -144,7 +145,7 @@ def predict(
     )
     limits = Limits(joules=max_joules, seconds=max_seconds, grams=max_grams, sure=sure)
     if out is not None:
-        shown.check_out(Path(out))
+        check_name(Path(out), "out")
     if plot is not None:
         from analysis.report.tradeoff import check_plot
 

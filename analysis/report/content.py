@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
@@ -13,10 +12,8 @@ from numpy.typing import NDArray
 from analysis import laws, validation
 from analysis.carbon import Electricity, electricity
 from analysis.laws.base import LEVEL, Law
-from analysis.metrics import metrics
 from analysis.report import figures
 from analysis.report.document import Block, Folded, Grid, Heading, Illustration, Link, Paragraph
-from analysis.report.figures import Picture
 from analysis.table import Table
 from analysis.validation import Validation
 from farm import catalog
@@ -140,11 +137,10 @@ def _held_out_words(rows: Table) -> str:
     outcome = _leave_models_out(laws.get(laws.DEFAULT)(), rows)
     if outcome is None:
         return ""
-    error = metrics(outcome.measured_joules, outcome.predicted_joules)["mape_percent"]
-    inside = np.mean((outcome.measured_joules >= outcome.low_joules) & (outcome.measured_joules <= outcome.high_joules))
+    error = _percent(outcome.metrics["mape_percent"])
     return (
-        f"On models that it was not fitted to, the law is off by {_percent(error)} on average, and {inside:.0%} of the "
-        f"rows lie inside their intervals."
+        f"On models that it was not fitted to, the law is off by {error} on average, and "
+        f"{outcome.interval['coverage']:.0%} of the rows lie inside their intervals."
     )
 
 
@@ -157,17 +153,13 @@ def _pictures(rows: Table, origin: str) -> Iterable[Block]:
         except RequestError:
             return
     yield Heading(f"Measured and predicted{_marked(origin)}")
-    yield _illustration(figures.actual_against_predicted(outcome), f"Actual against predicted energy: {how}.")
+    yield Illustration(f"Actual against predicted energy: {how}.", figures.actual_against_predicted(outcome))
     yield Paragraph("Mean error by factor, of the same predictions: above 0 where the law says too much.")
     yield Grid(["factor", "value", "rows", "bias", "mean error"], list(_by_factor(outcome)))
     fullest = _fullest(rows)
     if fullest is not None:
         picture = figures.relative_energy(fullest)
-        yield _illustration(picture, f"How energy grows with the settings. {picture.caption}")
-
-
-def _illustration(picture: Picture, caption: str) -> Illustration:
-    return Illustration(caption, picture)
+        yield Illustration(f"How energy grows with the settings. {picture.caption}", picture)
 
 
 def _by_factor(outcome: Validation) -> Iterable[list[str]]:
@@ -206,35 +198,17 @@ def _laws(rows: Table, origin: str) -> Iterable[Block]:
 
 
 def _numbers(outcome: Validation) -> list[str]:
-    numbers = metrics(outcome.measured_joules, outcome.predicted_joules)
-    inside = np.mean((outcome.measured_joules >= outcome.low_joules) & (outcome.measured_joules <= outcome.high_joules))
+    numbers = outcome.metrics
     texts = ["unknown" if numbers[name] is None else f"{numbers[name]:.3f}" for name in ("r2_log", "spearman")]
-    return [_percent(numbers["mape_percent"]), *texts, f"{inside:.0%}"]
+    return [_percent(numbers["mape_percent"]), *texts, f"{outcome.interval['coverage']:.0%}"]
 
 
 def _leave_models_out(law: Law, rows: Table) -> Validation | None:
-    """Each model predicted by a fit to the others; None where there is one model or a fit is not possible."""
+    """Each model predicted by a fit to the others; None where there is one model or no fit is possible."""
     try:
-        usable = law.usable(rows).table
+        return validation.leave_out(law, rows, "model").joined()
     except RequestError:
         return None
-    models = usable.names("model")
-    if len(models) < 2:
-        return None
-    parts = []
-    for model in models:
-        with suppress(RequestError):  # too few others
-            others = [name for name in models if name != model]
-            parts.append(validation.held_out(law, usable, train=others, test=[model]))
-    if not parts:
-        return None
-    names = ("measured_joules", "predicted_joules", "low_joules", "high_joules")
-    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    table = Table.joined([part.table for part in parts])
-    n_train = min(part.n_train for part in parts)
-    return Validation(
-        law=law.name, train=(), test=table.names("model"), n_train=n_train, table=table, level=parts[0].level, **joined
-    )
 
 
 def _coefficients(rows: Table, origin: str) -> Iterable[Block]:

@@ -15,7 +15,6 @@ from typing import Any, Final
 import numpy as np
 
 from analysis import laws, validation
-from analysis.metrics import metrics
 from analysis.report.figures import Panel, Picture, compute_split, relative_energy, scatters
 from analysis.table import Table
 from analysis.validation import Validation
@@ -237,7 +236,7 @@ def _unflagged(table: Table) -> Table:
 
 
 def _r2(outcome: Validation) -> str:
-    value = metrics(outcome.measured_joules, outcome.predicted_joules)["r2_log"]
+    value = outcome.metrics["r2_log"]
     return "unknown" if value is None else f"{value:.3f}"
 
 
@@ -266,7 +265,7 @@ def _coefficients(number: int, choices: Mapping[str, Choice], names: Mapping[str
             fitted = laws.get(LAW)().fit(_unflagged(choice.of(rows)))
             ours = _flat(fitted.params_)
             outcome = _outcome(choice.of(rows), choice.of(rows), in_sample=True)
-            ours["r2_log"] = metrics(outcome.measured_joules, outcome.predicted_joules)["r2_log"]
+            ours["r2_log"] = outcome.metrics["r2_log"]
         origins = sorted(set(choice.of(rows).origin.tolist()))
         for name in [*names, "r2_log"]:
             says = printed()[f"table{number}"][model].get(name)

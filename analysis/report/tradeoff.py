@@ -10,7 +10,7 @@ import numpy as np
 from farm.domain.errors import RequestError
 
 if TYPE_CHECKING:
-    from analysis.prediction import Predictions
+    from analysis.predictions import Predictions
     from analysis.report.figures import Picture
 
 SUFFIXES: Final = (".png", ".svg", ".html")

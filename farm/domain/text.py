@@ -28,6 +28,8 @@ def one_line(text: object, limit: int = 2000) -> str:
 
 def plain_cell(value: object) -> object:
     """A cell of a CSV file; a text that a spreadsheet would compute is quoted with an apostrophe, as it is there."""
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 

@@ -6,9 +6,10 @@ Models and GPUs may be called there by any name that they go by: what is read ha
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,15 @@ from farm.files.spreadsheet import read_sheet
 PARQUET: Final = (".parquet", ".pq")
 
 
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A table as it stands in a file."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    source: str  # its path, and how it was read where that is not plain
+
+
 def read_table(path: str | Path, *, energy_required: bool = True) -> list[Row]:
     """Every row of a file, checked; ``energy_required=False`` ignores a column of energies.
 
@@ -32,7 +42,8 @@ def read_table(path: str | Path, *, energy_required: bool = True) -> list[Row]:
     the catalog lacks.
     """
     path = Path(path)
-    rows = (_read_parquet if is_parquet(path) else _read_csv)(path, energy_required)
+    cells = read_cells(path)
+    rows = parse_rows(cells.header, cells.rows, source=cells.source, energy_required=energy_required)
     _refuse_rounded_ids(rows, str(path))
     return _with_catalog_names(rows, str(path))
 
@@ -46,32 +57,59 @@ def write_table(path: Path, rows: Iterable[Row]) -> int:
     """Write rows to a file; how many. RequestError for a name or folder that cannot be written to."""
     documents = [row.to_dict() for row in rows]
     names = list(dict.fromkeys([*COLUMNS, *(name for document in documents for name in document)]))
-    return write_documents(path, names, documents)
+    return write_documents(path, names, documents, "file")
 
 
-def write_documents(
-    path: Path, names: Sequence[str], documents: Sequence[Mapping[str, Any]], field: str = "file"
-) -> int:
-    """Write any rows with these columns, as :func:`write_table` does; how many."""
-    if path.suffix.lower() not in (".csv", *PARQUET):
-        raise RequestError(field, str(path), "a name that ends in .csv or .parquet")
-    with atomic_write(path, field) as file:
-        (_write_parquet if is_parquet(path) else _write_csv)(file, names, documents)
+def write_documents(path: Path, names: Sequence[str], documents: Sequence[Mapping[str, Any]], field: str) -> int:
+    """Write any rows with these columns, as :func:`write_columns` does; how many."""
+    write_columns(path, {name: [document.get(name) for document in documents] for name in names}, field)
     return len(documents)
 
 
-def _read_csv(path: Path, energy_required: bool) -> list[Row]:
-    sheet = read_sheet(path)
+def write_columns(path: Path, columns: Mapping[str, Sequence[Any]], field: str) -> None:
+    """Write columns of equal length, whole or not at all: texts of a CSV file so that a spreadsheet computes nothing.
+
+    RequestError, naming ``field``, for a name or folder that cannot be written to.
+    """
+    check_name(path, field)
+    with atomic_write(path, field) as file:
+        if is_parquet(path):
+            _write_parquet(file, columns)
+        else:
+            file.write_text(csv_text(columns), encoding="utf-8")
+
+
+def check_name(path: Path, field: str) -> None:
+    """RequestError for a name of no format that :func:`write_columns` knows."""
+    if path.suffix.lower() not in (".csv", *PARQUET):
+        raise RequestError(field, str(path), "a name that ends in .csv or .parquet")
+
+
+def csv_text(columns: Mapping[str, Sequence[Any]]) -> str:
+    """The columns as CSV: true and false in small letters, nothing that a spreadsheet would compute."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(map(plain_cell, columns))
+    writer.writerows(zip(*(map(plain_cell, values) for values in columns.values()), strict=True))
+    return out.getvalue()
+
+
+def read_cells(path: Path, field: str = "table") -> Cells:
+    """Header and rows of any table: texts of a CSV file as people have them, values of a Parquet file.
+
+    RequestError, naming ``field``, for a file that is none.
+    """
+    if is_parquet(path):
+        return _read_parquet(path, field)
+    try:
+        sheet = read_sheet(path)
+    except RequestError as error:
+        raise RequestError(field, error.value, error.remedy) from None
     source = f"{path} ({sheet.understood})" if sheet.understood else str(path)
-    return parse_rows(
-        sheet.header,
-        ([read_cell(cell) for cell in line] for line in sheet.rows),
-        source=source,
-        energy_required=energy_required,
-    )
+    return Cells(sheet.header, [[read_cell(cell) for cell in line] for line in sheet.rows], source)
 
 
-def _read_parquet(path: Path, energy_required: bool) -> list[Row]:
+def _read_parquet(path: Path, field: str) -> Cells:
     source = str(path)
     pyarrow, parquet = _pyarrow()
     try:
@@ -79,12 +117,11 @@ def _read_parquet(path: Path, energy_required: bool) -> list[Row]:
             table = parquet.read_table(file)
     except OSError as error:
         reason = error.strerror or str(error).splitlines()[0]
-        raise RequestError("table", source, f"a readable Parquet file ({reason})") from None
+        raise RequestError(field, source, f"a readable Parquet file ({reason})") from None
     except pyarrow.ArrowException as error:
-        raise RequestError("table", source, f"a Parquet file ({str(error).splitlines()[0]})") from None
+        raise RequestError(field, source, f"a Parquet file ({str(error).splitlines()[0]})") from None
     columns = [column.to_pylist() for column in table.columns]
-    values = zip(*columns, strict=True) if columns else iter(())
-    return parse_rows(table.column_names, values, source=source, energy_required=energy_required)
+    return Cells(table.column_names, list(zip(*columns, strict=True)) if columns else [], source)
 
 
 def _refuse_rounded_ids(rows: Sequence[Row], source: str) -> None:
@@ -120,25 +157,17 @@ def _with_catalog_names(rows: Sequence[Row], source: str) -> list[Row]:
     return named
 
 
-def _write_csv(path: Path, names: Sequence[str], documents: Sequence[Mapping[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(map(plain_cell, names))
-        writer.writerows([plain_cell(document.get(name)) for name in names] for document in documents)
-
-
-def _write_parquet(path: Path, names: Sequence[str], documents: Sequence[Mapping[str, Any]]) -> None:
+def _write_parquet(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     pyarrow, parquet = _pyarrow()
     kinds = {**dict.fromkeys(_WHOLE, pyarrow.int64()), **dict.fromkeys(_REAL, pyarrow.float64())}
     kinds |= {name: pyarrow.string() for name in COLUMNS if name not in kinds}
     arrays = []
-    for name in names:
-        values = [document.get(name) for document in documents]
+    for name, values in columns.items():
         try:
             arrays.append(pyarrow.array(values, type=kinds.get(name)))
         except pyarrow.ArrowException:  # an extra column of mixed kinds
             arrays.append(pyarrow.array([None if value is None else str(value) for value in values]))
-    parquet.write_table(pyarrow.table(arrays, names=list(names)), path)
+    parquet.write_table(pyarrow.table(arrays, names=list(columns)), path)
 
 
 _WHOLE: Final = ("resolution", "cfg", "includes_idle", *WHOLE)

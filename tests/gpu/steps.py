@@ -214,21 +214,21 @@ def calibrated(run: Run) -> dict[str, Any]:
 def law_errors(run: Run) -> dict[str, Any]:
     """The default law against what was measured in steps 4 and 5, before and after the rows of ``farm calibrate``."""
     from analysis import laws
+    from analysis.laws.base import LEVEL
     from analysis.metrics import interval_metrics, metrics
-    from analysis.prediction import LEVEL
-    from analysis.shipped import TRANSFORMERS as SHIPPED_ROWS
+    from analysis.shipped import shipped_rows
     from analysis.table import Table
-    from farm.files.table import read_table
 
     test_rows = measured_documents(run)
     calibration = [d for d in run.found("calibrate").get("table", []) if not d["flags"]]
     if not test_rows or not calibration:
         raise Failed("steps 4 to 6 left no rows to compare")
     test = Table.from_rows(test_rows)
-    shipped = read_table(SHIPPED_ROWS)
+    shipped = shipped_rows()
     found = {}
-    for name, rows in (("before", shipped), ("after", [*shipped, *calibration])):
-        law = laws.get(laws.DEFAULT)().fit(Table.from_rows(rows))
+    after = Table.joined([shipped, Table.from_rows(calibration)])
+    for name, rows in (("before", shipped), ("after", after)):
+        law = laws.get(laws.DEFAULT)().fit(rows)
         joules, low, high = law.predict(test, level=LEVEL)
         seconds = law.predict_seconds(test)
         assert seconds is not None

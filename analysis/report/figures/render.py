@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import struct
@@ -19,6 +18,7 @@ import altair as alt
 
 from analysis.report.figures import theme
 from farm.domain import RequestError
+from farm.files import table
 from farm.files.atomic import atomic_write
 
 FORMATS: Final = (".png", ".svg", ".html", ".csv")
@@ -101,14 +101,8 @@ dark.addEventListener("change", draw); draw();
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows of a figure or table as CSV."""
-    from io import StringIO
-
-    out = StringIO()
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(out, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    names = dict.fromkeys(name for row in rows for name in row)
+    return table.csv_text({name: [row.get(name) for row in rows] for name in names})
 
 
 def save(picture: Picture, out: str | Path, formats: Sequence[str] = (".png", ".svg")) -> list[Path]:

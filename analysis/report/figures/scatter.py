@@ -9,7 +9,6 @@ from typing import Any
 
 import altair as alt
 
-from analysis.metrics import metrics
 from analysis.report.figures import theme
 from analysis.report.figures.render import Picture
 from analysis.table import DataError
@@ -187,7 +186,7 @@ def _records(panel: Panel) -> list[dict[str, Any]]:
 
 def _finding(outcome: Validation) -> str:
     """What the picture shows, in words: "flux held out: 4.9% mean error, 80 rows"."""
-    error = metrics(outcome.measured_joules, outcome.predicted_joules)["mape_percent"]
+    error = outcome.metrics["mape_percent"]
     few = len(outcome.test) <= NAMED
     models = ", ".join(outcome.test) if few else f"{len(outcome.test)} models"
     fitted = set(outcome.train) & set(outcome.test)

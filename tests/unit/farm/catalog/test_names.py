@@ -123,3 +123,14 @@ def test_a_name_that_two_entries_share_is_refused_with_both(home):
 )
 def test_a_build_is_found_by_the_names_that_people_write(text, name):
     assert catalog.find_build(text) == name
+
+
+@pytest.mark.parametrize("text", ["kandinsky-2.2", "flux2", "sd36"])
+def test_another_version_of_a_model_is_no_slip(text: str) -> None:
+    assert catalog.model_name(text) == text
+
+
+@pytest.mark.parametrize("text", ["a101", "a1000", "rtx4091"])
+def test_one_digit_off_is_a_slip_for_a_gpu(text: str) -> None:
+    with pytest.raises(RequestError, match=f"gpu: {text}: did you mean"):
+        catalog.gpu_name(text)
