@@ -240,7 +240,9 @@ def reasons(db: Connection, job_id: int) -> str:
 
 
 def _storable(text: str) -> str:
-    return text[:REASON_LIMIT].replace("\0", "?")  # PostgreSQL stores no NUL
+    """The text as every database takes it: PostgreSQL stores no NUL, and none stores half of a character, as there is
+    in messages that name a file whose name is no UTF-8."""
+    return text[:REASON_LIMIT].replace("\0", "?").encode("utf-8", "replace").decode()
 
 
 def free(where: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -15,6 +15,7 @@ from farm import imports
 from farm.imports import ROOT
 from tests.conftest import FARM
 from tests.fake_nvml import fake
+from tests.processes import wait_until
 
 NAMES = ("farm", "workers", "analysis", "torch", "celery", "yaml", "numpy")
 SAY = "import os, sys, json; print(json.dumps([os.getcwd(), os.environ.get('PYTHONPATH')]), file=sys.stderr)"
@@ -74,3 +75,20 @@ def test_a_project_that_is_not_installed_has_itself_in_its_children(
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.chdir(tmp_path)
     assert str(ROOT) in imports.environment()["PYTHONPATH"].split(os.pathsep)
+
+
+def test_a_whole_farm_starts_from_such_a_folder(folder: Path, tmp_path: Path) -> None:
+    """Broker, coordinator and worker are processes of ours, each started from where the caller stands."""
+    environment = os.environ | {"FARM_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT) + os.pathsep}
+
+    def farm(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([FARM, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=90)
+
+    started = farm("up", "--simulate", "a100", "--detach")
+    try:
+        assert started.returncode == 0, started.stderr
+        workers = wait_until(lambda: json.loads(farm("workers", "list", "--json").stdout)["workers"], 30, "the worker")
+        assert [worker["gpu"] for worker in workers] == ["a100"]
+    finally:
+        assert farm("down").returncode == 0
+    assert not (folder.parent / "executed").exists()

@@ -188,10 +188,10 @@ class TestFailure:
     def test_that_will_not_pass_is_final(self, jobs, sweep, reason):
         sweep()
         jobs.claim(1, worker="w", queue="a100")
-        jobs.fail(1, 1, "w", Failure(reason=reason, message="no\0 room", retry=False))
+        jobs.fail(1, 1, "w", Failure(reason=reason, message="no\0 room in /data/\udce9", retry=False))
         found = show(jobs, 1)
         assert found["state"] == "failed"
-        assert found["reason"] == f"attempt 1: {reason}: no? room"
+        assert found["reason"] == f"attempt 1: {reason}: no? room in /data/?"
 
     def test_of_an_unknown_kind_is_an_error(self, jobs, sweep):
         sweep()
