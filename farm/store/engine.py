@@ -35,6 +35,8 @@ CONNECT: Final[dict[str, Any]] = {
 PATIENCE: Final = {"lock_timeout": 5_000, "statement_timeout": 60_000, "idle_in_transaction_session_timeout": 30_000}
 _BEGIN: Final = "; ".join(["BEGIN", *(f"SET LOCAL {name} = {value}" for name, value in PATIENCE.items())])
 
+_BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"  # waits for nobody, may take long
+
 
 class Store:
     """An engine and its transactions.
@@ -163,9 +165,7 @@ class Store:
     def snapshot(self) -> Iterator[Connection]:
         """A transaction that reads everything as it is at one moment, however long it takes."""
         with self._plain_words(), self.engine.connect() as connection:
-            connection.execution_options(read_only=True)
-            if not self.is_sqlite:  # on SQLite every transaction that reads is one
-                connection.execution_options(isolation_level="REPEATABLE READ")
+            connection.execution_options(read_only=True, begin=_BEGIN_SNAPSHOT)  # SQLite's reads are such anyway
             with self._begun(connection):
                 yield connection
 
@@ -294,7 +294,7 @@ def _on_sqlite_connect(connection: Any, _record: Any) -> None:
 
 def _on_postgres_begin(connection: Connection) -> None:
     # The driver is in autocommit, so that the transaction begins with our words, in one exchange with the server.
-    begin = "BEGIN" if connection.get_execution_options().get("unhurried") else _BEGIN
+    begin = connection.get_execution_options().get("begin", _BEGIN)
     connection.connection.dbapi_connection.execute(begin, prepare=False)  # type: ignore[union-attr]
 
 

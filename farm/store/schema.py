@@ -52,7 +52,7 @@ def is_current(engine: Engine, name: str) -> bool:
 
 def upgrade(engine: Engine) -> None:
     """Make or upgrade the tables, unless another process just did."""
-    with engine.connect().execution_options(unhurried=True) as connection, connection.begin():
+    with engine.connect().execution_options(begin="BEGIN") as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
         if _revision(connection) != migrations.HEAD:

@@ -31,7 +31,7 @@ THROUGH = {"kombu": "celery", "billiard": "celery", "huggingface-hub": "transfor
 # What is used only where it is there already.
 OPTIONAL = {
     "analysis/table/table.py: pandas": "to_pandas() is called by who has it",
-    "analysis/prediction.py: pandas": "to_pandas() is called by who has it",
+    "analysis/predictions.py: pandas": "to_pandas() is called by who has it",
     "analysis/work/models.py: transformers": "without the hub's client there is no local cache to look into",
 }
 UNSEEN = {

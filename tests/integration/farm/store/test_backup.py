@@ -48,9 +48,8 @@ def test_a_backup_fills_an_empty_database_with_the_same_rows(filled, tmp_path: P
     assert "other.db" in name
 
 
-def test_restoring_into_postgresql_goes_on_counting(filled, empty_postgres, tmp_path: Path, monkeypatch) -> None:
-    if not filled.store.is_sqlite:
-        pytest.skip("the source is that database")
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_restoring_into_postgresql_goes_on_counting(filled, empty_postgres, tmp_path: Path) -> None:
     path = tmp_path / "farm.backup"
     database.backup(filled.store, path)
     database.restore(path, empty_postgres)
@@ -92,3 +91,13 @@ def test_commands_say_what_they_copied(farm, filled, tmp_path: Path) -> None:
     assert restored["rows"] == document["rows"]
     with database.opened(other, create=False) as store:
         assert len(list(Results(store).rows())) == 1
+
+
+def test_a_snapshot_does_not_see_what_comes_while_it_reads(filled, sweep) -> None:
+    jobs_table = SQLModel.metadata.tables["job"]
+    with filled.store.snapshot() as db:
+        before = len(db.execute(select(jobs_table.c.id)).all())
+        sweep(models=["sd2"], steps=[5, 6])
+        assert len(db.execute(select(jobs_table.c.id)).all()) == before
+    with filled.store.read() as db:
+        assert len(db.execute(select(jobs_table.c.id)).all()) == before + 2
