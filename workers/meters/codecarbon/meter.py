@@ -81,12 +81,13 @@ class _Tracker:
     """
 
     def __init__(self, field: str, **arguments: Any) -> None:
-        logging.getLogger("codecarbon").setLevel(logging.ERROR)
+        make = _unconfigured_tracker()
+        logging.getLogger("codecarbon").setLevel(logging.ERROR)  # after its import, which sets it too
         self._total = _Total(field)
         with warnings.catch_warnings():
             # Named one by one; deprecated in favour of a list that older versions do not know.
             warnings.simplefilter("ignore", DeprecationWarning)
-            self._tracker = _unconfigured_tracker()(
+            self._tracker = make(
                 country_iso_code=COUNTRY,
                 save_to_file=False,
                 save_to_api=False,
