@@ -26,8 +26,8 @@ from tests.gpu.acceptance import Check, Failed, Run
 
 # Seconds of idle on each side, of settling, after which no pass is begun; at nano size as short as can be.
 PROCEDURE: Final = {"full": (2.5, 6.0, 8.0), "nano": (0.7, 0.0, 1.0)}
-DEEP_MINUTES: Final = {"full": 4.0, "nano": 0.2}  # of farm doctor --deep; fewer where less is left
-DEEP_MINUTES_LEAST: Final = {"full": 2.0, "nano": 0.2}
+DEEP_MINUTES: Final = {"full": 4.0, "nano": 0.5}  # of farm doctor --deep; fewer where less is left
+DEEP_MINUTES_LEAST: Final = {"full": 2.0, "nano": 0.5}
 WEIGHTS_SECONDS: Final = {"full": 3.0, "nano": 0.3}  # of work with each kind of weights
 SWEEP_SECONDS: Final = 240.0
 POLL_SECONDS: Final = {"full": 0.5, "nano": 1.0}  # a question is a process of its own, which few cores feel
