@@ -75,7 +75,8 @@ def command(
 
 
 def _calibrate(gpu: str, device: int, idle_seconds: float, size: str, simulate: bool) -> tuple[Calibration, str]:
-    from workers.cli.measure import device_for_measuring
+    from workers.device import host
+    from workers.device.pinning import pinned_to
     from workers.meters import open_meter
     from workers.procedure.calibration import calibrate
 
@@ -83,7 +84,8 @@ def _calibrate(gpu: str, device: int, idle_seconds: float, size: str, simulate: 
         board: int | str = device
         environment: dict[str, Any] = {}
         if not simulate:
-            board, environment = stack.enter_context(device_for_measuring(gpu, device, settings.load()))
+            ours = stack.enter_context(pinned_to(gpu, device, foreign=settings.load().foreign_processes))
+            board, environment = ours.uuid, host.environment(ours)
         meter = stack.enter_context(closing(open_meter(gpu, board, simulate=simulate)))
         if simulate:
             from workers.meters import simulated_workload

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, redirect_stdout
+from contextlib import ExitStack, closing, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,7 @@ import click
 from farm import catalog, settings
 from farm.catalog import memory
 from farm.cli.options import GPU, MODEL, FiniteRange, emit_json, json_option
-from farm.domain import Configuration, Measurement, OperationError, RequestError
+from farm.domain import Configuration, Measurement, RequestError
 from farm.files.atomic import atomic_write
 from workers.meters import check_meter
 
@@ -149,6 +147,8 @@ def _measure(
     simulate: bool,
 ) -> Measured:
     from farm.sweeps.prompts import read_prompts
+    from workers.device import host
+    from workers.device.pinning import pinned_to
 
     prompts = read_prompts(prompts_file, configuration.prompts)
     on_cpu = catalog.gpu(configuration.gpu).is_processor
@@ -156,7 +156,8 @@ def _measure(
         board: int | str | None = None if on_cpu else device
         environment: dict[str, Any] = {}
         if not on_cpu and not simulate:
-            board, environment = stack.enter_context(device_for_measuring(configuration.gpu, device, setting))
+            ours = stack.enter_context(pinned_to(configuration.gpu, device, foreign=setting.foreign_processes))
+            board, environment = ours.uuid, host.environment(ours)
 
         # Imported only now: torch must not see the devices before one is chosen.
         from workers.device.identity import Place
@@ -167,27 +168,6 @@ def _measure(
         session = stack.enter_context(closing(DeviceSession(place, setting, idle_seconds=idle_seconds)))
         session.prepare(configuration)
         return session.measure_configuration(configuration, prompts.prompts)
-
-
-@contextmanager
-def device_for_measuring(
-    gpu: str, device: int, setting: settings.Settings
-) -> Iterator[tuple[int | str, dict[str, Any]]]:
-    """The device verified and ours alone, and this process shown no other; its UUID, and what is known of it.
-
-    By its UUID it goes on: what is number 0 among the devices visible here need not be so for NVML.
-    """
-    from workers.device import host
-    from workers.device.lock import DeviceLock
-
-    try:
-        host.inspect()
-    except OperationError as error:
-        raise RequestError("gpu", gpu, f"no such device here ({error}): --gpu cpu, or --simulate") from None
-    verified = host.verify(gpu, device, foreign=setting.foreign_processes)
-    with DeviceLock(verified.uuid):
-        os.environ.update(verified.pinned())
-        yield verified.uuid, host.environment(verified)
 
 
 def _show(measurement: Measurement) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
+from typing import Any
 
 import click
 
@@ -44,6 +44,7 @@ def worker(
     from farm.processes import machine
     from workers.device.identity import WorkerIdentity
     from workers.device.lock import DeviceLock
+    from workers.device.pinning import pinned
 
     logs.configure(settings)
     on_gpu = not simulate and not entry.is_processor
@@ -58,14 +59,15 @@ def worker(
     if not on_gpu:
         identity = WorkerIdentity.plain(gpu, device, settings.home, simulate=simulate, speed=speed)
         # A host has one processor, by whatever type of the catalog its workers call it.
-        lock = DeviceLock(identity.device_uuid if simulate else "processor", settings.run / "locks")
+        held: AbstractContextManager[Any] = DeviceLock(
+            identity.device_uuid if simulate else "processor", settings.run / "locks"
+        )
     else:
         verified = host.verify(gpu, device or 0, foreign=settings.foreign_processes)
         identity = WorkerIdentity.verified(gpu, verified, host.environment(verified))
-        lock = DeviceLock(identity.device_uuid)
-        os.environ.update(verified.pinned())  # inherited by the child, which imports torch after the fork
+        held = pinned(verified)  # inherited by the child, which imports torch after the fork
     check_queue(url, settings, entry.queue)
-    with lock:
+    with held:
         with closing(WorkerJobs.open(settings, create=False)) as jobs:
             jobs.refuse_namesake(identity.name, machine=machine(), device_uuid=identity.device_uuid)
         from workers.runtime.listener import Listener

@@ -1,4 +1,4 @@
-"""Ctrl-C and the like at a command in the foreground: one ends the measurement, more of them only make that faster."""
+"""What Ctrl-C does to a command in the foreground: the first ends the measurement, further ones only hasten that."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Interruptions:
             self._allowed = False
 
     def over(self) -> None:
-        """The result is out: what comes from now on, until the interpreter is gone, changes nothing any more."""
+        """Ignore signals until the interpreter is gone, since the result is out."""
         for number in self._handled:
             signal.signal(number, signal.SIG_IGN)
 

@@ -70,7 +70,7 @@ def _in_foreground() -> bool:
 
 
 class Command:
-    """Forked at once, as `perf stat` does, but executing only from ``start`` on: the window holds no fork of ours.
+    """A command forked at once, as by `perf stat`, that executes only from ``start`` on: no fork is in the window.
 
     Make it before the process has threads or has touched the device. It shares the terminal and, should this process
     be killed, dies with all that it started: its parent is a subreaper (workers.command.subreaper).
@@ -148,7 +148,7 @@ class Command:
         self.close()
 
     def close(self) -> None:
-        """If it has not ended, nothing of it is left running; if it has, what it left behind on purpose stays.
+        """End the command with all that it started, unless it has ended by itself: what it left behind then stays.
 
         May be called twice.
         """

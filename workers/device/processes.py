@@ -46,7 +46,7 @@ class DeviceProcesses:
         self._device_files = device_files
 
     def were_there(self, pids: frozenset[int]) -> None:
-        """These are on the device and no work of ours has begun yet."""
+        """Note who is on the device before any work of ours has begun."""
         self._present |= pids
 
     def tell_apart(self, pids: frozenset[int]) -> Occupants:

@@ -7,7 +7,6 @@ everything that was measured under ``figures``.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ from farm.doctor import Finding, Level, failure, ok, warning
 from farm.domain import FarmError, OperationError, RequestError
 from workers.device import host
 from workers.device.board import DeviceFacts
-from workers.device.lock import DeviceLock
+from workers.device.pinning import pinned
 
 if TYPE_CHECKING:
     from workers.doctor.meter import IdlePower, Repeatability, WindowCheck
@@ -62,8 +61,7 @@ def examine(device: host.Host, label: str, minutes: float) -> Iterator[Finding |
     ends = time.monotonic() + 60 * minutes
     figures: dict[str, Any] = {"device": label, "name": device.name, "uuid": device.uuid, "driver": device.driver}
     with ExitStack() as stack:
-        stack.enter_context(DeviceLock(device.uuid))
-        os.environ.update(device.pinned())
+        stack.enter_context(pinned(device))
         from workers.doctor import meter as meter_check
         from workers.meters.nvml.meter import NvmlMeter
 

@@ -29,7 +29,7 @@ _TORCH: Final = "import torch; print(torch.__version__, torch.version.cuda, torc
 
 
 def gpu_host() -> Iterator[Finding]:
-    """One finding after another; devices are looked at one by one. A device that is measured on is left alone."""
+    """Yield what is found out about this host and each of its devices. A device that is measured on is left alone."""
     # Importing torch takes seconds: it does so while the devices are looked at.
     with subprocess.Popen(
         imports.python("-c", _TORCH),
@@ -65,7 +65,7 @@ def _visible(devices: tuple[AnyDevice, ...]) -> Iterator[Finding]:
 
 
 def deep(minutes: float | None = None) -> Iterator[Finding | Mapping[str, Any]]:
-    """Every visible device that is free, one after another; after each one's findings its ``{"figures": {...}}``."""
+    """Examine each visible device that is free; yields its findings, then its ``{"figures": {...}}``."""
     from workers.doctor import deep as deep_check
 
     try:

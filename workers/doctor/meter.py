@@ -68,7 +68,7 @@ class Repeatability:
 
 
 def idle_power(meter: Meter, seconds: float) -> IdlePower:
-    """Idle power over so long, as things are now."""
+    """Measure idle power for so long, in the state that the device is in."""
     meter.start()
     start = meter.edge()
     meter.clock.sleep(seconds)
@@ -87,7 +87,7 @@ def idle_power(meter: Meter, seconds: float) -> IdlePower:
 
 
 def check_windows(meter: Meter, load: Load, seconds: float, count: int, *, seed: int = 0) -> WindowCheck:
-    """So many windows of one length, at random phases of the counter."""
+    """Measure so many windows of one length, at random phases of the counter."""
     recording, windows = _run(meter, load, [seconds] * count, random.Random(seed))
     sighted = replace(recording, probe=replace(recording.probe, sensor_duty=1.0))
     counted = [(evaluate(sighted, spans), _work(spans)) for spans in windows]
@@ -111,7 +111,7 @@ def check_windows(meter: Meter, load: Load, seconds: float, count: int, *, seed:
 
 
 def check_repeats(meter: Meter, load: Load, seconds: float, count: int) -> Repeatability:
-    """The same long job so many times. ``load`` has to do the same work each time, not take the same time."""
+    """Measure the same long job so many times. ``load`` has to do the same work each time, not take the same time."""
     joules = []
     for number in range(count):
         recording, windows = _run(meter, load, [seconds], random.Random(number), warm=number == 0)
@@ -163,7 +163,7 @@ def _scatter(duty: float, seconds: float, cycle: float) -> float:
 def _run(
     meter: Meter, load: Load, lengths: Sequence[float], chance: random.Random, *, warm: bool = True
 ) -> tuple[Recording, list[list[Span]]]:
-    """One log of windows with rests between; the spans of each window: idle, pad, work, pad, idle."""
+    """Log windows with rests between them; returns the spans of each window: idle, pad, work, pad, idle."""
     if warm:
         load(WARM_SECONDS)
     edges: list[tuple[float, float]] = []

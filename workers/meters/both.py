@@ -44,7 +44,7 @@ METER = PairedType()
 
 
 class PairedMeter:
-    """So that a paper-style number has its precise comparison. Both must live by the same clock.
+    """Two meters that log at once, so that the paper's way has a precise number beside it. They share a clock.
 
     What the second one fails at is said in the comparison's ``error``; the first one's numbers do not depend on it.
     """
@@ -92,7 +92,7 @@ class PairedMeter:
             self._second.close()
 
     def _try(self, action: Callable[[], T]) -> T | None:
-        """What the second one says; None once it has failed."""
+        """Ask the second meter; None once it has failed."""
         if self._error is not None:
             return None
         try:

@@ -46,7 +46,7 @@ def build(
 
 
 def absent(pipeline_class: type[Any], given: Mapping[str, Any]) -> dict[str, None]:
-    """The parts that the constructor asks for and the catalog leaves out (safety checkers): none of them."""
+    """None for each part that the constructor asks for and the catalog leaves out, such as safety checkers."""
     expected, _optional = pipeline_class._get_signature_keys(pipeline_class)
     return dict.fromkeys(set(expected) - set(given))
 

@@ -214,5 +214,5 @@ def _measurement(
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """What was different at the start."""
+    """The circumstances at the start that are no longer the same."""
     return {k: v for k, v in before.items() if after.get(k) != v}

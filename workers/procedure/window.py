@@ -16,7 +16,7 @@ LONGEST_TAIL_SECONDS: Final = 1.0  # after the work a device needs a moment unti
 
 
 class Interruptions(Protocol):
-    """Who may end it half way."""
+    """What may end a window half way, such as signals."""
 
     @property
     def impatient(self) -> bool:

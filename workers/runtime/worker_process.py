@@ -93,7 +93,7 @@ class WorkerProcess:
 
 
 def _open(settings: Settings) -> WorkerJobs:
-    """The database. It was right when the worker started: what is wrong with it now is waited for, too."""
+    """Open the database; it was right when the worker started, so whatever is wrong with it now is waited for."""
     try:
         return WorkerJobs.open(settings, create=False)
     except RequestError as error:

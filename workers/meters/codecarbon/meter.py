@@ -44,13 +44,13 @@ class _Total:
         self.joules = float(getattr(total, self._field)) * JOULES_PER_KWH
 
     def live_out(self, _total: Any, _delta: Any) -> None:
-        """Every few samples; not asked for."""
+        """Ignore the totals that come every few samples."""
 
     def task_out(self, _data: Any, _experiment_name: str) -> None:
-        """There are no tasks."""
+        """Ignore tasks, of which there are none."""
 
     def exit(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file or connection is open."""
 
 
 def _unconfigured_tracker() -> Any:

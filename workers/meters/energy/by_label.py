@@ -14,7 +14,7 @@ from workers.meters.energy.cumulative import CumulativeEnergy, idle_levels
 def energy_from(
     levels: CumulativeEnergy, spans: Sequence[Span], *, flags: Sequence[str] = (), shortest_seconds: float = 0.0
 ) -> Energy:
-    """From levels that are believed as they are; work shorter than ``shortest_seconds`` is refused."""
+    """Energies of cumulative energy that is taken as it is; work shorter than ``shortest_seconds`` is refused."""
     attribution = attribute(levels, spans)
     too_short = 0 < work_seconds(spans) < shortest_seconds
     if attribution is not None and not too_short:
@@ -47,7 +47,7 @@ def energy_of(
     complete: bool = True,
     notes: Mapping[str, Any] | None = None,
 ) -> Energy:
-    """Sums by label."""
+    """Sum an attribution by label."""
     labels = dict.fromkeys(s.label for s in spans if s.counts)
     joules: dict[str, float | None] = {}
     std: dict[str, float | None] = {}
@@ -82,7 +82,7 @@ def unknown(
     idle_watts: float | None = None,
     idle_watts_std: float | None = None,
 ) -> Energy:
-    """Nothing is known of the work: null, never zero."""
+    """An energy of which nothing is known: null, never zero."""
     labels = dict.fromkeys(s.label for s in spans if s.counts)
     return Energy(
         dynamic_joules=dict.fromkeys(labels),

@@ -103,7 +103,7 @@ def _leaps(counter: CumulativeEnergy, readings: Readings, spans: Sequence[Span])
 
 
 def _over(reduce: np.ufunc, values: Floats, first: np.ndarray, last: np.ndarray) -> Floats:
-    """What it makes of ``values[first:last]`` for each pair; last > first. For hours of readings, hence no loop."""
+    """Reduce ``values[first:last]`` for each pair, last > first. Without a loop, since logs may be hours long."""
     padded = np.append(values, values[-1])  # as a stop may be the length
     return np.asarray(reduce.reduceat(padded, np.stack([first, last], axis=1).ravel())[::2])
 

@@ -89,7 +89,7 @@ class Baseline:
 
 
 def without_doubt(levels: CumulativeEnergy, spans: Sequence[Span]) -> CumulativeEnergy:
-    """Without the levels that are in doubt at an edge between what counts and what does not, the outermost kept."""
+    """Drop the levels that are in doubt at an edge between what counts and what does not, but not the outermost."""
     counted = np.array(sorted((s.start, s.end) for s in spans if s.counts)).reshape(-1, 2)
     if not levels.tick or not len(counted):
         return levels

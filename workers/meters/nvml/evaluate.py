@@ -97,7 +97,7 @@ def evaluate(recording: Recording, spans: Sequence[Span]) -> Energy:
 
 
 def _seen(joules: Sequence[float | None], spans: Sequence[Span], usable: Sequence[Span]) -> tuple[float | None, ...]:
-    """Null for the spans of which nothing is left."""
+    """Set the energies of spans of which nothing is left to null."""
     empty = [was.end > was.start and now.end <= now.start for was, now in zip(spans, usable, strict=True)]
     return tuple(None if gone else j for j, gone in zip(joules, empty, strict=True))
 
@@ -110,7 +110,7 @@ def _hole(power: CumulativeEnergy, spans: Sequence[Span]) -> bool:
 
 
 def _wider(attribution: Attribution, cause: str, joules: Floats, spans: Sequence[Span]) -> Attribution:
-    """With one more cause of uncertainty, of so many joules by span, which is alike in all of them."""
+    """Add one more cause of uncertainty, of so many joules by span, that is shared by all of them."""
     total = float(joules[[s.counts for s in spans]].sum())
     return replace(
         attribution,
@@ -195,12 +195,12 @@ def sensor_cycle(tick: float | None, duty: float) -> float:
 
 
 def _until(span: Span, time: float) -> Span:
-    """The part of a span before a time; empty, at that time, where there is none."""
+    """Cut a span at a time; what is left is empty where the span begins later."""
     return replace(span, start=min(span.start, time), end=min(span.end, time))
 
 
 def _telemetry(recording: Recording, spans: Sequence[Span]) -> list[Mapping[str, Any]]:
-    """That of the time from the first span to the last. A reading stands for about a second around it."""
+    """The telemetry from the first span to the last; a reading stands for about a second around it."""
     start, end = min(s.start for s in spans), max(s.end for s in spans)
     return [t for t in recording.telemetry if start - 1.0 <= t["time"] <= end + 1.0]
 

@@ -53,7 +53,7 @@ class NvmlMeter:
         self._sampler = Sampler(self._nvml, self.clock, self._probe, self._power.read, self._processes)
 
     def _reading_seconds(self) -> float:
-        """From one reading that helps to know the idle power to the next."""
+        """Seconds between two readings that both tell something new about the idle power."""
         if self._probe.poll_sensitive and self._power.read is None:
             return SLOW_COUNTER_SECONDS
         if not self._probe.has_counter and self._power.kind == "average_1s":

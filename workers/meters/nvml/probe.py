@@ -69,7 +69,7 @@ class _Jump:
 
 
 def probe_counter(device: NvmlDevice, clock: Clock) -> CounterProbe:
-    """Takes two to three seconds of the clock's time; the device should be idle."""
+    """Find out how the counter of an idle device ticks and what reading it costs, in two to three seconds."""
     if not _answers(device, clock):
         return CounterProbe(has_counter=False)
     fast, latency = _jumps(device, clock, POLL_SECONDS, LONGEST_SECONDS)

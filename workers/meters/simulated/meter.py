@@ -45,7 +45,7 @@ class SimulatedMeter:
         self._last = 0.0
 
     def seed(self, random: np.random.Generator) -> None:
-        """Take the noise of what follows from there."""
+        """Draw the noise of what follows from that seed."""
         self._random = random
 
     def draw(self, watts: float, seconds: float) -> None:
