@@ -39,14 +39,24 @@ def is_alone(item: pytest.Item) -> bool:
 
 
 class OneAtATime:
-    """The plugin: files with such tests come first, when no server runs yet; they wait before the timeout counts."""
+    """The plugin: files with such tests come first, when no server runs yet; they wait before the timeout counts.
+
+    Next come the files with slow tests, so that no process is left alone with one at the end.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._room = Room(folder / "pyproject.toml", folder / "Makefile")
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        files = {item.path for item in items if is_alone(item)}
-        items.sort(key=lambda item: (0, str(item.path), not is_alone(item)) if item.path in files else (1,))
+        alone = {item.path for item in items if is_alone(item)}
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+
+        def order(item: pytest.Item) -> tuple[int, str, bool]:
+            if item.path in alone:
+                return 0, str(item.path), not is_alone(item)
+            return (1, "", False) if item.path in slow else (2, "", False)
+
+        items.sort(key=order)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(
