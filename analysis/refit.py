@@ -12,19 +12,20 @@ from typing import Any, Final
 
 import numpy as np
 
-from analysis import laws, records, validation
+from analysis import fit_errors, laws, records, validation
 from analysis.laws.base import Law, scope_of
 from analysis.shipped import with_shipped
 from analysis.table import Table
 from farm.database import opened
 from farm.domain.errors import RequestError
-from farm.fits import Fits
+from farm.fits import Fits, Kept
 from farm.results import Results
 from farm.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 LEASE_SECONDS: Final = 600.0  # a refit that takes longer may be taken over
+ALL: Final = "all"  # data set of a fit to everything of one origin
 ENOUGH_ROWS: Final = 8  # of one model on one GPU, for a fit of their own
 
 
@@ -37,13 +38,41 @@ def refit_if_new(settings: Settings) -> bool:
             return False
         token, covered = lease
         try:
-            fits = refit(Table.from_rows(Results(store).rows()), stored.stored())
+            before = stored.stored()
+            fits = refit(Table.from_rows(Results(store).rows()), before)
+            kept = list(judged(fits, before))
         except BaseException:
             stored.give_up(token)
             raise
-        done = stored.finish(token, covered=covered, fits=fits)
+        done = stored.finish(token, covered=covered, fits=fits, kept=kept)
         logger.info("%s fits to %s results%s", len(fits), covered, "" if done else ", too late: another took over")
         return done
+
+
+def judged(fits: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]) -> Iterator[Kept]:
+    """Of every law that predictions would take from a new fit: which earlier one stays in use, if the new one errs
+    more on what was held out than noise explains. That is said; what errs more may rest on bad rows.
+
+    Args:
+        fits: new ones, as of :func:`refit`.
+        before: stored fits, the newest first.
+    """
+    for fresh in filter(_is_for_predictions, fits):
+        alike = [row for row in before if (row["law"], row["law_version"]) == (fresh["law"], fresh["law_version"])]
+        bound = [row for row in alike if row["pinned_at"] or row["kept_at"]]
+        last = next(iter([*bound, *filter(_is_for_predictions, alike)]), None)
+        worse = None if last is None else fit_errors.worse(fresh["metrics"], last["metrics"])
+        if last is None or worse is None:
+            yield Kept(fresh["law"], None)
+            continue
+        why = f"the refit to {fresh['n']} rows errs more on what was held out: {worse}"
+        logger.warning("law %s: fit %s, to %s rows, stays in use: %s", fresh["law"], last["id"], last["n"], why)
+        yield Kept(fresh["law"], last["id"], why)
+
+
+def _is_for_predictions(fit: Mapping[str, Any]) -> bool:
+    """Whether it is of the rows that predictions rest on where nobody chooses."""
+    return bool(fit["dataset"] == ALL and fit["scope"]["origin"] == "measured")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +100,9 @@ def scopes(table: Table) -> Iterator[Scope]:
                     yield Scope(dataset, cell, held_out=())
             yield Scope(dataset, rows, held_out=rows.names("model"))
         if origin == "measured":
-            yield Scope("all", with_shipped(of_origin), held_out=of_origin.names("model"))
+            yield Scope(ALL, with_shipped(of_origin), held_out=of_origin.names("model"))
         elif len(datasets) > 1:
-            yield Scope("all", of_origin, held_out=of_origin.names("model"))
+            yield Scope(ALL, of_origin, held_out=of_origin.names("model"))
 
 
 def refit(table: Table, before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -129,7 +158,8 @@ def _validated(law_class: type[Law], scope: Scope) -> dict[str, Any]:
     outcome: dict[str, Any] = {}
     for name, split in splits.items():
         try:
-            outcome[name] = split().summary()
+            done = split()
+            outcome[name] = {**done.summary(), fit_errors.BY_PAIR: fit_errors.by_pair(done)}
         except RequestError as refusal:
             outcome[name] = {"refused": str(refusal)}
     return outcome

@@ -1,12 +1,22 @@
-"""Stored fits of the laws, and whose turn it is to make new ones."""
+"""Stored fits of the laws: which are in use, and whose turn it is to make new ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from farm.store import refits
 from farm.store.engine import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A fit of a law that predictions go on using; None: the newest may be used."""
+
+    law: str
+    fit_id: int | None
+    why: str | None = None
 
 
 class Fits:
@@ -15,10 +25,35 @@ class Fits:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def stored(self, *, law: str | None = None) -> list[dict[str, Any]]:
-        """All fits, or those of one law, the newest first."""
+    def stored(self, *, law: str | None = None, data_hash: str | None = None) -> list[dict[str, Any]]:
+        """All fits, or those of one law, or to the rows of one digest, the newest first."""
         with self._store.read() as db:
-            return refits.fits(db, law=law)
+            return refits.fits(db, law=law, data_hash=data_hash)
+
+    def get(self, fit_id: int) -> dict[str, Any] | None:
+        """The fit of that id; None where there is none."""
+        with self._store.read() as db:
+            return refits.fit(db, fit_id)
+
+    def pinned(self) -> dict[str, Any] | None:
+        """The fit that predictions use by somebody's wish."""
+        with self._store.read() as db:
+            return refits.pinned(db)
+
+    def kept(self, law: str) -> dict[str, Any] | None:
+        """The fit of a law that stays in use, for a refit was worse."""
+        with self._store.read() as db:
+            return refits.kept(db, law)
+
+    def pin(self, fit_id: int) -> None:
+        """Have predictions use this fit until another is pinned, or none."""
+        with self._store.write() as db:
+            refits.pin(db, fit_id)
+
+    def unpin(self) -> list[int]:
+        """Have predictions use the newest rows again; the fits that were pinned or kept."""
+        with self._store.write() as db:
+            return refits.unpin(db)
 
     def add(self, fit: Mapping[str, Any]) -> int:
         """Store a fit; its id."""
@@ -30,13 +65,18 @@ class Fits:
         with self._store.write() as db:
             return refits.take_lease(db, lease_seconds=lease_seconds)
 
-    def finish(self, token: int, *, covered: int, fits: Sequence[Mapping[str, Any]] = ()) -> bool:
-        """Store the fits with the number of results that they cover; False, and nothing stored, when too late."""
+    def finish(
+        self, token: int, *, covered: int, fits: Sequence[Mapping[str, Any]] = (), kept: Sequence[Kept] = ()
+    ) -> bool:
+        """Store the fits with the number of results that they cover, and which earlier ones stay in use; False, and
+        nothing stored, when too late."""
         with self._store.write() as db:
             if not refits.finish(db, token, covered=covered):
                 return False
             for fit in fits:
                 refits.add_fit(db, fit)
+            for each in kept:
+                refits.keep(db, each.law, each.fit_id, each.why)
             return True
 
     def give_up(self, token: int) -> None:

@@ -1,13 +1,14 @@
-"""A fitted law for a command: the farm's stored fit where it covers exactly the rows there are, else fitted now."""
+"""A fitted law for a command: the pinned one, the farm's stored fit to exactly the rows there are, or one made now."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from analysis.cli.rows import fit_rows
+from farm.domain.errors import RequestError
 
 if TYPE_CHECKING:
     from analysis.laws.base import Law
@@ -20,38 +21,107 @@ class Fitted:
     fit_id: int | None
 
 
-def fitted_law(name: str, data: str | None, where: Sequence[str], db: str | None, only_own: bool = False) -> Fitted:
-    """A law fitted to :func:`analysis.cli.rows.fit_rows`."""
+def fitted_law(
+    name: str | None,
+    data: str | None,
+    where: Sequence[str],
+    db: str | None,
+    only_own: bool = False,
+    fit_id: int | None = None,
+) -> Fitted:
+    """A law for predictions.
+
+    The stored fit of ``fit_id``; else, where nobody chooses rows, the one that is pinned, or that stays in use since a
+    refit was worse; else the law fitted to :func:`analysis.cli.rows.fit_rows`. Without a name it is the law of the fit
+    that is pinned, or the default.
+
+    Raises:
+        RequestError: an unknown fit, one of another law, or of another version of its law; ``fit_id`` beside a choice
+            of rows.
+    """
     from analysis import laws
 
-    law_class = laws.get(name)
+    chooses_rows = data is not None or bool(where) or only_own
+    if fit_id is not None:
+        if chooses_rows:
+            raise RequestError(
+                "fit", fit_id, "alone: a stored fit has its rows, without --data, --where and --only-own"
+            )
+        return _stored(named_fit(db, fit_id), name)
+    if not chooses_rows:
+        bound = _fit_in_use(db, name)
+        if bound is not None:
+            return bound
+    law_class = laws.get(name or laws.DEFAULT)
     known = fit_rows(data, where, db, only_own)
     if known.stored:
         rows = law_class().usable(known.table)
-        stored = find_fit(db, name, rows.table.digest(rows.energy_joules))
+        stored = find_fit(db, name or laws.DEFAULT, rows.table.digest(rows.energy_joules))
         if stored is not None:
             return Fitted(stored[1], known.source, stored[0])
     return Fitted(law_class().fit(known.table), known.source, None)
 
 
+def named_fit(db: str | None, fit_id: int) -> dict[str, Any]:
+    """The stored fit of that id. RequestError where there is none."""
+    from farm.database import opened
+    from farm.fits import Fits
+
+    with opened(db, create=False, default_may_be_missing=True) as store:
+        row = Fits(store).get(fit_id) if 0 < fit_id < 2**31 else None
+    if row is None:
+        raise RequestError("fit", fit_id, "the id of a stored fit; farm law list shows them")
+    return row
+
+
+def loaded(row: Mapping[str, Any]) -> Law:
+    """The law of a stored fit, which predicts what it did when it was fitted. RequestError for one of another version
+    of its law's form, whose numbers mean something else."""
+    from analysis.laws.base import Law
+
+    return Law.from_json(json.dumps(row["document"]))
+
+
+def _stored(row: Mapping[str, Any], name: str | None) -> Fitted:
+    if name is not None and name != row["law"]:
+        raise RequestError("law", name, f"{row['law']}, the law of fit {row['id']}, or none named")
+    return Fitted(loaded(row), f"fit {row['id']} of the farm's database", int(row["id"]))
+
+
+def _fit_in_use(db: str | None, name: str | None) -> Fitted | None:
+    """The fit that is pinned, or that stays in use, where it is of that law; None where there is none."""
+    from analysis import laws
+    from farm.database import opened
+    from farm.fits import Fits
+
+    with opened(db, create=False, default_may_be_missing=True) as store:
+        pinned = Fits(store).pinned()
+        if pinned is not None and name in (None, pinned["law"]):
+            return Fitted(loaded(pinned), f"fit {pinned['id']}, pinned by farm law pin", int(pinned["id"]))
+        kept = Fits(store).kept(name or laws.DEFAULT)
+    if kept is None or kept["law_version"] != str(laws.get(kept["law"]).version):
+        return None
+    source = f"fit {kept['id']}, which stays in use: {kept['kept_why']}"
+    return Fitted(loaded(kept), source, int(kept["id"]))
+
+
 def find_fit(db: str | None, name: str, data_sha256: str) -> tuple[int, Law] | None:
     """The newest stored fit of a law to exactly these rows, by their digest, and of this version of the law."""
     from analysis import laws
-    from analysis.laws.base import Law
 
-    for row in stored_fits(db, law=name):
-        if row["data_hash"] == data_sha256 and row["document"]["law_version"] == laws.get(name).version:
-            return int(row["id"]), Law.from_json(json.dumps(row["document"]))
+    for row in stored_fits(db, law=name, data_hash=data_sha256):
+        if row["document"]["law_version"] == laws.get(name).version:
+            return int(row["id"]), loaded(row)
     return None
 
 
-def stored_fits(db: str | None, *, law: str | None = None) -> list[dict[str, Any]]:
+def stored_fits(db: str | None, *, law: str | None = None, data_hash: str | None = None) -> list[dict[str, Any]]:
     """The fits of the farm's database, the newest first. Writes nothing."""
     from farm.database import opened
     from farm.fits import Fits
 
     with opened(db, create=False, default_may_be_missing=True) as store:
-        return Fits(store).stored(law=law)
+        return Fits(store).stored(law=law, data_hash=data_hash)
 
 
 def store_fit(db: str | None, fit: dict[str, Any]) -> int:
@@ -61,3 +131,26 @@ def store_fit(db: str | None, fit: dict[str, Any]) -> int:
 
     with opened(db) as store:
         return Fits(store).add(fit)
+
+
+def pin_fit(db: str | None, fit_id: int) -> dict[str, Any]:
+    """Have predictions use a stored fit; it. RequestError where there is none of that id, or it cannot be used."""
+    from farm.database import opened
+    from farm.fits import Fits
+
+    row = named_fit(db, fit_id)
+    loaded(row)
+    with opened(db, create=False) as store:
+        Fits(store).pin(fit_id)
+    return row
+
+
+def unpin_fits(db: str | None) -> list[int]:
+    """Have predictions use the newest rows again; the ids of the fits that were pinned or stayed in use."""
+    from farm.database import opened
+    from farm.fits import Fits
+
+    with opened(db, create=False, default_may_be_missing=True) as store:
+        fits = Fits(store)
+        bound = [row["id"] for row in fits.stored() if row["pinned_at"] or row["kept_at"]]
+        return fits.unpin() if bound else []

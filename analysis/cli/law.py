@@ -1,4 +1,4 @@
-"""``farm law``: fit, validate, show, list, plot."""
+"""``farm law``: fit, validate, show, list, plot, pin, unpin."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def split_options(function: F) -> F:
 
 @click.group()
 def law() -> None:
-    """Fit, validate, show, list and plot the laws."""
+    """Fit, validate, show, list, plot and pin the laws."""
 
 
 @law.command()
@@ -108,17 +108,12 @@ def validate(
 def show(fit_id: int | None, law_name: str, db: str | None, as_json: bool) -> None:
     """A stored fit: the newest of a law, or the one of that id."""
     from analysis import laws
-    from analysis.cli.fits import stored_fits
+    from analysis.cli.fits import named_fit, stored_fits
 
     laws.get(law_name)
-    if fit_id is None:
-        stored = stored_fits(db, law=law_name)
-        remedy = "a law that has a stored fit; farm law fit makes one"
-    else:
-        stored = [row for row in stored_fits(db) if row["id"] == fit_id]
-        remedy = "the id of a stored fit; farm law list shows them"
+    stored = stored_fits(db, law=law_name) if fit_id is None else [named_fit(db, fit_id)]
     if not stored:
-        raise RequestError("fit", law_name if fit_id is None else fit_id, remedy)
+        raise RequestError("fit", law_name, "a law that has a stored fit; farm law fit makes one")
     document = _entry(stored[0]) | {"left_out": stored[0]["document"]["left_out"]}
     if as_json:
         emit_json(document)
@@ -142,7 +137,46 @@ def list_(db: str | None, as_json: bool) -> None:
     for entry in fits:
         error = entry["metrics"]["fit"]["mape_percent"]
         cells = ", ".join(entry["scope"]["cells"])
-        click.echo(f"{entry['fit_id']:>5}  {entry['law']:<6} {entry['n']:>6} rows  {error:6.2f}%  {cells}")
+        click.echo(f"{entry['fit_id']:>5}  {entry['law']:<6} {entry['n']:>6} rows  {error:6.2f}%  {cells}{_use(entry)}")
+
+
+def _use(entry: Mapping[str, Any]) -> str:
+    """Whether predictions use this fit whatever came later, and why."""
+    if entry["pinned"]:
+        return "  (pinned)"
+    return f"  (stays in use: {entry['kept_why']})" if entry["kept"] else ""
+
+
+@law.command()
+@click.argument("fit_id", type=int)
+@db_option
+@json_option
+def pin(fit_id: int, db: str | None, as_json: bool) -> None:
+    """Have predictions use a stored fit until it is unpinned.
+
+    Those that choose their rows (--data, --where, --only-own) or a fit (--fit) still do, and --law takes another law.
+    """
+    from analysis.cli.fits import pin_fit
+
+    row = pin_fit(db, fit_id)
+    if as_json:
+        emit_json({"fit_id": row["id"], "law": row["law"], "n": row["n"], "pinned": True})
+    else:
+        click.echo(f"pinned: fit {row['id']}, law {row['law']}, {row['n']} rows")
+
+
+@law.command()
+@db_option
+@json_option
+def unpin(db: str | None, as_json: bool) -> None:
+    """Have predictions use all rows there are again, also where a fit stays in use since a refit was worse."""
+    from analysis.cli.fits import unpin_fits
+
+    freed = unpin_fits(db)
+    if as_json:
+        emit_json({"fit_ids": freed, "pinned": False})
+    else:
+        click.echo(f"no longer in use: fit {', '.join(map(str, freed))}" if freed else "no fit was pinned")
 
 
 @law.command()
@@ -257,7 +291,8 @@ def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
         "law", "law_version", "code_version", "dataset", "scope", "n", "data_hash", "params", "params_std", "metrics",
         "created_at",
     )  # fmt: skip
-    return {"fit_id": row["id"], **{name: row[name] for name in names}}
+    use = {"pinned": row["pinned_at"] is not None, "kept": row["kept_at"] is not None, "kept_why": row["kept_why"]}
+    return {"fit_id": row["id"], **{name: row[name] for name in names}, **use}
 
 
 def _print_fit(document: Mapping[str, Any]) -> None:

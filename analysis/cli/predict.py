@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from analysis.cli.options import data_options, law_option, parse_names, parse_resolution
+from analysis.cli.options import data_options, parse_names, parse_resolution
+from analysis.laws import DEFAULT
 from farm.cli.options import LEVEL, FiniteRange, emit_json, json_option
 from farm.domain.errors import RequestError
 from farm.domain.parsing import parse_whole
@@ -97,7 +98,8 @@ def choice_options(function: F) -> F:
 @click.option("--out", metavar="FILE", help="Write the answers: .csv or .parquet.")
 @click.option("--plot", metavar="FILE", help="Draw energy against seconds or score: .png, .svg or .html.")
 @click.option("--level", type=LEVEL, default=0.9, show_default=True, help="Probability that the interval holds.")
-@law_option
+@click.option("--law", "law_name", metavar="NAME", help=f"A law of farm law list. [default: {DEFAULT}]")
+@click.option("--fit", "fit_id", type=int, metavar="ID", help="A stored fit, by its id in farm law list.")
 @data_options
 @json_option
 def predict(
@@ -118,7 +120,8 @@ def predict(
     out: str | None,
     plot: str | None,
     level: float,
-    law_name: str,
+    law_name: str | None,
+    fit_id: int | None,
     data: str | None,
     only_own: bool,
     where: tuple[str, ...],
@@ -129,7 +132,8 @@ def predict(
     """Joules of a configuration, with an interval.
 
     Above idle, of all prompts together; by phase, and the seconds too where the law knows them. Uses the measured rows
-    of --data, else those of the farm's database and those that ship with joulefarm (not with --only-own).
+    of --data, else those of the farm's database and those that ship with joulefarm (not with --only-own), or the fit
+    that is pinned.
 
     Lists such as --steps 10,20 ask about every combination, --in about every row of a file; each is then a line.
     """
@@ -152,7 +156,7 @@ def predict(
         check_plot(Path(plot))
     announce()
     question = _question(asked, in_file)
-    fitted = fitted_law(law_name, data, where, db, only_own)
+    fitted = fitted_law(law_name, data, where, db, only_own, fit_id)
     answers = answer(fitted.law, question.table, terms=terms, level=level, source=fitted.source, fit_id=fitted.fit_id)
     answers, left_out = chosen(answers, question, limits=limits, sort_by=sort, pareto=pareto, quality_file=quality)
     if out is not None:

@@ -52,16 +52,51 @@ def add_fit(db: Connection, values: Mapping[str, Any]) -> int:
     return int(made.scalar_one())
 
 
-def fits(db: Connection, *, law: str | None = None, dataset: str | None = None) -> list[dict[str, Any]]:
-    """Fits, the newest first."""
+def fits(db: Connection, *, law: str | None = None, data_hash: str | None = None) -> list[dict[str, Any]]:
+    """Fits, the newest first: all, or those of one law, or to the rows of one digest."""
     query = select(t.fit).order_by(t.fit.c.id.desc())
     if law is not None:
         query = query.where(t.fit.c.law == law)
-    if dataset is not None:
-        query = query.where(t.fit.c.dataset == dataset)
+    if data_hash is not None:
+        query = query.where(t.fit.c.data_hash == data_hash)
     return [dict(row) for row in db.execute(query).mappings()]
 
 
 def fit(db: Connection, fit_id: int) -> dict[str, Any] | None:
     row = db.execute(select(t.fit).where(t.fit.c.id == fit_id)).mappings().first()
     return None if row is None else dict(row)
+
+
+def pinned(db: Connection) -> dict[str, Any] | None:
+    """The fit that somebody pinned."""
+    row = db.execute(select(t.fit).where(t.fit.c.pinned_at.is_not(None))).mappings().first()
+    return None if row is None else dict(row)
+
+
+def kept(db: Connection, law: str) -> dict[str, Any] | None:
+    """The fit of a law that stays in use, for a later one was worse."""
+    query = select(t.fit).where(t.fit.c.law == law, t.fit.c.kept_at.is_not(None)).order_by(t.fit.c.id.desc())
+    row = db.execute(query).mappings().first()
+    return None if row is None else dict(row)
+
+
+def pin(db: Connection, fit_id: int) -> None:
+    """Have predictions use this fit, and no other that was pinned or kept."""
+    unpin(db)
+    db.execute(update(t.fit).where(t.fit.c.id == fit_id).values(pinned_at=now()))
+
+
+def unpin(db: Connection) -> list[int]:
+    """Let go of every fit that was pinned or kept; which."""
+    bound = t.fit.c.pinned_at.is_not(None) | t.fit.c.kept_at.is_not(None)
+    done = db.execute(
+        update(t.fit).where(bound).values(pinned_at=None, kept_at=None, kept_why=None).returning(t.fit.c.id)
+    )
+    return sorted(done.scalars())
+
+
+def keep(db: Connection, law: str, fit_id: int | None, why: str | None) -> None:
+    """Keep a fit of a law in use instead of newer ones, with the reason; with None, none of that law."""
+    db.execute(update(t.fit).where(t.fit.c.law == law).values(kept_at=None, kept_why=None))
+    if fit_id is not None:
+        db.execute(update(t.fit).where(t.fit.c.id == fit_id).values(kept_at=now(), kept_why=why))

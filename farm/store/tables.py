@@ -205,6 +205,28 @@ class Fit(SQLModel, table=True):
     metrics: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
     document: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))  # whatever else the law states
     created_at: float
+    pinned_at: float | None = None  # since when predictions use this one, by somebody's wish; at most one fit
+    kept_at: float | None = None  # since when it stays in use, for a refit of its law was worse
+    kept_why: str | None = None
+
+
+class AdaptiveSweep(SQLModel, table=True):
+    """A sweep of whose grid only what the law needs is measured: its target, its budget, how far it is."""
+
+    __tablename__ = "adaptive_sweep"
+
+    sweep_id: int = Field(foreign_key="sweep.id", primary_key=True)
+    target_error_percent: float
+    budget_joules: float | None = None  # above idle
+    budget_seconds: float | None = None  # on devices, one pass of each configuration
+    prompts_sha256: str
+    expected_error_percent: float | None = None  # of what is not measured; null: not worked out yet
+    looked_at: str | None = None  # what was measured, queued and at work when that was worked out
+    rounds: int = 0  # how often configurations were chosen
+    lease_until: float = 0.0  # of whoever chooses now
+    token: int = 0  # of that lease; only ever grows
+    ended_at: float | None = None
+    end_reason: str | None = None
 
 
 class Worker(SQLModel, table=True):
@@ -274,6 +296,7 @@ samples = _table(Samples)
 prompt_list = _table(PromptList)
 dataset_row = _table(DatasetRow)
 fit = _table(Fit)
+adaptive_sweep = _table(AdaptiveSweep)
 worker = _table(Worker)
 coordinator = _table(Coordinator)
 refit_state = _table(RefitState)

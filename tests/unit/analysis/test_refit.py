@@ -126,3 +126,49 @@ def test_a_fit_that_is_stored_is_not_made_again(settings: Settings) -> None:
     fits = refit(table, [])
     assert fits
     assert refit(table, fits) == []
+
+
+def test_a_refit_that_errs_more_on_what_was_held_out_does_not_take_over(
+    settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of which every second is wrong by a factor come in: the fit to all of them is said to be worse."""
+    from analysis.cli.fits import fitted_law
+
+    monkeypatch.setenv("FARM_HOME", str(settings.home))
+    monkeypatch.setattr(laws, "names", lambda: ("paper",))
+    imported(settings)
+    assert refit_if_new(settings)
+    good = next(fit for fit in stored(settings) if fit["dataset"] == "all")
+    usual = fitted_law("paper", None, (), None)
+    assert usual.fit_id == good["id"]
+    spoil(settings, dataset="broken")
+    assert refit_if_new(settings)
+    newest = next(fit for fit in stored(settings) if fit["dataset"] == "all")
+    assert newest["id"] > int(str(good["id"]))
+    assert f"law paper: fit {good['id']}" in caplog.text
+    assert "stays in use" in caplog.text
+    used = fitted_law("paper", None, (), None)
+    assert (used.fit_id, used.law.to_json()) == (good["id"], usual.law.to_json())
+    assert "which stays in use: the refit to" in used.source
+    imported(settings, stop=100, dataset="more")  # it goes on: no better yet, and the good fit is still compared with
+    assert refit_if_new(settings)
+    assert fitted_law("paper", None, (), None).fit_id == good["id"]
+
+
+def test_rows_as_good_as_the_others_take_over(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    imported(settings, stop=120)
+    assert refit_if_new(settings)
+    imported(settings, start=120, dataset="rest")
+    assert refit_if_new(settings)
+    assert not [fit for fit in stored(settings) if fit["kept_at"]]
+    assert "stays in use" not in caplog.text
+
+
+def spoil(settings: Settings, *, dataset: str) -> None:
+    store = Store.open(settings)
+    rows = [
+        replace(row, measurement_id=f"{dataset}-{place}", energy_joules=(row.energy_joules or 1.0) * (1, 3)[place % 2])
+        for place, row in enumerate(read_table(PAPER))
+    ]
+    Results(store).add(rows, dataset=dataset)
+    store.close()

@@ -117,6 +117,9 @@ def test_only_an_upgrade_changes_tables(request, home, kind):
     with made.write() as db:
         db.execute(text("UPDATE alembic_version SET version_num = '0001'"))
         db.execute(text("DROP TABLE farm_identity"))
+        db.execute(text("DROP TABLE adaptive_sweep"))
+        for column in ("pinned_at", "kept_at", "kept_why"):
+            db.execute(text(f"ALTER TABLE fit DROP COLUMN {column}"))
         db.execute(text("ALTER TABLE job DROP COLUMN refusals"))
         db.execute(text("ALTER TABLE worker DROP COLUMN machine"))
         db.execute(text("ALTER TABLE configuration DROP COLUMN frames"))
