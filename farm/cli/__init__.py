@@ -36,7 +36,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "flops": ("analysis.cli.flops:flops", "The work of one image or video and of one denoising step."),
     "gpus": ("farm.cli.catalog:gpus", "The GPU types of the catalog, processors and a lab's own among them."),
     "jobs": ("farm.cli.jobs:jobs", "List jobs; show every attempt of one."),
-    "law": ("analysis.cli:law", "Fit, validate, show, list and plot the laws."),
+    "law": ("analysis.cli:law", "Fit, validate, show, list, plot and pin the laws."),
     "measure": ("workers.cli.measure:measure", "Measure one configuration, here, without a queue."),
     "meter": ("workers.cli.meter:meter", "The GPU energy of a command: what it drew above idle, with a 95 % interval."),
     "models": ("farm.cli.catalog:models", "The models of the catalog, a lab's own among them."),
