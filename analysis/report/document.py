@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import quote
 
 from analysis.report.figures import Picture, render, theme
+from farm import style
 
 VECTOR_ROWS: Final = 1500  # with more, a picture of points is smaller as PNG
 TEMPLATES: Final = Path(__file__).resolve().parent / "templates"
@@ -103,7 +104,7 @@ def to_html(blocks: Sequence[Block], title: str) -> str:
     environment.globals.update(kind=lambda block: type(block).__name__.lower(), image=_image)
     environment.filters["quoted"] = quote
     return environment.get_template("document.html.j2").render(
-        title=title, blocks=blocks, light=theme.LIGHT, dark=theme.DARK, font=theme.FONT
+        title=title, blocks=blocks, light=theme.LIGHT, dark=theme.DARK, sheet=style.sheet()
     )
 
 

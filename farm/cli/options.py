@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from farm import catalog
+from farm.domain.documents import json_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,14 +65,4 @@ def json_option(function: F) -> F:
 
 def emit_json(document: Any) -> None:
     """Print exactly one JSON document on stdout; NaN and infinities become null, since they are not JSON."""
-    click.echo(json.dumps(_finite(document), indent=2, default=str, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    return value
+    click.echo(json_text(document, indent=2))

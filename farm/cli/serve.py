@@ -2,30 +2,57 @@
 
 from __future__ import annotations
 
+from contextlib import closing, suppress
+from pathlib import Path
+
 import click
 
 from farm import settings
 from farm.cli.options import db_option
-from farm.database import opened
-from farm.domain.errors import OperationError
-from farm.web.listen import HOST, PORT, listen
+from farm.domain.errors import OperationError, RequestError
+from farm.domain.text import decode
+from farm.web.listen import HOST, PORT, address, is_loopback, listen
+
+LEAST_TOKEN = 16  # characters
 
 
 @click.command()
 @db_option
-@click.option("--host", default=HOST, show_default=True, help="Address to listen on.")
+@click.option("--host", default=HOST, show_default=True, help="Address to listen on; others than this need a token.")
 @click.option("--port", default=PORT, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
-def serve(db: str | None, host: str, port: int) -> None:
+@click.option("--token-file", metavar="FILE", help="A secret; who sends it as bearer may change things.")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="A name it is reached by, such as a proxy's.")
+def serve(db: str | None, host: str, port: int, token_file: str | None, allow_host: tuple[str, ...]) -> None:
     """What is known, as a live page."""
     try:
         import uvicorn
 
         from farm.web.app import create_app
+        from farm.web.database import Database
     except ImportError as error:
         raise OperationError(f"farm serve needs {error.name}: pip install 'joulefarm[web]'") from None
+    token = None if token_file is None else _token(token_file)
+    if token is None and not is_loopback(host):
+        remedy = f"{HOST}, which only this machine reaches, or --token-file FILE beside it"
+        raise RequestError("--host", host, remedy)
     configuration = settings.load()
-    with opened(db, settings=configuration, create=False) as store, listen(host, port) as listener:
-        bound = listener.getsockname()
-        click.echo(f"http://{bound[0]}:{bound[1]}/", err=True)
-        server = uvicorn.Server(uvicorn.Config(create_app(store, configuration), log_level="warning"))
-        server.run(sockets=[listener])
+    missing_is_empty = db is None and not configuration.names_database
+    with closing(Database(configuration, db, missing_is_empty=missing_is_empty)) as database:
+        with suppress(OperationError):  # what is away now may come; what is wrong is said now
+            database.store()
+        with listen(host, port) as listener:
+            click.echo(address(listener), err=True)
+            application = create_app(database, configuration, token=token, names=allow_host)
+            uvicorn.Server(uvicorn.Config(application, log_level="warning")).run(sockets=[listener])
+
+
+def _token(path: str) -> str:
+    """The secret in a file. RequestError where there is none, or one that could be guessed."""
+    try:
+        token = decode(Path(path).read_bytes()).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError("--token-file", path, f"a file of text that can be read ({error})") from None
+    if len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable():
+        remedy = f"one line of at least {LEAST_TOKEN} ASCII characters, such as `openssl rand -hex 32` writes"
+        raise RequestError("--token-file", path, remedy)
+    return token

@@ -1,91 +1,115 @@
-"""The page, the same as JSON, and Prometheus metrics, from SQL at every request; nothing can be changed through it."""
+"""The application: every page of farm.web.pages over one database, guarded, with errors as pages and as JSON."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+import logging
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
-from fastapi import FastAPI, Response
-from fastapi.responses import HTMLResponse, JSONResponse
-from jinja2 import Environment, FileSystemLoader, select_autoescape
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
 
-from farm import results
-from farm.database import Store
-from farm.domain.errors import FarmError
-from farm.domain.worker import WorkerInfo
-from farm.hosts import Hosts
-from farm.jobs import CoordinatorJobs
+from farm import style
+from farm.domain.errors import FarmError, RequestError
 from farm.settings import Settings
-from farm.sweeps import control
 from farm.version import __version__
+from farm.web import pages
+from farm.web.database import Database
+from farm.web.guard import Guard
+from farm.web.site import STATIC, Site
 
-REFRESH_SECONDS = 5
-NEWEST = 50  # measurements on the page
+logger = logging.getLogger(__name__)
+
+API: Final = "/api/"
+FOREVER: Final = "public, max-age=31536000, immutable"  # an address of a static file names its content
 
 
-def create_app(store: Store, settings: Settings) -> FastAPI:
-    """The ASGI application over one store."""
-    app = FastAPI(title="joulefarm", version=__version__, docs_url=None, redoc_url=None)
-    page = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=select_autoescape(["html", "j2"])
-    ).get_template("index.html.j2")
-    jobs = CoordinatorJobs(store, settings)
+def create_app(
+    database: Database, settings: Settings, *, token: str | None = None, names: Collection[str] = ()
+) -> FastAPI:
+    """The ASGI application.
 
-    @app.exception_handler(FarmError)
-    def away(_request: Any, error: FarmError) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, status_code=503)
+    Args:
+        database: what is shown; it may be away, and come back.
+        settings: of the farm.
+        token: whose bearers may change things; None: nobody may.
+        names: hosts that it may be asked for by, beside addresses and this machine's own names.
+    """
+    site = Site(settings, database, pages.registered(), token)
 
-    @app.get("/", response_class=HTMLResponse)
-    def index() -> str:
-        return page.render(refresh=REFRESH_SECONDS, version=__version__, **_known(store))
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        site.close()
 
-    @app.get("/api/status")
-    def status() -> dict[str, Any]:
-        known = _known(store)
-        return {**known, "workers": [_worker(w) for w in known["workers"]]}
+    app = FastAPI(title="joulefarm", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.state.site = site
+    app.add_middleware(Guard, names=names)
+    for page in site.pages:
+        app.include_router(page.router)
 
-    @app.get("/healthz")
-    def healthz() -> dict[str, Any]:
-        here, open_jobs = Hosts(store).coordinator(), jobs.open_jobs()
-        return {"ok": here.alive or not open_jobs, "open_jobs": open_jobs, "coordinator": asdict(here)}
+    @app.get("/static/base.css", include_in_schema=False)
+    def base_css() -> Response:
+        return Response(style.sheet(), media_type="text/css", headers={"cache-control": FOREVER})
 
-    @app.get("/metrics")
-    def metrics() -> Response:
-        return Response(generate_latest(_metrics(store, jobs)), media_type=CONTENT_TYPE_LATEST)
-
+    app.mount("/static", _Static(directory=STATIC))
+    app.add_exception_handler(FarmError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _failed)
     return app
 
 
-def _known(store: Store) -> dict[str, Any]:
-    return {
-        "status": control.status(store, None),
-        "sweeps": control.listing(store),
-        "workers": Hosts(store).workers(),
-        "measurements": results.newest(store, NEWEST),
-    }
+class _Static(StaticFiles):
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["cache-control"] = FOREVER
+        return response
 
 
-def _worker(info: WorkerInfo) -> dict[str, Any]:
-    return {name: getattr(info, name) for name in WorkerInfo.__dataclass_fields__}
+def _refused(request: Request, error: Exception) -> Response:
+    """A wrong request, or a database that is away: that one is opened anew at the next request."""
+    site: Site = request.app.state.site
+    if isinstance(error, RequestError) and error.field != "database":
+        details = {"field": error.field, "value": error.value, "remedy": error.remedy}
+        return _problem(request, 422, "This cannot be answered", str(error), details)
+    site.database.forget()
+    return _problem(request, 503, "The database is away", str(error))
 
 
-def _metrics(store: Store, jobs: CoordinatorJobs) -> CollectorRegistry:
-    registry = CollectorRegistry()
-    by_state = Gauge("joulefarm_jobs", "Jobs by GPU type and state", ["gpu", "state"], registry=registry)
-    for gpu, counts in control.status(store, None)["by_gpu"].items():
-        for state, count in counts.items():
-            by_state.labels(gpu, state).set(count)
-    waiting = Gauge("joulefarm_jobs_stuck", "Queued jobs that wait for somebody", ["gpu"], registry=registry)
-    for row in Hosts(store).waiting():
-        waiting.labels(row.gpu).inc(row.count if row.stuck else 0)
-    here = Hosts(store).coordinator()
-    Gauge("joulefarm_coordinator_up", "Whether a coordinator is here", registry=registry).set(here.alive)
-    silent = Gauge("joulefarm_worker_silent_seconds", "Since a worker was last heard of", ["worker"], registry=registry)
-    spool = Gauge("joulefarm_worker_spool_waiting", "Results not yet in SQL", ["worker"], registry=registry)
-    for worker in Hosts(store).workers():
-        silent.labels(worker.name).set(worker.silent_seconds)
-        spool.labels(worker.name).set(worker.spool_waiting)
-    Gauge("joulefarm_measurements", "Measurements and imported rows", registry=registry).set(jobs.result_count())
-    return registry
+def _invalid(request: Request, error: Exception) -> Response:
+    """A parameter that is not what the route declares, as one line."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    field, value = str(first["loc"][-1]), first.get("input")
+    return _refused(request, RequestError(field, value, str(first["msg"]).lower()))
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    title = "There is no such page" if error.status_code == 404 else str(error.detail)
+    response = _problem(request, error.status_code, title, f"{request.url.path}: {str(error.detail).lower()}")
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    logger.error("%s %s", request.method, request.url.path, exc_info=error)
+    return _problem(request, 500, "This failed", "A fault of the page's own; its log says more.")
+
+
+def _problem(request: Request, status: int, title: str, line: str, details: dict[str, Any] | None = None) -> Response:
+    """One line of what, where and what to do: JSON for programs, a page for people."""
+    if request.url.path.startswith(API) or request.url.path in ("/healthz", "/metrics", "/openapi.json"):
+        known = {name: value if _plain(value) else str(value) for name, value in (details or {}).items()}
+        return JSONResponse({"error": line, **known}, status_code=status)
+    site: Site = request.app.state.site
+    return site.page(request, "problem.html.j2", status=status, title=title, line=line, away=status == 503)
+
+
+def _plain(value: object) -> bool:
+    return value is None or isinstance(value, (str, int, bool)) or (isinstance(value, float) and value == value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 from typing import Final
 
@@ -10,12 +11,34 @@ from farm.domain.errors import RequestError
 
 HOST: Final = "127.0.0.1"
 PORT: Final = 8600
+LOCALHOST: Final = "localhost"
 
 
 def listen(host: str = HOST, port: int = PORT) -> socket.socket:
     """A listening socket; RequestError where the address is taken or none of this host's."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port))
+        return socket.create_server((host, port), family=family)
     except OSError as error:
         remedy = "another --port: it is taken" if error.errno == errno.EADDRINUSE else f"an address here ({error})"
         raise RequestError("--host, --port", f"{host}:{port}", remedy) from None
+
+
+def address(listener: socket.socket) -> str:
+    """What a browser on this machine opens."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def is_address(host: str) -> bool:
+    """Whether it is an IP address rather than a name."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it."""
+    return host == LOCALHOST or (is_address(host) and ipaddress.ip_address(host.strip("[]")).is_loopback)

@@ -24,6 +24,7 @@ from farm.cli import cli
 from farm.settings import Settings, load
 from farm.store.engine import Store
 from farm.web.app import create_app
+from farm.web.database import Database
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -239,9 +240,9 @@ def served(home) -> Iterator[TestClient]:
     assert run(["sweep", "submit", str(spec)]) == 0
     store = Store.open(settings)
     register(store, settings)
-    with TestClient(create_app(store, settings)) as client:
-        yield client
     store.close()
+    with TestClient(create_app(Database(settings), settings), base_url="http://127.0.0.1") as client:
+        yield client
 
 
 def register(store: Store, settings: Settings) -> None:

@@ -27,7 +27,14 @@ PARTS = {
     "analysis/work/trace": ("analysis", "worker"),
     "workers": ("worker",),
 }
-THROUGH = {"kombu": "celery", "billiard": "celery", "huggingface-hub": "transformers", "tokenizers": "transformers"}
+THROUGH = {
+    "kombu": "celery",
+    "billiard": "celery",
+    "huggingface-hub": "transformers",
+    "tokenizers": "transformers",
+    "starlette": "fastapi",
+    "markupsafe": "jinja2",
+}
 # What is used only where it is there already.
 OPTIONAL = {
     "analysis/table/table.py: pandas": "to_pandas() is called by who has it",

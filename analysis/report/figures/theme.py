@@ -1,45 +1,36 @@
 """How every figure looks: one colour a model, one shape a GPU type, axes in joules and watt-hours, light and dark.
 
-Colours are those of Okabe and Ito (Color Universal Design, 2008), which people with any colour vision tell apart; their
-yellow, unreadable on white, is left out. A model has its colour by its catalog name, so it is the same in every figure.
+The colours and shapes themselves are those of :mod:`farm.style`, which the page has too.
 """
 
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import altair as alt
 
-COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
-PAPER_MODELS: Final = ("flux", "sd35", "qwen", "sd2")  # they share most pictures, so each has a colour of its own
-SHAPES: Final = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
-PAPER_GPUS: Final = ("a100", "a6000", "a4000")
-PHASE_COLOURS: Final = {"text": "#E69F00", "denoise": "#0072B2", "decode": "#009E73"}
-UNMEASURED: Final = "#BDBDBD"  # fill of simulated and estimated points
-GUIDE: Final = "#8C8C8C"  # identity, zero and bands, on either ground
+from farm.style import (
+    COLOURS,
+    DARK,
+    FONT,
+    GUIDE,
+    LIGHT,
+    PAPER_GPUS,
+    PAPER_MODELS,
+    PHASE_COLOURS,
+    UNMEASURED,
+    colour,
+    shape,
+)  # fmt: skip
 
-FONT: Final = "system-ui, Segoe UI, Roboto, Helvetica Neue, Arial, sans-serif"
+__all__ = [
+    "COLOURS", "DARK", "FONT", "GUIDE", "LIGHT", "PAPER_GPUS", "PAPER_MODELS", "PHASE_COLOURS", "SIDE", "UNMEASURED",
+    "colour", "config", "energy_axis", "gpu_shape", "model_colour", "shape", "ticks",
+]  # fmt: skip
+
 SIDE: Final = 320  # pixels of a panel
-LIGHT: Final = {"ink": "#1A1A1A", "quiet": "#6B6B6B", "hairline": "#E4E4E4", "ground": "#FFFFFF"}
-DARK: Final = {"ink": "#EDEDED", "quiet": "#A5A5A5", "hairline": "#333333", "ground": "#141414"}
-
-
-def colour(model: str) -> str:
-    """The colour of a model, the same in every figure."""
-    if model in PAPER_MODELS:
-        return COLOURS[PAPER_MODELS.index(model)]
-    return COLOURS[zlib.crc32(model.encode()) % len(COLOURS)]
-
-
-def shape(gpu: str) -> str:
-    """The shape of a GPU type's points, the same in every figure."""
-    if gpu in PAPER_GPUS:
-        return SHAPES[PAPER_GPUS.index(gpu)]
-    others = SHAPES[len(PAPER_GPUS) :]
-    return others[zlib.crc32(gpu.encode()) % len(others)]
 
 
 def model_colour(models: Iterable[str], *, legend: bool = True) -> alt.Color:

@@ -1,0 +1,22 @@
+"""Documents as JSON text: what commands print and the page answers."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+
+def json_text(document: Any, *, indent: int | None = None) -> str:
+    """One JSON document; NaN and infinities become null, since they are not JSON."""
+    return json.dumps(_finite(document), indent=indent, default=str, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return value

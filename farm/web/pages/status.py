@@ -1,0 +1,76 @@
+"""What programs ask: the state of everything as JSON, health, Prometheus metrics; and the line of the top bar."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+
+from farm import results
+from farm.database import Store
+from farm.hosts import Hosts
+from farm.jobs import CoordinatorJobs
+from farm.sweeps import control
+from farm.web.site import Here, Page, as_json
+
+NEWEST: Final = 50  # measurements of /api/status
+
+router = APIRouter()
+PAGE: Final = Page("Status", None, 100, router)
+
+
+@router.get("/now")
+def now(request: Request, site: Here) -> Response:
+    """What runs now, as the top bar shows it."""
+    return site.page(request, "now.html.j2", now=site.now())
+
+
+@router.get("/api/status")
+def status(request: Request, site: Here) -> Response:
+    """Jobs, sweeps, workers and the newest measurements."""
+    store = site.store()
+    document = {
+        "status": control.status(store, None),
+        "sweeps": control.listing(store),
+        "workers": [asdict(worker) for worker in Hosts(store).workers()],
+        "measurements": results.newest(store, NEWEST),
+    }
+    return as_json(request, document)
+
+
+@router.get("/healthz")
+def healthz(site: Here) -> dict[str, Any]:
+    """Whether whoever should see to the open jobs is here."""
+    store = site.store()
+    here, open_jobs = Hosts(store).coordinator(), CoordinatorJobs(store, site.settings).open_jobs()
+    return {"ok": here.alive or not open_jobs, "open_jobs": open_jobs, "coordinator": asdict(here)}
+
+
+@router.get("/metrics")
+def metrics(site: Here) -> Response:
+    """For Prometheus."""
+    store = site.store()
+    content = generate_latest(_metrics(store, CoordinatorJobs(store, site.settings)))
+    return Response(content, media_type=CONTENT_TYPE_LATEST)
+
+
+def _metrics(store: Store, jobs: CoordinatorJobs) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    by_state = Gauge("joulefarm_jobs", "Jobs by GPU type and state", ["gpu", "state"], registry=registry)
+    for gpu, counts in control.status(store, None)["by_gpu"].items():
+        for state, count in counts.items():
+            by_state.labels(gpu, state).set(count)
+    waiting = Gauge("joulefarm_jobs_stuck", "Queued jobs that wait for somebody", ["gpu"], registry=registry)
+    for row in Hosts(store).waiting():
+        waiting.labels(row.gpu).inc(row.count if row.stuck else 0)
+    here = Hosts(store).coordinator()
+    Gauge("joulefarm_coordinator_up", "Whether a coordinator is here", registry=registry).set(here.alive)
+    silent = Gauge("joulefarm_worker_silent_seconds", "Since a worker was last heard of", ["worker"], registry=registry)
+    spool = Gauge("joulefarm_worker_spool_waiting", "Results not yet in SQL", ["worker"], registry=registry)
+    for worker in Hosts(store).workers():
+        silent.labels(worker.name).set(worker.silent_seconds)
+        spool.labels(worker.name).set(worker.spool_waiting)
+    Gauge("joulefarm_measurements", "Measurements and imported rows", registry=registry).set(jobs.result_count())
+    return registry

@@ -1,0 +1,148 @@
+"""What every page is made with: the database, the templates, the answers as HTML or JSON."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from farm import style
+from farm.database import Store
+from farm.domain.documents import json_text
+from farm.domain.errors import FarmError
+from farm.settings import Settings
+from farm.version import __version__
+from farm.web import words
+from farm.web.database import Database
+from farm.web.now import Now
+
+HERE: Final = Path(__file__).resolve().parent
+STATIC: Final = HERE / "static"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A module of farm.web.pages: its routes, and where it stands in the top bar.
+
+    Attributes:
+        title: in the bar.
+        path: that the bar leads to; None for routes that the bar does not name.
+        place: in the bar, from the left.
+        router: its routes, of HTML and of JSON under /api/.
+    """
+
+    title: str
+    path: str | None
+    place: int
+    router: APIRouter
+
+
+@dataclass(frozen=True)
+class Site:
+    """One served page: what its modules share. A request gets it as the parameter ``site: Here``."""
+
+    settings: Settings
+    database: Database
+    pages: list[Page]
+    token: str | None = None  # bearers of it may change things; None: nobody may
+    templates: Environment = field(default_factory=lambda: _environment())
+
+    def store(self) -> Store:
+        """The farm's database. Raises FarmError where it is away, which the application answers with 503."""
+        return self.database.store()
+
+    def now(self) -> Now:
+        """What runs now."""
+        return Now.of(self.store())
+
+    def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
+        """A template of farm/web/templates: one that extends ``base.html.j2`` is a document, another a part of one.
+
+        A link or form with ``hx-target="#main" hx-select="#main" hx-swap="outerHTML"`` changes what is below the bar.
+        """
+        now = values.pop("now", None) or self._now_or_none()
+        common = {
+            "request": request,
+            "pages": self._bar(),
+            "now": now,
+            "version": __version__,
+            "here": request.url.path,
+        }
+        text = self.templates.get_template(template).render(**common, **values)
+        return HTMLResponse(text, status_code=status, headers={"cache-control": "no-cache"})
+
+    def close(self) -> None:
+        """Let go of the database and of what is at work behind the pages."""
+        self.database.close()
+
+    def _now_or_none(self) -> Now | None:
+        try:
+            return self.now()
+        except FarmError:
+            return None
+
+    def _bar(self) -> list[Page]:
+        return [page for page in self.pages if page.path is not None]
+
+
+def _site(request: Request) -> Site:
+    site: Site = request.app.state.site
+    return site
+
+
+Here = Annotated[Site, Depends(_site)]
+
+
+def as_json(request: Request, document: Any) -> Response:
+    """A document as the commands print it, with an ETag: a reader that has it already is told so in a few bytes."""
+    text = json_text(document).encode()
+    tag = f'"{hashlib.sha256(text).hexdigest()[:24]}"'
+    headers = {"etag": tag, "cache-control": "no-cache"}
+    if tag in (part.strip() for part in request.headers.get("if-none-match", "").split(",")):
+        return Response(status_code=304, headers=headers)
+    return Response(text, media_type="application/json", headers=headers)
+
+
+@cache
+def _version_of(name: str) -> str:
+    content = style.sheet().encode() if name == "base.css" else (STATIC / name).read_bytes()
+    return hashlib.sha256(content).hexdigest()[:8]
+
+
+def asset(name: str) -> str:
+    """The address of a static file, another one when its content is another."""
+    return f"/static/{name}?v={_version_of(name)}"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(asset=asset, colour=style.colour)
+    filters: Mapping[str, Any] = {
+        "joules": words.joules,
+        "watt_hours": words.watt_hours,
+        "watts": words.watts,
+        "seconds": words.seconds,
+        "ago": words.ago,
+        "grams": words.grams,
+        "amount": words.amount,
+        "percent": words.percent,
+        "count": words.count,
+        "interval": words.interval,
+        "svg": Markup,
+    }
+    environment.filters.update(filters)
+    return environment

@@ -1,0 +1,40 @@
+// What every page has: the switch between light and dark, commands to copy, words beside what the pointer is on.
+const root = document.documentElement;
+
+document.getElementById("scheme").addEventListener("click", () => {
+  const dark = root.dataset.scheme
+    ? root.dataset.scheme === "dark"
+    : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.scheme = dark ? "light" : "dark";
+  localStorage.setItem("scheme", root.dataset.scheme);
+});
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(button.dataset.copy);
+  const before = button.textContent;
+  button.textContent = "Copied";
+  setTimeout(() => (button.textContent = before), 1500);
+});
+
+// Whatever has data-tip says it, to the pointer and to the keyboard's focus.
+const tip = document.getElementById("tip");
+const show = (event) => {
+  const on = event.target.closest?.("[data-tip]");
+  tip.hidden = !on;
+  if (!on) return;
+  tip.textContent = on.dataset.tip;
+  const box = on.getBoundingClientRect();
+  const x = event.type === "focusin" ? box.left : event.clientX;
+  const y = event.type === "focusin" ? box.bottom : event.clientY;
+  tip.style.left = `${Math.max(4, Math.min(x + 12, innerWidth - tip.offsetWidth - 8))}px`;
+  tip.style.top = `${Math.min(y + 14, innerHeight - tip.offsetHeight - 8)}px`;
+};
+document.addEventListener("pointermove", show);
+document.addEventListener("focusin", show);
+document.addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
+
+// Old content stays while new is on its way, and says that it is old.
+document.addEventListener("htmx:beforeRequest", (event) => event.detail.target.setAttribute("aria-busy", "true"));
+document.addEventListener("htmx:afterRequest", (event) => event.detail.target.removeAttribute("aria-busy"));

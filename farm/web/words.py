@@ -1,0 +1,78 @@
+"""Numbers as the page says them: three digits, SI prefixes, "unknown" for what is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from farm.domain.units import WATT_HOUR, significant, with_prefix
+
+UNKNOWN: Final = "unknown"
+MINUTE: Final = 60
+HOUR: Final = 3600
+DAY: Final = 86400
+
+
+def joules(value: float | None) -> str:
+    """``412 J``, ``3.37 kJ``."""
+    return UNKNOWN if value is None else with_prefix(value, "J")
+
+
+def watt_hours(value: float | None) -> str:
+    """Of joules: ``940 mWh``."""
+    return UNKNOWN if value is None else with_prefix(value / WATT_HOUR, "Wh")
+
+
+def watts(value: float | None) -> str:
+    return UNKNOWN if value is None else with_prefix(value, "W")
+
+
+def grams(value: float | None) -> str:
+    """Of CO2 equivalent: ``1.2 kg``, ``310 mg``."""
+    return UNKNOWN if value is None else with_prefix(value, "g")
+
+
+def amount(value: float | None) -> str:
+    """Of money, in whatever currency its price was in."""
+    return UNKNOWN if value is None else significant(value)
+
+
+def percent(value: float | None) -> str:
+    """Of a number that is per cent already: ``4.9%``."""
+    return UNKNOWN if value is None else f"{significant(value, 2)}%"
+
+
+def count(value: int | None) -> str:
+    """``20,000``."""
+    return UNKNOWN if value is None else f"{value:,}"
+
+
+def seconds(value: float | None) -> str:
+    """``0.41 s``, ``3 min 20 s``, ``2 h 10 min``, ``3 d 4 h``."""
+    if value is None:
+        return UNKNOWN
+    if value < MINUTE:
+        return f"{significant(value)} s" if value >= 0.01 or value == 0 else with_prefix(value, "s")
+    if value < HOUR:
+        return _two(round(value), MINUTE, "min", 1, "s")
+    if value < DAY:
+        return _two(value, HOUR, "h", MINUTE, "min")
+    return _two(value, DAY, "d", HOUR, "h")
+
+
+def ago(value: float | None) -> str:
+    """``for 4 min``: how long something has been so."""
+    return UNKNOWN if value is None else seconds(float(round(value)) if value < MINUTE else value)
+
+
+def interval(low: float | None, high: float | None, level: float, unit: Callable[[float | None], str] = joules) -> str:
+    """``2.55 kJ to 4.46 kJ (90%)``."""
+    if low is None or high is None:
+        return "interval unknown"
+    return f"{unit(low)} to {unit(high)} ({level:.0%})"
+
+
+def _two(value: float, large: int, large_name: str, small: int, small_name: str) -> str:
+    parts = round(value / small)
+    whole, rest = divmod(parts, large // small)
+    return f"{whole} {large_name}" + (f" {rest} {small_name}" if rest else "")
