@@ -11,6 +11,7 @@ import yaml
 
 from analysis.cli.options import data_options, parse_names
 from farm import catalog
+from farm.cli.completion import complete_gpus, complete_models
 from farm.cli.options import FiniteRange, emit_json, json_option
 from farm.domain import Configuration
 from farm.domain.errors import RequestError
@@ -18,8 +19,16 @@ from farm.files.atomic import atomic_write
 
 
 @click.command()
-@click.option("--model", required=True, metavar="M,M", help="Models, by any name of the catalog.")
-@click.option("--gpu", required=True, metavar="TYPE,TYPE", help="GPU types, by any name of the catalog.")
+@click.option(
+    "--model", required=True, shell_complete=complete_models, metavar="M,M", help="Models, by any name of the catalog."
+)
+@click.option(
+    "--gpu",
+    required=True,
+    shell_complete=complete_gpus,
+    metavar="TYPE,TYPE",
+    help="GPU types, by any name of the catalog.",
+)
 @click.option("--budget", type=int, metavar="K", help="How many configurations to pick, in all.")
 @click.option("--joules", type=FiniteRange(min=0, min_open=True), metavar="J", help="Expected energy, at most.")
 @click.option("--hours", type=FiniteRange(min=0, min_open=True), metavar="H", help="Expected device hours, at most.")

@@ -10,6 +10,7 @@ import click
 
 from analysis.cli.options import data_options, parse_names, parse_resolution
 from analysis.laws import DEFAULT
+from farm.cli.completion import complete_gpus, complete_models
 from farm.cli.options import LEVEL, FiniteRange, emit_json, json_option
 from farm.domain.errors import RequestError
 from farm.domain.parsing import parse_whole
@@ -32,9 +33,17 @@ def configuration_options(function: F) -> F:
         click.option("--precision", metavar="P,P", help="fp16, bf16 or fp32."),
         click.option("--steps", metavar="T,T", help="Denoising steps."),
         click.option("--resolution", metavar="R,R", help="Pixels of a side, or WIDTHxHEIGHT."),
-        click.option("--gpu", metavar="TYPE,TYPE", help="GPU types, by catalog name, title or NVML's name."),
         click.option(
-            "--model", metavar="M,M", help="Models: catalog names, folders in diffusers layout, or cached hub ids."
+            "--gpu",
+            shell_complete=complete_gpus,
+            metavar="TYPE,TYPE",
+            help="GPU types, by catalog name, title or NVML's name.",
+        ),
+        click.option(
+            "--model",
+            shell_complete=complete_models,
+            metavar="M,M",
+            help="Models: catalog names, folders in diffusers layout, or cached hub ids.",
         ),
     ):
         function = option(function)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from farm import catalog
+from farm.cli.completion import Completion, complete_gpus, complete_models
 from farm.domain.documents import json_text
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,18 +33,22 @@ class CatalogName(click.ParamType[str]):
 
     name = "text"
 
-    def __init__(self, find: Callable[[str], str]) -> None:
+    def __init__(self, find: Callable[[str], str], complete: Completion) -> None:
         self._find = find
+        self._complete = complete
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return self._complete(ctx, param, incomplete)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         return self._find(str(value))
 
 
-MODEL: Final = CatalogName(lambda text: catalog.find_model(text).name)
-GPU: Final = CatalogName(lambda text: catalog.find_gpu(text).name)
+MODEL: Final = CatalogName(lambda text: catalog.find_model(text).name, complete_models)
+GPU: Final = CatalogName(lambda text: catalog.find_gpu(text).name, complete_gpus)
 # Of rows that there are, which may be of what the catalog lacks.
-ROWS_MODEL: Final = CatalogName(catalog.model_name)
-ROWS_GPU: Final = CatalogName(catalog.gpu_name)
+ROWS_MODEL: Final = CatalogName(catalog.model_name, complete_models)
+ROWS_GPU: Final = CatalogName(catalog.gpu_name, complete_gpus)
 LEVEL: Final = FiniteRange(min=0, max=1, min_open=True, max_open=True)  # a probability
 SPEED: Final = FiniteRange(min=0.001)  # simulated seconds in a real one
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from farm.cli.completion import complete_sweep
 from farm.cli.options import FiniteRange, db_option, emit_json, json_option
 from farm.database import Store, opened
 from farm.sweeps import control
@@ -62,7 +63,7 @@ def list_(db: str | None, as_json: bool) -> None:
 
 
 @sweep.command()
-@click.argument("sweep_id", metavar="[ID]", required=False)
+@click.argument("sweep_id", metavar="[ID]", required=False, shell_complete=complete_sweep)
 @db_option
 @json_option
 def status(sweep_id: str | None, db: str | None, as_json: bool) -> None:
@@ -83,7 +84,7 @@ def status(sweep_id: str | None, db: str | None, as_json: bool) -> None:
 
 
 @sweep.command()
-@click.argument("sweep_id", metavar="[ID]", required=False)
+@click.argument("sweep_id", metavar="[ID]", required=False, shell_complete=complete_sweep)
 @click.option("--interval", default=1.0, show_default=True, type=FiniteRange(0.1, 3600.0), help="Seconds.")
 @db_option
 @json_option
@@ -108,7 +109,7 @@ def _change(name: str, action: Callable[[Store, int], int], said: str, help_text
     """A subcommand that does one thing to a sweep, or to each of them."""
 
     @sweep.command(name, help=help_text)
-    @click.argument("sweep_id", metavar="[ID]", required=False)
+    @click.argument("sweep_id", metavar="[ID]", required=False, shell_complete=complete_sweep)
     @db_option
     @json_option
     def command(sweep_id: str | None, db: str | None, as_json: bool) -> None:
