@@ -11,11 +11,12 @@ from typing import Any, Final
 from farm import catalog
 from farm.domain import Measurement, RequestError
 from farm.domain.errors import unknown_name
+from farm.domain.row import OWN as OWN
 from farm.domain.row import Row, parse_row, with_ids
 from farm.store import results as sql
+from farm.store import rows as listed
 from farm.store.engine import Connection, Store
 
-OWN: Final = "farm"  # the data set of the farm's own measurements; nobody else's may be called so
 BATCH: Final = 1000
 
 
@@ -40,10 +41,10 @@ class Results:
         with self.store.read() as db:
             if dataset in (None, OWN):
                 with closing(sql.own(db, model=model, gpu=gpu)) as records:
-                    yield from map(_own_row, records)
+                    yield from map(own_row, records)
             if dataset != OWN:
                 with closing(sql.imported(db, dataset=dataset, model=model, gpu=gpu)) as records:
-                    yield from map(_imported_row, records)
+                    yield from map(imported_row, records)
 
     def samples(self, measurement_id: str) -> bytes:
         """The power log behind one of the farm's own measurements. RequestError where none is kept."""
@@ -84,7 +85,8 @@ class Results:
             identified = iter(with_ids(named))
             while batch := list(islice(identified, BATCH)):
                 fresh = _fresh(db, batch)
-                sql.add_rows(db, fresh)
+                sql.add_rows(db, [_columns(dataset, row) for (dataset, _), row in fresh.items()])
+                listed.add_imported(db, fresh)
                 imported += len(fresh)
         names = tuple(sorted({str(row.dataset) for row in named}))
         return Imported(rows=len(named), imported=imported, duplicates=len(named) - imported, datasets=names)
@@ -99,13 +101,19 @@ def check_dataset(name: str) -> str:
     return name
 
 
+def document(row: Row) -> dict[str, Any]:
+    """A row as `farm results list --json` prints it."""
+    return row.to_dict() | {"flags": list(row.flags), "cfg": row.configuration.cfg}
+
+
 def newest(store: Store, limit: int) -> list[dict[str, Any]]:
     """The newest accepted measurements, as `farm measure --json` prints them."""
     with store.read() as db:
         return [dict(record["document"]) for record in sql.own(db, newest=limit)]
 
 
-def _own_row(record: Mapping[str, Any]) -> Row:
+def own_row(record: Mapping[str, Any]) -> Row:
+    """One of the farm's own, from its document and where it came from."""
     m = Measurement.from_dict(record["document"])
     phases = {
         f"{phase}_{unit}": getattr(part, unit) for phase, part in m.phases.items() for unit in ("joules", "seconds")
@@ -126,33 +134,32 @@ def _own_row(record: Mapping[str, Any]) -> Row:
     )
 
 
-def _imported_row(record: Mapping[str, Any]) -> Row:
+def imported_row(record: Mapping[str, Any]) -> Row:
+    """An imported one, from its document."""
     document = record["document"]
     return replace(parse_row({**document, "extra": None}), extra=document["extra"])
 
 
-def _fresh(db: Connection, batch: Sequence[tuple[str, Row]]) -> list[dict[str, Any]]:
-    """What of a batch is new, as columns of tables.DatasetRow."""
+def _fresh(db: Connection, batch: Sequence[tuple[str, Row]]) -> dict[tuple[str, str], Row]:
+    """What of a batch is new, by data set and id."""
     by_dataset: dict[str, dict[str, Row]] = {}
     for measurement_id, row in batch:
         by_dataset.setdefault(str(row.dataset), {}).setdefault(measurement_id, row)
-    fresh = []
+    fresh = {}
     for dataset, rows in by_dataset.items():
         known = sql.known_ids(db, dataset, list(rows))
         for measurement_id, row in rows.items():
             if measurement_id not in known:
-                fresh.append(
-                    {
-                        "dataset": dataset,
-                        "measurement_id": measurement_id,
-                        "model": row.configuration.model,
-                        "gpu": row.configuration.gpu,
-                        "document": _document(replace(row, measurement_id=measurement_id)),
-                    }
-                )
+                fresh[dataset, measurement_id] = replace(row, measurement_id=measurement_id)
     return fresh
 
 
-def _document(row: Row) -> dict[str, Any]:
-    """The columns that every table has, and ``extra``."""
-    return {**replace(row, extra={}).to_dict(), "extra": dict(row.extra)}
+def _columns(dataset: str, row: Row) -> dict[str, Any]:
+    """An imported row as columns of tables.DatasetRow; its document is what every table has, and the rest."""
+    return {
+        "dataset": dataset,
+        "measurement_id": row.measurement_id,
+        "model": row.configuration.model,
+        "gpu": row.configuration.gpu,
+        "document": {**replace(row, extra={}).to_dict(), "extra": dict(row.extra)},
+    }

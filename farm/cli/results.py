@@ -20,7 +20,7 @@ from farm.domain import OperationError
 from farm.domain.row import Row
 from farm.domain.text import one_line
 from farm.files.table import read_table, write_documents, write_table
-from farm.results import OWN, Results
+from farm.results import OWN, Results, document
 
 SAMPLE_COLUMNS: Final = ("seconds", "power_watts", "energy_joules", "temperature_c", "clock_mhz", "window")
 
@@ -48,7 +48,7 @@ def list_(
         known.check(dataset, model=model, gpu=gpu)
         rows = islice(known.rows(dataset, model=model, gpu=gpu), limit)
         if as_json:
-            documents = [row.to_dict() | {"flags": list(row.flags)} for row in rows]
+            documents = [document(row) for row in rows]
             emit_json({"count": len(documents), "results": documents})
         else:
             _print(rows)

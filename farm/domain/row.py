@@ -25,6 +25,8 @@ from farm.domain.parsing import (
 )
 from farm.domain.units import JOULES_PER_KWH, JOULES_PER_WH
 
+OWN: Final = "farm"  # the data set of the farm's own measurements; nobody else's may be called so
+
 REQUIRED: Final = ("model", "gpu", "steps", "precision", "cfg", "prompts", "energy_joules")
 OPTIONAL: Final = (
     *DEFAULTS, "dataset", "measurement_id", "idle_watts", "duration_seconds", "energy_std_joules", "meter", "flags",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, exists, select, update
 
 from farm.domain import AttemptEnd, Job, JobState, Measurement, RequestError, origin
-from farm.store import leases
+from farm.domain.row import Row
+from farm.store import leases, rows
 from farm.store import tables as t
 from farm.store.clock import now
 
@@ -85,6 +86,7 @@ def _accept(
             recorded_at=now(),
         )
     )
+    rows.add(db, Row.of(measurement), measurement_id=measurement.measurement_id, added_at=now(), job_id=job.id)
     late = "" if attempt == job.attempt else "its result came after its lease had been given on"
     leases.end_attempt(db, job.id, attempt, AttemptEnd.ACCEPTED, late, anew=True)
     db.execute(

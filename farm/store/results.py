@@ -23,7 +23,9 @@ def own(
         query = query.join(t.configuration, t.configuration.c.id == t.measurement.c.configuration_id)
         query = _where(query, t.configuration, model, gpu)
     if newest is not None:
-        query = query.order_by(t.measurement.c.recorded_at.desc(), t.measurement.c.job_id.desc()).limit(newest)
+        listed = t.measured_row.c  # which has an index on the time
+        query = query.join(t.measured_row, listed.job_id == t.measurement.c.job_id)
+        query = query.order_by(listed.added_at.desc(), listed.job_id.desc()).limit(newest)
     else:
         query = query.order_by(t.measurement.c.job_id)
     return _stream(db, query)
@@ -56,6 +58,11 @@ def samples(db: Connection, measurement_id: str) -> bytes | None:
     """The power log behind a measurement, as its worker compressed it; None where there is none."""
     query = select(t.samples.c.data).where(t.samples.c.measurement_id == measurement_id)
     return db.execute(query).scalar()
+
+
+def has_samples(db: Connection, measurement_id: str) -> bool:
+    """Whether the power log of a measurement is kept."""
+    return bool(db.execute(select(exists().where(t.samples.c.measurement_id == measurement_id))).scalar())
 
 
 def names(db: Connection, column: str) -> set[str]:

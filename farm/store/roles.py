@@ -22,7 +22,7 @@ READS: Final = (
     t.worker,
     t.farm_identity,
 )
-ADDS: Final = (t.attempt, t.measurement, t.late_measurement, t.samples, t.worker)
+ADDS: Final = (t.attempt, t.measurement, t.measured_row, t.late_measurement, t.samples, t.worker)
 REMOVES: Final = (t.worker,)  # its registration, when it leaves
 CHANGES: Final[dict[Table, tuple[str, ...]]] = {
     t.job: (

@@ -115,7 +115,7 @@ class SweepJob(SQLModel, table=True):
 class Attempt(SQLModel, table=True):
     """One try by one worker: who, when, and why it ended."""
 
-    __table_args__ = (UniqueConstraint("job_id", "number"),)
+    __table_args__ = (UniqueConstraint("job_id", "number"), Index("attempt_started", "started_at"))
 
     id: int | None = Field(default=None, primary_key=True)
     job_id: int = Field(foreign_key="job.id")
@@ -187,6 +187,48 @@ class DatasetRow(SQLModel, table=True):
     gpu: str
     document: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))  # the columns of farm.domain.row
     imported_at: float
+
+
+class MeasuredRow(SQLModel, table=True):
+    """What lists ask of every measured row, own or imported, in narrow columns: whole documents are slow to sort.
+
+    Goes when its row goes.
+    """
+
+    __tablename__ = "measured_row"
+    __table_args__ = (
+        Index("measured_row_added", "added_at"),
+        Index("measured_row_energy", "energy_joules_per_image"),
+        Index("measured_row_configuration", "model", "gpu"),
+    )
+
+    dataset: str = Field(primary_key=True)  # `farm` for the farm's own
+    measurement_id: str = Field(primary_key=True)
+    job_id: int | None = Field(default=None, foreign_key="measurement.job_id", ondelete="CASCADE", unique=True)
+    dataset_row_id: int | None = Field(default=None, foreign_key="dataset_row.id", ondelete="CASCADE", unique=True)
+    model: str
+    gpu: str
+    width: int
+    height: int
+    steps: int
+    precision: str
+    cfg: bool
+    prompts: int
+    batch: int
+    weights: str
+    size: str
+    seed: int = Field(sa_column=Column(BigInteger, nullable=False))
+    frames: int
+    energy_joules: float | None = None  # null: not known
+    energy_joules_per_image: float | None = None
+    energy_std_joules: float | None = None
+    duration_seconds: float | None = None
+    includes_idle: bool
+    flags: str  # each between blanks, so that one is found by LIKE: " simulated idle_drift "
+    origin: str  # measured, estimated or simulated
+    spoiled: bool
+    measured_at: str
+    added_at: float  # when it was recorded or imported
 
 
 class Fit(SQLModel, table=True):
@@ -295,6 +337,7 @@ late_measurement = _table(LateMeasurement)
 samples = _table(Samples)
 prompt_list = _table(PromptList)
 dataset_row = _table(DatasetRow)
+measured_row = _table(MeasuredRow)
 fit = _table(Fit)
 adaptive_sweep = _table(AdaptiveSweep)
 worker = _table(Worker)
