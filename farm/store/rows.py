@@ -39,7 +39,7 @@ class Wanted:
     most_joules: float | None = None
 
     def where(self) -> list[ColumnElement[bool]]:
-        conditions = [ROW[name].in_(list(values)) for name, values in self.values.items()]
+        conditions: list[ColumnElement[bool]] = [ROW[name].in_(list(values)) for name, values in self.values.items()]
         if self.sides:
             conditions.append(or_(*(and_(ROW.width == width, ROW.height == height) for width, height in self.sides)))
         conditions += [_has(flag) for flag in self.flags]

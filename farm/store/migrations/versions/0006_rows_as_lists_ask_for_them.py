@@ -66,7 +66,7 @@ def upgrade() -> None:
 
 def _batches(name: str, key: str, added_at: str, *more: str) -> Iterator[list[dict[str, Any]]]:
     """The rows of a table in the order of their key, some at a time."""
-    columns = [sa.column(column) for column in (key, "measurement_id", *more)]
+    columns: list[Any] = [sa.column(column) for column in (key, "measurement_id", *more)]
     columns += [sa.column("document", sa.JSON()), sa.column(added_at).label("added_at")]
     last = -1
     while True:

@@ -7,6 +7,7 @@ set of three rows, a fit.
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,10 @@ from sqlalchemy import create_engine, text
 from sqlmodel import SQLModel
 
 from farm.domain import Configuration, RequestError
+from farm.measurements import Measurements, parse
 from farm.results import OWN, Results
 from farm.settings import load
-from farm.store import migrations
+from farm.store import migrations, rows
 from farm.store import tables as t
 from farm.store.engine import Store
 from farm.sweeps.read import parse_spec
@@ -62,6 +64,17 @@ def test_a_database_of_0_1_0_keeps_its_rows(old_url: str) -> None:
     assert [row.energy_joules for row in imported] == [54500.0, 103000.0, 154000.0]
     assert {row.extra["note"] for row in imported} == {"old"}
     assert {row.configuration.frames for row in imported} == {1}
+    listed = Measurements(store).page(parse([("sort", "added_at")])).rows
+    by_dataset = {(row["dataset"], row["energy_joules"]): row for row in listed}
+    assert {row["model"] for row in listed} == {own.configuration.model, *(row.configuration.model for row in imported)}
+    assert set(by_dataset) == {("farm", 100.0), ("lab", 54500.0), ("lab", 103000.0), ("lab", 154000.0)}
+    with store.write() as db:  # as they would be listed if they came today
+        db.execute(t.measured_row.delete())
+        own_row = replace(own, dataset=None, extra={})
+        (recorded_at,) = db.execute(text("SELECT recorded_at FROM measurement")).scalars()
+        rows.add(db, own_row, measurement_id=str(own.measurement_id), added_at=recorded_at, job_id=own.extra["job"])
+        rows.add_imported(db, {("lab", str(row.measurement_id)): row for row in imported})
+    assert Measurements(store).page(parse([("sort", "added_at")])).rows == listed
     assert keys == {
         Configuration(
             model="sd2", gpu="a100", width=side, height=side, steps=10, precision="fp16", cfg=False, prompts=1
