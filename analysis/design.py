@@ -1,25 +1,29 @@
 """Which configurations to measure next: the most knowledge for the least energy.
 
 Errors of ln E are taken as jointly normal with the covariance that the law ``work`` states. A run of row j would lessen
-the variance of row i by K_ij^2 / (K_jj + s^2). Rows are picked one by one, each the largest sum of such gains over all
-candidates (I-optimality) by its expected energy to a power below one, and K is conditioned on each pick. Picks that
+the variance of row i by K_ij^2 / (K_jj + s_j^2). Rows are picked one by one, each the largest sum of such gains over
+all candidates (I-optimality) by its expected energy to a power below one, and K is conditioned on each pick. Picks that
 would take the plan over its allowance of energy wait until nothing else is left. No energy of a candidate is looked at,
-and what a pick will show does not matter to K. Gains of this kind are nearly submodular, so that
-greed comes close to the best choice: Krause, Singh and Guestrin, JMLR 9 (2008); cost: Krause and Guestrin (2005).
+and what a pick will show does not matter to K. Gains of this kind are nearly submodular, so that greed
+comes close to the best choice: Krause, Singh and Guestrin, JMLR 9 (2008); cost: Krause and Guestrin (2005).
+
+The error to expect of a row is the mean absolute value of the t that its interval is of, with as many degrees of
+freedom as the law will have once the picks are measured: spreads that few rows told are not taken as known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln
 
 from analysis.laws.work.effects import CELL_COLUMNS
-from analysis.laws.work.law import WorkLaw
+from analysis.laws.work.law import GPU_DEGREES, NOISE_DEGREES, Outlook, WorkLaw
 from analysis.table import Floats, Integers, Table
 from farm import catalog
 from farm.catalog import memory
@@ -29,12 +33,21 @@ from farm.domain.errors import RequestError
 COST_EXPONENT: Final = 0.25  # 0 would not mind the energy; 1 would pick many cheap rows alike
 ALLOWANCE: Final = 0.045  # of the energy of all candidates: a twentieth, less a margin for the error of prediction
 MAX_CANDIDATES: Final = 3000  # K of as many rows takes 72 MB
-_TO_MEAN: Final = float(np.sqrt(2 / np.pi))  # mean absolute value of a standard normal number
+_KEY: Final = (*CELL_COLUMNS, "steps")  # rows that agree in these differ in the number of prompts alone
 
 RESOLUTIONS: Final = (256, 512, 768, 1024)
 STEPS: Final = (10, 20, 30, 40, 50)
 PRECISIONS: Final = ("fp16", "fp32")
 PROMPTS: Final = (25, 50, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Picks that run side by side, at most as many on each GPU type as it has workers."""
+
+    picks: tuple[int, ...]  # places among the plan's configurations
+    expected_seconds: float  # until the last of them is done
+    expected_error_percent: float  # afterwards
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,7 @@ class Plan:
     error_before_percent: float
     expected_seconds: float  # of the picks, one after the other
     candidates: int  # how many there were to choose from
+    batches: tuple[Batch, ...]  # none where nobody said how many workers there are
 
 
 def plan(
@@ -61,6 +75,7 @@ def plan(
     joules: float | None = None,
     hours: float | None = None,
     cost_exponent: float = COST_EXPONENT,
+    workers: Mapping[str, int] | None = None,
 ) -> Plan:
     """The candidates of some models on some GPUs that are worth measuring next, within every budget that is given.
 
@@ -75,6 +90,7 @@ def plan(
         joules: expected energy of all picks, above idle, at most. Without it, picks beyond ALLOWANCE of the energy of
             all candidates wait until nothing else is left.
         hours: expected time of all picks on their devices, at most.
+        workers: how many there are of each GPU type: the picks then come in batches that run side by side.
 
     Raises:
         RequestError: nothing to choose from, a budget that allows no configuration, an unknown model or GPU, a
@@ -92,39 +108,34 @@ def plan(
     rows = Table.of(choice).where(model=models, gpu=gpus)
     law = WorkLaw()
     used = law.usable(known).table
-    rows = _runnable(_new(rows, used.where(origin="measured")))
-    if not len(rows):
+    made = Candidates.of(law.fit(used), runnable(rows), used.where(origin="measured"))
+    if not made.free.any():
         remedy = "at least one row of this model and GPU that is not yet known and fits its memory"
         raise RequestError("candidates", f"{', '.join(models)} on {', '.join(gpus)}", remedy)
-    law.fit(used)
-    forecast = law.forecast(rows)
-    cost, seconds = forecast.joules, np.asarray(forecast.seconds)
-    count, everything = len(rows), float(cost.sum())
-    if len(rows) > MAX_CANDIDATES:
-        kept = np.sort(np.random.default_rng(0).permutation(len(rows))[:MAX_CANDIDATES])
-        rows, cost, seconds = rows.take(kept), cost[kept], seconds[kept]
-    covariance, noise = law.error_covariance(rows)
-    limit = len(rows) if budget is None else min(budget, len(rows))
-    allowance = ALLOWANCE * everything if joules is None and budget is not None else np.inf
-    caps = [(cost, joules), (seconds, None if hours is None else 3600 * hours)]
-    picks, after = select(
-        covariance, noise, cost, limit, allowance, cost_exponent, [(c, cap) for c, cap in caps if cap is not None]
+    limit = made.count if budget is None else budget
+    allowance = ALLOWANCE * made.energy_joules if joules is None and budget is not None else np.inf
+    selection = made.selection(
+        joules=joules, seconds=None if hours is None else 3600 * hours, allowance=allowance, exponent=cost_exponent
     )
-    if not len(picks):
+    before = selection.expected_error_percent
+    batches = _batches(selection, limit, workers)
+    if not selection.picks:
+        seconds, cost = made.seconds[made.free], made.joules[made.free]
         name, value, least, unit = (
             ("joules", joules, cost.min(), "J") if joules is not None and cost.min() > joules
             else ("hours", hours, seconds.min() / 3600, "h")
         )  # fmt: skip
         raise RequestError(name, value, f"at least {least:.4g} {unit}, what the cheapest candidate is expected to take")
-    rest = np.setdiff1d(np.arange(len(rows)), picks)
+    picks = np.array(selection.picks)
     return Plan(
-        configurations=rows.take(picks),
-        expected_error_percent=_error_percent(after[rest] if len(rest) else after[picks], noise),
-        expected_energy_joules=float(cost[picks].sum()),
-        candidates_energy_joules=everything,
-        error_before_percent=_error_percent(np.diag(covariance), noise),
-        expected_seconds=float(seconds[picks].sum()),
-        candidates=count,
+        configurations=made.rows.take(picks),
+        expected_error_percent=selection.expected_error_percent,
+        expected_energy_joules=float(made.joules[picks].sum()),
+        candidates_energy_joules=made.energy_joules,
+        error_before_percent=before,
+        expected_seconds=float(made.seconds[picks].sum()),
+        candidates=made.count,
+        batches=batches,
     )
 
 
@@ -138,38 +149,169 @@ def _check_budgets(budget: int | None, joules: float | None, hours: float | None
             raise RequestError(name, value, "a finite number above 0")
 
 
-def select(
-    covariance: Floats,
-    noise: float,
-    cost: Floats,
-    budget: int,
-    allowance: float,
-    cost_exponent: float,
-    caps: Sequence[tuple[Floats, float]] = (),
-) -> tuple[Integers, Floats]:
-    """Picks (at most budget,) in order, and the variance (n,) that is left of every row without the noise of a run.
-
-    ``caps`` are amounts (n,) of each row and what all picks may take of them together, which nothing goes over.
-    """
-    remaining, free = covariance.copy(), np.ones(len(cost), dtype=np.bool_)
-    picks: list[int] = []
-    for _ in range(budget):
-        for amount, cap in caps:
-            free &= amount[picks].sum() + amount <= cap
-        if not free.any():
+def _batches(selection: Selection, limit: int, workers: Mapping[str, int] | None) -> tuple[Batch, ...]:
+    """Pick up to so many rows; in batches, where it is said how many workers there are."""
+    if workers is None:
+        selection.pick(limit)
+        return ()
+    batches = []
+    while len(selection.picks) < limit:
+        start = len(selection.picks)
+        selection.pick(limit - start, slots=workers)
+        fresh = selection.picks[start:]
+        if not fresh:
             break
-        worth = (remaining**2).sum(axis=0) / (np.diag(remaining) + noise) / cost**cost_exponent
-        affordable = free & (cost[picks].sum() + cost <= allowance)
-        # Where the allowance is spent the cheapest rows go on, since a budget of rows was asked for.
-        best = int(np.argmax(np.where(affordable, worth, -cost if not affordable.any() else -np.inf) + _barred(free)))
-        picks.append(best)
-        free[best] = False
-        remaining -= np.outer(remaining[:, best], remaining[best]) / (remaining[best, best] + noise)
-    return np.array(picks, dtype=np.int64), np.maximum(np.diag(remaining), 0.0)
+        longest = float(selection.candidates.seconds[fresh].max())
+        batches.append(Batch(tuple(range(start, start + len(fresh))), longest, selection.expected_error_percent))
+    return tuple(batches)
 
 
-def _barred(free: NDArray[np.bool_]) -> Floats:
-    return np.where(free, 0.0, -np.inf)
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Rows to choose from, of which each stands for all that differ in the number of prompts alone, and what a law
+    expects of them.
+
+    Attributes:
+        rows: the one with the fewest prompts of each kind that is not measured, (n,).
+        weight: how many rows that are not measured each stands for, (n,).
+        free: whether it may be picked: nothing of its kind is measured, (n,).
+        count: how many may be picked; more than ``free`` says where there are over MAX_CANDIDATES.
+        energy_joules: expected of all that may be picked, together.
+    """
+
+    rows: Table
+    weight: Floats
+    free: NDArray[np.bool_]
+    outlook: Outlook
+    count: int
+    energy_joules: float
+
+    @classmethod
+    def of(cls, law: WorkLaw, rows: Table, measured: Table) -> Self:
+        """Of these rows less those among the measured ones."""
+        known, kinds = set(_keys(measured, (*_KEY, "prompts"))), set(_keys(measured, _KEY))
+        best: dict[tuple[Any, ...], int] = {}
+        weight: dict[tuple[Any, ...], int] = {}
+        prompts = rows.prompts.tolist()
+        for place, key in enumerate(_keys(rows, _KEY)):
+            if (*key, prompts[place]) not in known:
+                weight[key] = weight.get(key, 0) + 1
+                if key not in best or prompts[place] < prompts[best[key]]:
+                    best[key] = place
+        order = sorted(best, key=best.__getitem__)
+        free = np.array([key not in kinds for key in order], dtype=np.bool_)
+        weights = np.array([weight[key] for key in order], dtype=np.float64)
+        distinct = rows.take(np.array([best[key] for key in order], dtype=np.int64))
+        count = int(free.sum())
+        if len(distinct) <= MAX_CANDIDATES:
+            outlook = law.outlook(distinct)
+            return cls(distinct, weights, free, outlook, count, float(outlook.forecast.joules[free].sum()))
+        energy = float(law.predict(distinct)[free].sum())
+        kept = np.sort(np.random.default_rng(0).permutation(len(distinct))[:MAX_CANDIDATES])
+        distinct = distinct.take(kept)
+        return cls(distinct, weights[kept], free[kept], law.outlook(distinct), count, energy)
+
+    @property
+    def joules(self) -> Floats:
+        return self.outlook.forecast.joules
+
+    @property
+    def seconds(self) -> Floats:
+        return np.asarray(self.outlook.forecast.seconds)
+
+    def selection(self, **limits: Any) -> Selection:
+        """Nothing picked yet; keywords as of :class:`Selection`."""
+        return Selection(self, **limits)
+
+    def places(self, rows: Table) -> Integers:
+        """Where the kinds of these rows are among the candidates, once each; those that are not there are left out."""
+        places = {key: place for place, key in enumerate(_keys(self.rows, _KEY))}
+        return np.array(sorted({places[key] for key in _keys(rows, _KEY) if key in places}), dtype=np.int64)
+
+
+class Selection:
+    """Rows picked so far, and what is expected once they are measured.
+
+    Args:
+        candidates: what there is to choose from.
+        joules, seconds: what all picks may take together, which nothing goes over.
+        allowance: joules beyond which picks wait until nothing else is left; the cheapest go on then, since so many
+            were asked for.
+        exponent: of the energy that a pick's worth is divided by.
+    """
+
+    def __init__(
+        self,
+        candidates: Candidates,
+        *,
+        joules: float | None = None,
+        seconds: float | None = None,
+        allowance: float = np.inf,
+        exponent: float = COST_EXPONENT,
+    ) -> None:
+        self.candidates = candidates
+        self.picks: list[int] = []
+        self._remaining = candidates.outlook.covariance.copy()
+        self._free = candidates.free.copy()
+        self._weight = candidates.weight.copy()
+        self._rows = candidates.outlook.rows_of_model.copy()
+        self._new_gpu = candidates.outlook.new_gpu.copy()
+        self._gpu, self._model = (np.asarray(getattr(candidates.rows, name)) for name in ("gpu", "model"))
+        self._caps = [
+            (amount, cap)
+            for amount, cap in ((candidates.joules, joules), (candidates.seconds, seconds))
+            if cap is not None
+        ]
+        self._allowance, self._exponent = allowance, exponent
+
+    def assume(self, places: Integers) -> None:
+        """Take rows as measured that are on their way: they are not picked, and cost nothing more."""
+        for place in places.tolist():
+            self._condition(place)
+
+    def pick(self, count: int, slots: Mapping[str, int] | None = None) -> None:
+        """Pick up to so many more; with ``slots`` no more on a GPU type than it has of them (1: not named)."""
+        left = {} if slots is None else {gpu: slots.get(gpu, 1) for gpu in np.unique(self._gpu).tolist()}
+        cost = self.candidates.joules
+        for _ in range(count):
+            for amount, cap in self._caps:
+                self._free &= amount[self.picks].sum() + amount <= cap
+            full = [gpu for gpu, free in left.items() if free < 1]
+            open_now = self._free & ~np.isin(self._gpu, full)
+            if not open_now.any():
+                break
+            gain = self._weight @ self._remaining**2
+            worth = gain / (np.diag(self._remaining) + self.candidates.outlook.noise) / cost**self._exponent
+            affordable = open_now & (cost[self.picks].sum() + cost <= self._allowance)
+            value = worth if affordable.any() else -cost
+            best = int(np.argmax(np.where(affordable if affordable.any() else open_now, value, -np.inf)))
+            self.picks.append(best)
+            self._condition(best)
+            if left:
+                left[str(self._gpu[best])] -= 1
+
+    def _condition(self, place: int) -> None:
+        column = self._remaining[:, place].copy()
+        self._remaining -= np.outer(column, column) / (column[place] + self.candidates.outlook.noise[place])
+        self._free[place] = False
+        self._weight[place] -= 1
+        self._rows[self._model == self._model[place]] += 1
+        self._new_gpu[self._gpu == self._gpu[place]] = False
+
+    @property
+    def expected_error_percent(self) -> float:
+        """Mean over the rows that are neither measured nor picked; over all where nothing else is left."""
+        out = self.candidates.outlook
+        known = np.where(self._rows > 0, NOISE_DEGREES + self._rows, out.degrees)
+        degrees = np.where(self._new_gpu, np.minimum(known, GPU_DEGREES), known)
+        error = _mean_absolute_t(degrees) * np.sqrt(np.maximum(np.diag(self._remaining), 0.0) + out.noise)
+        weight = self._weight if self._weight.any() else np.ones_like(self._weight)
+        return float(100 * (weight @ error) / weight.sum())
+
+
+def _mean_absolute_t(degrees: Floats) -> Floats:
+    """Of a variable that follows Student's t with so many degrees of freedom, above 1."""
+    return np.asarray(np.sqrt(degrees / np.pi) * np.exp(gammaln((degrees - 1) / 2) - gammaln(degrees / 2)))
 
 
 def grid(model: str, gpu: str) -> list[Configuration]:
@@ -183,7 +325,7 @@ def grid(model: str, gpu: str) -> list[Configuration]:
     return [row for row in rows if memory.objection(row) is None]
 
 
-def _runnable(rows: Table) -> Table:
+def runnable(rows: Table) -> Table:
     """The rows that the memory holds; RequestError for one that the model cannot take."""
     configurations = list(rows.configurations())
     for configuration in configurations:
@@ -191,22 +333,6 @@ def _runnable(rows: Table) -> Table:
     return rows.take(np.array([memory.objection(row) is None for row in configurations], dtype=np.bool_))
 
 
-def _new(rows: Table, known: Table) -> Table:
-    """Rows not yet known: one for each configuration but for the number of prompts, the cheapest."""
-    columns = (*CELL_COLUMNS, "steps")
-    known_keys = set(_keys(known, columns))
-    best: dict[tuple[Any, ...], int] = {}
-    prompts = rows.prompts
-    for place, key in enumerate(_keys(rows, columns)):
-        if key not in known_keys and (key not in best or prompts[place] < prompts[best[key]]):
-            best[key] = place
-    return rows.take(np.array(sorted(best.values()), dtype=np.int64))
-
-
 def _keys(table: Table, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
     values = (np.asarray(getattr(table, name)).tolist() for name in columns)
     return list(zip(*values, strict=True))
-
-
-def _error_percent(variance: Floats, noise: float) -> float:
-    return float(100 * _TO_MEAN * np.sqrt(variance + noise).mean())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import yaml
@@ -16,6 +18,8 @@ from farm.cli.options import FiniteRange, emit_json, json_option
 from farm.domain import Configuration
 from farm.domain.errors import RequestError
 from farm.files.atomic import atomic_write
+
+MAX_WORKERS: Final = 10_000
 
 
 @click.command()
@@ -32,6 +36,11 @@ from farm.files.atomic import atomic_write
 @click.option("--budget", type=int, metavar="K", help="How many configurations to pick, in all.")
 @click.option("--joules", type=FiniteRange(min=0, min_open=True), metavar="J", help="Expected energy, at most.")
 @click.option("--hours", type=FiniteRange(min=0, min_open=True), metavar="H", help="Expected device hours, at most.")
+@click.option(
+    "--workers",
+    metavar="N or TYPE=N,...",
+    help="Of each GPU type: the plan comes in batches. Default: the farm's, where it has any.",
+)
 @click.option("--out", metavar="FILE.yaml", help="Write the sweep that measures them; - for standard output.")
 @click.option(
     "--candidates", metavar="FILE", help="CSV or Parquet to choose from, energies ignored. Default: the paper's grid."
@@ -44,6 +53,7 @@ def plan(
     budget: int | None,
     joules: float | None,
     hours: float | None,
+    workers: str | None,
     out: str | None,
     candidates: str | None,
     data: str | None,
@@ -65,14 +75,16 @@ def plan(
         raise RequestError("out", out, "a file beside --json, whose document is on standard output")
     choice = None if candidates is None else Table.read(candidates, energies=False)
     known = fit_rows(data, where, db, only_own)
+    gpus = [catalog.find_gpu(name).name for name in _names("gpu", gpu)]
     made = design.plan(
         known.table,
         choice,
         model=[catalog.find_model(name).name for name in _names("model", model)],
-        gpu=[catalog.find_gpu(name).name for name in _names("gpu", gpu)],
+        gpu=gpus,
         budget=budget,
         joules=joules,
         hours=hours,
+        workers=_farm_workers(db, gpus) if workers is None else _workers(workers, gpus),
     )
     picks = list(made.configurations.configurations())
     if out is not None:
@@ -88,6 +100,7 @@ def plan(
                 "expected_energy_joules": made.expected_energy_joules,
                 "expected_seconds": made.expected_seconds,
                 "error_before_percent": made.error_before_percent,
+                "batches": [asdict(batch) for batch in made.batches] or None,
                 "candidates": made.candidates,
                 "candidates_energy_joules": made.candidates_energy_joules,
                 "note": note,
@@ -96,15 +109,46 @@ def plan(
         )
         return
     err = out == "-"  # the sweep alone is on standard output
-    for pick in picks:
-        click.echo(f"{pick.label()} on {pick.gpu}", err=err)
+    batch_of = {place: number for number, batch in enumerate(made.batches, 1) for place in batch.picks}
+    for place, pick in enumerate(picks):
+        batch = f"  batch {batch_of[place]}" if batch_of else ""
+        click.echo(f"{pick.label()} on {pick.gpu}{batch}", err=err)
     click.echo(f"picked           {len(picks)} of {made.candidates} candidates", err=err)
     click.echo(f"expected error   {made.expected_error_percent:.2g}%, before {made.error_before_percent:.2g}%", err=err)
     part = made.expected_energy_joules / made.candidates_energy_joules
     click.echo(f"expected energy  {made.expected_energy_joules:.4g} J, {part:.1%} of all candidates", err=err)
     click.echo(f"expected time    {made.expected_seconds / 3600:.3g} device hours", err=err)
+    if made.batches:
+        hours_by_workers = sum(batch.expected_seconds for batch in made.batches) / 3600
+        click.echo(f"batches          {len(made.batches)}, {hours_by_workers:.3g} h one after the other", err=err)
     if note is not None:
         click.echo(f"note             {note}", err=err)
+
+
+def _workers(text: str, gpus: Sequence[str]) -> dict[str, int]:
+    """``4`` of every type, or ``a100=4,h100=2``. RequestError for what is neither, and for a type that is not asked
+    about."""
+    remedy = "a whole number from 1, or GPU types that are asked about with one each, such as a100=4,h100=2"
+    counts: dict[str, int] = {}
+    for part in parse_names(text):
+        name, equals, number = part.rpartition("=")
+        named = [catalog.find_gpu(name).name] if equals else gpus
+        if not number.strip().isdecimal() or not 1 <= int(number) <= MAX_WORKERS or not set(named) <= set(gpus):
+            raise RequestError("workers", text, remedy)
+        counts |= dict.fromkeys(named, int(number))
+    if not counts:
+        raise RequestError("workers", text, remedy)
+    return counts
+
+
+def _farm_workers(db: str | None, gpus: Sequence[str]) -> dict[str, int] | None:
+    """How many living workers the farm has of each of these types; None where it has none of any."""
+    from farm.database import opened
+    from farm.hosts import Hosts
+
+    with opened(db, create=False, default_may_be_missing=True) as store:
+        counts = Counter(worker.gpu for worker in Hosts(store).workers() if worker.alive and worker.gpu in gpus)
+    return dict(counts) or None
 
 
 def _names(option: str, text: str) -> tuple[str, ...]:

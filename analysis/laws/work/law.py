@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from analysis.laws.base import LEVEL as PROBABILITY
 from analysis.laws.base import Forecast, Law
 from analysis.laws.work import hierarchy, physics
 from analysis.laws.work.effects import CELL_COLUMNS, IDLE, LEVEL, Effects, Sets
@@ -200,28 +201,36 @@ class WorkLaw(Law):
         models = table.labels("model")
         return _WorkedOut(sets, set_of_row, cell[group], models.names, models.codes, response, local, joules, seconds)
 
-    def error_covariance(self, X: Any) -> tuple[Floats, float]:
-        """(n, n) covariance of the errors that ``ln predict(X)`` may have, and the variance of one run beside it.
+    def outlook(self, X: Any, level: float = PROBABILITY) -> Outlook:
+        """The forecast of n rows, and how the errors that it may have hang together, worked out once.
 
         What further rows would teach follows from it: see :mod:`analysis.design`.
         """
         self._require_fit()
         table = Table.of(X)
+        worked = self._work_out(table)
         effects, post = self._effects.union(Effects.of(table)), self._posterior
         known = {label: place for place, label in enumerate(self._effects.labels)}
         old = [place for place, label in enumerate(effects.labels) if label in known]
         theirs = [known[effects.labels[place]] for place in old]
         covariance = np.diag(effects.std**2)
         covariance[np.ix_(old, old)] = post.covariance[np.ix_(theirs, theirs)]
-        worked = self._work_out(table)
         sets, group = effects.sets(table)
         x = np.einsum("nk,nkp->np", worked.local, sets.basis[group])
         settled, remaining = self._cell_knowledge(worked)
         x *= 1 - settled[:, None]
         _, cell = table.groups(*CELL_COLUMNS)
-        noise, _ = self._noise(worked)
-        runs = float(np.mean(noise**2)) if len(table) else post.sigma.common**2
-        return x @ covariance @ x.T + np.where(cell[:, None] == cell, remaining, 0.0), runs
+        noise, degrees = self._noise(worked)
+        by_model = self._known.noise(post.sigma)
+        rows = np.array([by_model.get(model, (0.0, 0.0))[1] for model in worked.models])
+        return Outlook(
+            forecast=self._forecast_chunk(worked, level),
+            covariance=x @ covariance @ x.T + np.where(cell[:, None] == cell, remaining, 0.0),
+            noise=noise**2,
+            degrees=degrees,
+            rows_of_model=rows[worked.model],
+            new_gpu=worked.sets.new_gpu[worked.set_of_row],
+        )
 
     # --- what the numbers say
 
@@ -270,6 +279,20 @@ class WorkLaw(Law):
             Cells(*(np.array(values, dtype=np.float64) for values in state["cells"])),
             float(state["scale"]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Of n rows: their forecast, the covariance (n, n) of the errors that ln E may have and the variance (n,) of one
+    run beside it; the degrees of freedom (n,) of the t that they follow, how many rows of its model are known (n,), and
+    whether its GPU has none (n,)."""
+
+    forecast: Forecast
+    covariance: Floats
+    noise: Floats
+    degrees: Floats
+    rows_of_model: Floats
+    new_gpu: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

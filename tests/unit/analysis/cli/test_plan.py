@@ -77,3 +77,28 @@ def test_a_wrong_request_is_refused_in_one_line(farm: Farm, options: tuple[Any, 
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.count("\n") == 1
     assert all(word in outcome.err for word in words), outcome.err
+
+
+def test_batches_are_as_large_as_there_are_workers(farm: Farm) -> None:
+    found = document(farm(*ASKED, "--budget", 10, "--workers", "h100=2,A6000=1", "--json"))
+    chosen = found["configurations"]
+    assert [place for batch in found["batches"] for place in batch["picks"]] == list(range(len(chosen)))
+    for batch in found["batches"]:
+        gpus = [chosen[place]["gpu"] for place in batch["picks"]]
+        assert gpus.count("h100") <= 2
+        assert gpus.count("a6000") <= 1
+        assert batch["expected_seconds"] > 0
+    assert all(len(batch["picks"]) == 3 for batch in found["batches"][:-1])
+    errors = [batch["expected_error_percent"] for batch in found["batches"]]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] == found["expected_error_percent"]
+    assert document(farm(*ASKED, "--budget", 2, "--json"))["batches"] is None  # no farm, and nobody said
+    assert farm(*ASKED, "--budget", 4, "--workers", 1).out.count("batch 2") == 2
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "many", "h100=", "b200=2", "h100=1.5", ",", "1e3"])
+def test_numbers_of_workers_that_are_none_are_refused(farm: Farm, workers: str) -> None:
+    outcome = farm(*ASKED, "--budget", 2, f"--workers={workers}")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.count("\n") == 1
+    assert f"workers: {workers}" in outcome.err
