@@ -6,16 +6,19 @@ import os
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 __version__ = "0.1.0"
+COMMIT_FILE: Final = "commit.txt"  # beside this module, in what was built: the commit that it was built from
 
 
 @cache
 def commit() -> str | None:
-    """The git commit this code runs from, ``-dirty`` appended when the tree differs; None for an installed wheel."""
+    """The commit that this code is of: git's in a checkout, ``-dirty`` appended when the tree differs; else that of the
+    build, or FARM_COMMIT. None where nobody knows."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
-        return os.environ.get("FARM_COMMIT") or None
+        return _built_from() or os.environ.get("FARM_COMMIT") or None
     try:
         answer = subprocess.run(
             ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
@@ -27,3 +30,10 @@ def commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip() or None
+
+
+def _built_from() -> str | None:
+    try:
+        return Path(__file__).with_name(COMMIT_FILE).read_text().strip() or None
+    except OSError:
+        return None

@@ -15,13 +15,15 @@ from typing import Any
 
 import pytest
 
+from farm.version import __version__
 from tests.processes import wait_gone
 from tests.quick import sweep_text
 from tests.unit.analysis.laws.test_registry import FLAT
 from tests.unit.workers.meters.test_registry import STEADY
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = ("farm", "workers", "analysis", "pyproject.toml", "README.md", "LICENSE")
+SHIPPED = ("farm", "workers", "analysis", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+COMMIT = "0123456789ab"
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
 
 
@@ -35,7 +37,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, source / name)
-    subprocess.run([sys.executable, "-c", BUILD, built], cwd=source, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", BUILD, built],
+        cwd=source,
+        env={**os.environ, "FARM_COMMIT": COMMIT},
+        check=True,
+        capture_output=True,
+    )
     (wheel,) = built.glob("*.whl")
     options = ["--quiet", "--no-deps", "--no-index", "--disable-pip-version-check"]
     subprocess.run(
@@ -71,6 +79,18 @@ def lab(site: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def add(home: Path, kind: str, name: str, text: str) -> None:
     (home / "catalog" / kind).mkdir(parents=True)
     (home / "catalog" / kind / f"{name}.toml").write_text(text)
+
+
+def test_what_was_built_names_its_commit(site: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    done = subprocess.run(
+        [sys.executable, site / "bin" / "farm", "--version"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == f"joulefarm {__version__} ({COMMIT})\n"
 
 
 @pytest.mark.slow
