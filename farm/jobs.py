@@ -11,6 +11,7 @@ from dataclasses import asdict
 from itertools import cycle, islice
 from typing import Self
 
+from farm.actor import user_at_host
 from farm.domain import AttemptEnd, Failure, Infeasible, Job, Measurement, RequestError
 from farm.domain.job import MAX_JOB_ID
 from farm.domain.worker import WorkerInfo
@@ -245,7 +246,7 @@ class CoordinatorJobs(_Jobs):
     def enforce_limits(self) -> int:
         """Cancel what is still queued of sweeps past their deadline or joule budget; how many jobs."""
         with self._store.write() as db:
-            return limits.enforce(db)
+            return limits.enforce(db, f"coordinator of {user_at_host()}")
 
     def result_count(self) -> int:
         """How many measurements and imported rows there are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -26,6 +27,7 @@ def print_status(status: Status) -> None:
     """One row a GPU type, on stdout."""
     if status["sweep"] is not None:
         marks = [mark for mark in ("paused", "cancelled") if status[mark]]
+        marks += [f"priority {status['priority']}"] if status["priority"] else []
         click.echo(f"sweep {status['sweep']} ({status['name']})" + "".join(f", {mark}" for mark in marks))
     table = Table(box=None, pad_edge=False)
     table.add_column("gpu")
@@ -48,16 +50,41 @@ def print_sweeps(rows: Sequence[Mapping[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("id", "name", "state"):
         table.add_column(name)
-    for name in ("done", "jobs", "energy", "left"):
+    for name in ("priority", "done", "jobs", "energy", "left"):
         table.add_column(name, justify="right")
     table.add_column("why", no_wrap=True)
     for row in rows:
         jobs = row["jobs"]
         joules = with_prefix(row["joules"], "J")
-        numbers = (str(jobs["done"]), str(sum(jobs.values())), joules, _remaining(row["eta_seconds"], jobs))
+        numbers = (
+            str(row["priority"]),
+            str(jobs["done"]),
+            str(sum(jobs.values())),
+            joules,
+            _remaining(row["eta_seconds"], jobs),
+        )
         table.add_row(str(row["id"]), escape(one_line(row["name"], 40)), row["state"], *numbers,
                       escape(one_line(row["why"] or "", 200)))  # fmt: skip
     Console(highlight=False, width=LIST_WIDTH).print(table)
+
+
+def print_history(document: Mapping[str, Any]) -> None:
+    """A sweep, what was asked for and what was done to it, on stdout."""
+    why = f": {one_line(document['why'])}" if document["why"] else ""
+    click.echo(f"sweep {document['id']} ({one_line(document['name'])}), {document['state']}{why}")
+    counts = ", ".join(f"{count} {state}" for state, count in document["jobs"].items() if count)
+    click.echo(f"jobs       {counts or 'none'}, of {document['configurations']} configurations")
+    click.echo(f"priority   {document['priority']}")
+    click.echo(f"energy     {with_prefix(document['joules'], 'J')}")
+    if document["deadline"]:
+        click.echo(f"deadline   {document['deadline']}")
+    for key, value in document["spec"].items():
+        if value not in (None, []):
+            click.echo(f"{key:<10} {one_line(json.dumps(value), 300)}")
+    for act in document["actions"]:
+        role = f" (role {one_line(act['role'])})" if act["role"] else ""
+        detail = ", ".join(f"{key} {value}" for key, value in act["detail"].items())
+        click.echo(f"{act['at']}  {one_line(act['who'])}{role}: {act['action']} {one_line(detail, 300)}".rstrip())
 
 
 def _waits(status: Status) -> list[str]:

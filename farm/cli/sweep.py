@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -14,6 +14,8 @@ from farm.sweeps import control
 from farm.sweeps.read import read_spec
 from farm.sweeps.submit import submit as submit_sweep
 
+PRIORITY: Final = click.IntRange(-1000, 1000)
+
 
 @click.group()
 def sweep() -> None:
@@ -23,13 +25,14 @@ def sweep() -> None:
 @sweep.command()
 @click.argument("spec", metavar="SPEC.yaml", type=click.Path())
 @click.option("--dry-run", is_flag=True, help="Check and count; write nothing.")
+@click.option("--priority", default=0, show_default=True, type=PRIORITY, help="Jobs of a larger number run first.")
 @db_option
 @json_option
-def submit(spec: str, dry_run: bool, db: str | None, as_json: bool) -> None:
+def submit(spec: str, dry_run: bool, priority: int, db: str | None, as_json: bool) -> None:
     """Queue every configuration of SPEC.yaml (- for standard input) that is not measured yet."""
     checked = read_spec(spec)
     with opened(db, create=not dry_run, missing_is_empty=dry_run) as store:
-        result = submit_sweep(store, checked, dry_run=dry_run)
+        result = submit_sweep(store, checked, priority=priority, dry_run=dry_run)
     if as_json:
         emit_json(result.to_dict())
         return
@@ -105,6 +108,38 @@ def watch(sweep_id: str | None, interval: float, db: str | None, as_json: bool) 
     raise click.exceptions.Exit(1 if failed else 0)
 
 
+@sweep.command()
+@click.argument("sweep_id", metavar="ID")
+@db_option
+@json_option
+def show(sweep_id: str, db: str | None, as_json: bool) -> None:
+    """A sweep: what was asked for, how far it is, and who did what to it and when."""
+    with opened(db, create=False) as store:
+        document = control.history(store, control.resolve(store, sweep_id))
+    if as_json:
+        emit_json(document)
+        return
+    from farm.cli.progress import print_history
+
+    print_history(document)
+
+
+@sweep.command(context_settings={"ignore_unknown_options": True})  # a negative number is none
+@click.argument("sweep_id", metavar="ID")
+@click.argument("number", metavar="N", type=PRIORITY)
+@db_option
+@json_option
+def priority(sweep_id: str, number: int, db: str | None, as_json: bool) -> None:
+    """Change the priority of a sweep, also while it waits: jobs of a larger number run first."""
+    with opened(db, create=False) as store:
+        row = control.resolve(store, sweep_id)
+        jobs = control.set_priority(store, row["id"], number)
+    if as_json:
+        emit_json({"sweep": row["id"], "name": row["name"], "priority": number, "jobs": jobs})
+    else:
+        click.echo(f"sweep {row['id']}: priority {number}, {jobs} open jobs")
+
+
 def _change(name: str, action: Callable[[Store, int], int], said: str, help_text: str) -> None:
     """A subcommand that does one thing to a sweep, or to each of them."""
 
@@ -143,5 +178,9 @@ def _asked_about(store: Store, document: dict[str, Any]) -> frozenset[int]:
 def _status(store: Store, sweep_id: str | None) -> dict[str, Any]:
     row = None if sweep_id is None else control.resolve(store, sweep_id)
     document = control.status(store, row["id"] if row else None)
-    extra = {"name": row["name"], "paused": row["paused"], "cancelled": row["cancelled"]} if row else {}
+    extra = (
+        {"name": row["name"], "paused": row["paused"], "cancelled": row["cancelled"], "priority": row["priority"]}
+        if row
+        else {}
+    )
     return {**document, **extra}

@@ -18,6 +18,7 @@ _JOB = [
         "catalog_version",
     )
 ]  # fmt: skip
+_PRIORITY = (-t.job.c.rank).label("priority")
 _CONFIGURATION = [t.configuration.c[name] for name in Configuration.__dataclass_fields__]
 
 
@@ -27,13 +28,15 @@ def jobs(
     """How many there are, and the first ``limit`` of them in the order in which they run."""
     where = [column == value for column, value in ((t.job.c.state, state), (t.configuration.c.gpu, gpu)) if value]
     total = db.execute(_jobs(where, sweep_id, func.count())).scalar_one()
-    rows = db.execute(_jobs(where, sweep_id, *_JOB, *_CONFIGURATION).order_by(t.job.c.id).limit(limit))
+    rows = db.execute(
+        _jobs(where, sweep_id, *_JOB, _PRIORITY, *_CONFIGURATION).order_by(t.job.c.rank, t.job.c.id).limit(limit)
+    )
     return total, [dict(row) for row in rows.mappings()]
 
 
 def job(db: Connection, job_id: int) -> dict[str, Any] | None:
     """One job with its attempts, its sweeps, its measurement and what came late."""
-    row = db.execute(_jobs([t.job.c.id == job_id], None, *_JOB, *_CONFIGURATION)).mappings().first()
+    row = db.execute(_jobs([t.job.c.id == job_id], None, *_JOB, _PRIORITY, *_CONFIGURATION)).mappings().first()
     if row is None:
         return None
     attempts = select(t.attempt).where(t.attempt.c.job_id == job_id).order_by(t.attempt.c.number)

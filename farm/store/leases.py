@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, func, select, text, update
 
 from farm.domain import AttemptEnd, Configuration, Job, JobState, RequestError
 from farm.store import tables as t
@@ -32,6 +32,9 @@ def claim(
 ) -> Job | None:
     """Take a job, or None. A lease of the same worker is taken anew at once: its child died and was replaced.
 
+    Where a job of higher priority waits on the queue, that one is taken, whose message may stand far behind in the
+    broker; the message of the one that was named is sent again.
+
     Another's lease is respected even when it ran out: the reaper alone knows whether its holder is to blame. A row
     that somebody holds locked this moment is not waited for: its message is sent again.
 
@@ -47,6 +50,12 @@ def claim(
         end_attempt(db, job_id, row.attempt, AttemptEnd.ERROR, "the worker's process ended without a result")
     elif row.state != JobState.QUEUED or not row.ripe:
         return None
+    elif row.urgent is not None:
+        taken = claim(db, row.urgent, worker=worker, queue=queue, lease_seconds=lease_seconds,
+                      max_attempts=max_attempts, objection=objection)  # fmt: skip
+        if taken is not None:
+            requeue(db, t.job.c.id == job_id)
+            return taken
     if row.tries >= max_attempts:
         _close(db, job_id, JobState.FAILED, reasons(db, job_id))
         return None
@@ -80,15 +89,34 @@ def claim(
 
 
 def _claimable(db: Connection, job_id: int) -> Any:
-    """All that a claim looks at, locked; None where there is no such job or its row is locked by another."""
+    """All that a claim looks at, locked; None where there is no such job or its row is locked by another.
+
+    ``urgent`` is the first job of higher priority that waits on the same queue.
+    """
     job = t.job.c
-    state = (job.state, job.held, job.tries, job.worker, job.refusals, (job.not_before <= now()).label("ripe"))
+    ripe, urgent = (job.not_before <= now()).label("ripe"), _urgent().label("urgent")
+    state = (job.state, job.held, job.tries, job.worker, job.refusals, ripe, urgent)
     return db.execute(
         select(*_JOB, *_CONFIGURATION, *state)
         .join(t.configuration, t.configuration.c.id == job.configuration_id)
         .where(job.id == job_id)
         .with_for_update(of=t.job, skip_locked=True)
     ).first()
+
+
+def _urgent() -> ScalarSelect[Any]:
+    """Asked with every claim, hence a part of its one statement, and a look into the index job_due."""
+    other = t.job.alias("other")
+    waits = text("other.state = 'queued' AND NOT other.held")  # as literals: see farm.store.messages
+    return (
+        select(other.c.id)
+        .where(waits, other.c.queue == t.job.c.queue, other.c.rank < t.job.c.rank, other.c.not_before <= now())
+        .order_by(other.c.rank, other.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .correlate(t.job)
+        .scalar_subquery()
+    )
 
 
 def _postpone(db: Connection, job_id: int, refusals: int, reason: str) -> None:

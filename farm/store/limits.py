@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, func, or_, select
 
-from farm.store import sweeps
+from farm.store import actions, sweeps
 from farm.store import tables as t
 from farm.store.clock import now
 
 
-def enforce(db: Connection) -> int:
-    """Cancel what is queued of every sweep past its deadline or budget; how many jobs. What runs, runs to its end."""
+def enforce(db: Connection, who: str) -> int:
+    """Cancel what is queued of every sweep past its deadline or budget; how many jobs. What runs, runs to its end.
+
+    Noted once a sweep, as done by ``who``.
+    """
     sweep = t.sweep.c
     limited = db.execute(
-        select(sweep.id, sweep.budget_joules, (sweep.deadline < now()).label("late")).where(
+        select(sweep.id, sweep.budget_joules, sweep.cancelled, (sweep.deadline < now()).label("late")).where(
             # Cancelled ones again: a job that ran when the limit was reached may have come back to the queue.
             or_(sweep.deadline.is_not(None), sweep.budget_joules.is_not(None)),
             sweeps.has_queued(sweep.id),  # one that has finished stays so
@@ -27,7 +30,10 @@ def enforce(db: Connection) -> int:
         elif row.budget_joules is not None and (joules := spent(db, row.id)) >= row.budget_joules:
             reason = f"the sweep's budget of {row.budget_joules:g} J is spent ({joules:g} J)"
         if reason is not None:
-            cancelled += sweeps.cancel(db, row.id, reason, running=False)
+            jobs = sweeps.cancel(db, row.id, reason, running=False)
+            cancelled += jobs
+            if not row.cancelled:
+                actions.note(db, who, "cancel", sweep_id=row.id, jobs=jobs, reason=reason)
     return cancelled
 
 

@@ -11,15 +11,15 @@ from farm.store import tables as t
 from farm.store.clock import now
 
 # As literals, not parameters: SQLite uses a partial index only where it can see that the condition is the index's.
-DUE = text("job.state = 'queued' AND job.sent_at IS NULL AND NOT job.held")
+DUE = text("job.state = 'queued' AND NOT job.held AND job.sent_at IS NULL")
 OPEN = text("job.state IN ('queued', 'running')")
 
 
 def due(db: Connection, queue: str, limit: int) -> list[int]:
     """Ids of the next jobs to send, in the order in which they are to run."""
     job = t.job.c
-    query = select(job.id).where(DUE, job.queue == queue, job.not_before <= now()).order_by(job.id).limit(limit)
-    return list(db.execute(query).scalars())
+    query = select(job.id).where(DUE, job.queue == queue, job.not_before <= now())
+    return list(db.execute(query.order_by(job.rank, job.id).limit(limit)).scalars())
 
 
 def mark_sent(db: Connection, job_ids: Sequence[int]) -> None:

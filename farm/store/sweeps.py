@@ -100,12 +100,34 @@ def speed(db: Connection, gpu: str, sweep_id: int | None) -> float | None:
     return len(times) / span if span > 0 else None
 
 
+def set_priority(db: Connection, sweep_id: int, priority: int) -> int:
+    """Have the sweep's jobs run before those of sweeps with a smaller number; how many are open."""
+    db.execute(update(t.sweep).where(t.sweep.c.id == sweep_id).values(priority=priority))
+    rank(db, sweep_id)
+    return int(db.execute(select(func.count()).select_from(t.job).where(OPEN, _in(sweep_id))).scalar_one())
+
+
+def rank(db: Connection, sweep_id: int) -> None:
+    """Give the sweep's open jobs the highest priority of the sweeps that want them now: after any change of those."""
+    link, sweep = t.sweep_job.alias(), t.sweep.alias()
+    highest = (
+        select(func.coalesce(func.max(sweep.c.priority), 0))
+        .select_from(link.join(sweep, sweep.c.id == link.c.sweep_id))
+        .where(link.c.job_id == t.job.c.id, ~sweep.c.cancelled, ~sweep.c.paused)
+        .correlate(t.job)
+        .scalar_subquery()
+    )
+    changed = leases.free(and_(OPEN, _in(sweep_id), t.job.c.rank != -highest))
+    db.execute(update(t.job).where(changed).values(rank=-highest))
+
+
 def pause(db: Connection, sweep_id: int) -> int:
     """Hold the sweep's queued jobs, less those that another sweep wants now; how many. What runs, runs to its end."""
     db.execute(update(t.sweep).where(t.sweep.c.id == sweep_id).values(paused=True))
     where = and_(_in(sweep_id), ~_wanted_elsewhere(sweep_id), ~t.job.c.held)
     queued = db.execute(update(t.job).where(t.job.c.state == JobState.QUEUED, where).values(held=True)).rowcount
     db.execute(update(t.job).where(leases.RUNNING, where).values(held=True))  # should one come back to the queue
+    rank(db, sweep_id)
     return queued
 
 
@@ -114,7 +136,9 @@ def resume(db: Connection, sweep_id: int) -> int:
     db.execute(update(t.sweep).where(t.sweep.c.id == sweep_id).values(paused=False))
     where = and_(_in(sweep_id), t.job.c.held)
     db.execute(update(t.job).where(leases.RUNNING, where).values(held=False))
-    return db.execute(update(t.job).where(where).values(held=False, sent_at=None)).rowcount
+    queued = db.execute(update(t.job).where(where).values(held=False, sent_at=None)).rowcount
+    rank(db, sweep_id)
+    return queued
 
 
 def cancel(db: Connection, sweep_id: int, reason: str, *, running: bool = True) -> int:
@@ -143,6 +167,7 @@ def cancel(db: Connection, sweep_id: int, reason: str, *, running: bool = True) 
     )
     only_paused = and_(OPEN, _in(sweep_id), ~_wanted_elsewhere(sweep_id))  # what is left is another sweep's
     db.execute(update(t.job).where(leases.free(only_paused)).values(held=True))
+    rank(db, sweep_id)
     return done.rowcount
 
 
@@ -163,7 +188,9 @@ def retry(db: Connection, sweep_id: int) -> int:
     where = and_(t.job.c.state == JobState.FAILED, _in(sweep_id), ~open_already)
     paused = db.execute(select(t.sweep.c.paused).where(t.sweep.c.id == sweep_id)).scalar_one()
     held = ~_wanted_elsewhere(sweep_id) if paused else False
-    return leases.requeue(db, where, tries=0, not_before=0.0, reason=None, held=held)
+    queued = leases.requeue(db, where, tries=0, not_before=0.0, reason=None, held=held)
+    rank(db, sweep_id)
+    return queued
 
 
 def _in(sweep_id: int) -> ColumnElement[bool]:

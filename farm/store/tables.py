@@ -28,6 +28,8 @@ class Sweep(SQLModel, table=True):
     cancel_reason: str | None = None
     deadline: float | None = None
     budget_joules: float | None = None
+    # Jobs of a larger number run first.
+    priority: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
     created_at: float
 
 
@@ -52,7 +54,7 @@ class Configuration(SQLModel, table=True):
 
 
 class Job(SQLModel, table=True):
-    """A configuration to be measured. Ids grow in the order in which jobs are to run."""
+    """A configuration to be measured. Jobs are to run in the order of (rank, id)."""
 
     __table_args__ = (
         # One open job a configuration and replicate, whatever sweeps ask for it.
@@ -67,9 +69,10 @@ class Job(SQLModel, table=True):
         Index(
             "job_due",
             "queue",
+            "rank",
             "id",
-            sqlite_where=text("state = 'queued' AND sent_at IS NULL AND NOT held"),
-            postgresql_where=text("state = 'queued' AND sent_at IS NULL AND NOT held"),
+            sqlite_where=text("state = 'queued' AND NOT held"),
+            postgresql_where=text("state = 'queued' AND NOT held"),
         ),
         Index("job_queue_open", "queue", sqlite_where=text(OPEN), postgresql_where=text(OPEN)),
         Index(
@@ -87,6 +90,8 @@ class Job(SQLModel, table=True):
     queue: str
     state: str = "queued"  # a farm.domain.JobState
     held: bool = False  # every sweep that wants it is paused
+    # The highest priority of the sweeps that want it now, negated: one index has all in the order in which they run.
+    rank: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
     attempt: int = 0  # number of the last claim: the fencing token, only ever grows
     tries: int = 0  # claims that count against max_attempts
     worker: str | None = None  # who holds the lease
@@ -99,6 +104,8 @@ class Job(SQLModel, table=True):
     prompts_sha256: str | None = None
     code_version: str
     catalog_version: str
+    forecast_seconds: float | None = None  # of one pass, by the law when it was submitted; null: not known
+    forecast_joules: float | None = None
     created_at: float
     finished_at: float | None = None
 
@@ -110,6 +117,18 @@ class SweepJob(SQLModel, table=True):
 
     sweep_id: int = Field(foreign_key="sweep.id", primary_key=True)
     job_id: int = Field(foreign_key="job.id", primary_key=True, index=True)
+
+
+class Action(SQLModel, table=True):
+    """What a person, or the coordinator for them, did to a sweep or to measured rows."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    at: float
+    who: str  # user@host
+    role: str | None = None  # of the database's user; null on SQLite, which has none
+    action: str
+    sweep_id: int | None = Field(default=None, foreign_key="sweep.id", index=True)
+    detail: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
 
 
 class Attempt(SQLModel, table=True):
@@ -231,6 +250,22 @@ class MeasuredRow(SQLModel, table=True):
     added_at: float  # when it was recorded or imported
 
 
+class RemovedRow(SQLModel, table=True):
+    """A measured or imported row that somebody took out, and why; fits and lists do not know it any more."""
+
+    __tablename__ = "removed_row"
+
+    id: int | None = Field(default=None, primary_key=True)
+    measurement_id: str = Field(index=True)
+    dataset: str = Field(index=True)  # `farm` for one of the farm's own, which late_measurement keeps whole
+    model: str
+    gpu: str
+    job_id: int | None = None
+    document: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON))  # of an imported row
+    reason: str
+    action_id: int = Field(foreign_key="action.id")  # who, and when
+
+
 class Fit(SQLModel, table=True):
     """A law with numbers, what it rests on and how good it is."""
 
@@ -331,6 +366,7 @@ sweep = _table(Sweep)
 configuration = _table(Configuration)
 job = _table(Job)
 sweep_job = _table(SweepJob)
+action = _table(Action)
 attempt = _table(Attempt)
 measurement = _table(Measurement)
 late_measurement = _table(LateMeasurement)
@@ -338,6 +374,7 @@ samples = _table(Samples)
 prompt_list = _table(PromptList)
 dataset_row = _table(DatasetRow)
 measured_row = _table(MeasuredRow)
+removed_row = _table(RemovedRow)
 fit = _table(Fit)
 adaptive_sweep = _table(AdaptiveSweep)
 worker = _table(Worker)

@@ -1,4 +1,5 @@
-"""What can be asked of a sweep that was submitted, and done to it: status, pause, resume, cancel, retry."""
+"""What can be asked of a sweep that was submitted, and done to it: status, history, priority, pause, resume, cancel,
+retry. What is done is noted with who did it."""
 
 from __future__ import annotations
 
@@ -9,8 +10,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from farm import waiting
+from farm.actor import user_at_host
 from farm.domain import JobState, RequestError
-from farm.store import hosts, limits, sweeps
+from farm.store import actions, hosts, limits, sweeps
 from farm.store.engine import Store
 from farm.sweeps import stamps
 
@@ -41,6 +43,22 @@ def overview(store: Store) -> list[dict[str, Any]]:
     return [_overview(store, row) for row in listing(store)]
 
 
+def history(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A sweep with what was asked for and who did what to it and when; as `farm sweep show --json` prints it."""
+    with store.read() as db:
+        done = actions.of_sweep(db, row["id"])
+    return {
+        **_overview(store, row),
+        "spec": row["spec"],
+        "configurations": row["configurations"],
+        "already_measured": row["already_measured"],
+        "infeasible": row["infeasible"],
+        "actions": [
+            {"at": utc(act["at"]), **{key: act[key] for key in ("who", "role", "action", "detail")}} for act in done
+        ],
+    }
+
+
 def _overview(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
     document = status(store, row["id"])
     with store.read() as db:
@@ -52,16 +70,17 @@ def _overview(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
         "state": state,
         "why": why,
         "jobs": document["jobs"],
-        "priority": 0,  # of all alike: they run in the order in which they were submitted
-        "deadline": None if row["deadline"] is None else _utc(row["deadline"]),
+        "priority": row["priority"],
+        "deadline": None if row["deadline"] is None else utc(row["deadline"]),
         "eta_seconds": document["eta_seconds"],
         "joules": joules,
         "budget_joules": row["budget_joules"],
-        "submitted_at": _utc(row["created_at"]),
+        "submitted_at": utc(row["created_at"]),
     }
 
 
-def _utc(seconds: float) -> str:
+def utc(seconds: float) -> str:
+    """A time of the database as documents state it."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
@@ -122,22 +141,36 @@ def failures(store: Store, sweep_ids: Collection[int]) -> int:
         return sweeps.failed_jobs(db, sweep_ids)
 
 
+def set_priority(store: Store, sweep_id: int, priority: int) -> int:
+    """Have its jobs run before those of sweeps with a smaller number; how many are open."""
+    with store.write() as db:
+        jobs = sweeps.set_priority(db, sweep_id, priority)
+        actions.note(db, user_at_host(), "priority", sweep_id=sweep_id, priority=priority, jobs=jobs)
+        return jobs
+
+
 def pause(store: Store, sweep_id: int) -> int:
     """Hold what has not begun; how many jobs."""
     with store.write() as db:
-        return sweeps.pause(db, sweep_id)
+        jobs = sweeps.pause(db, sweep_id)
+        actions.note(db, user_at_host(), "pause", sweep_id=sweep_id, jobs=jobs)
+        return jobs
 
 
 def resume(store: Store, sweep_id: int) -> int:
     """Let go what was held; how many jobs."""
     with store.write() as db:
-        return sweeps.resume(db, sweep_id)
+        jobs = sweeps.resume(db, sweep_id)
+        actions.note(db, user_at_host(), "resume", sweep_id=sweep_id, jobs=jobs)
+        return jobs
 
 
 def cancel(store: Store, sweep_id: int, reason: str = "cancelled by hand") -> int:
     """End every open job that no other sweep wants; how many."""
     with store.write() as db:
-        return sweeps.cancel(db, sweep_id, reason)
+        jobs = sweeps.cancel(db, sweep_id, reason)
+        actions.note(db, user_at_host(), "cancel", sweep_id=sweep_id, jobs=jobs, reason=reason)
+        return jobs
 
 
 def retry(store: Store, sweep_id: int) -> int:
@@ -146,6 +179,7 @@ def retry(store: Store, sweep_id: int) -> int:
         renewed = stamps.renew(db, sweep_id)
         failed = sweeps.retry(db, sweep_id)
         stamps.renew(db, sweep_id)  # those that had failed, too; counted already
+        actions.note(db, user_at_host(), "retry", sweep_id=sweep_id, jobs=renewed + failed)
         return renewed + failed
 
 

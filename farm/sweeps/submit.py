@@ -8,9 +8,10 @@ from itertools import islice
 from typing import Any, Final
 
 from farm import catalog
+from farm.actor import user_at_host
 from farm.catalog import memory
 from farm.domain import Configuration, RequestError
-from farm.store import prompts, submission
+from farm.store import actions, prompts, submission, sweeps
 from farm.store.engine import Store
 from farm.store.submission import Tally, Wanted
 from farm.sweeps import stamps
@@ -39,7 +40,7 @@ class Submission:
         return {**asdict(self), "infeasible": list(self.infeasible)}
 
 
-def submit(store: Store, spec: SweepSpec, *, dry_run: bool = False) -> Submission:
+def submit(store: Store, spec: SweepSpec, *, priority: int = 0, dry_run: bool = False) -> Submission:
     """Queue what is neither measured nor queued nor infeasible, in one transaction. Done when SQL has it.
 
     Where nothing is left to be done and the same was asked before, the answer is about that sweep; none is added.
@@ -55,9 +56,10 @@ def submit(store: Store, spec: SweepSpec, *, dry_run: bool = False) -> Submissio
         if not dry_run:
             created_at = submission.begin(db)
             prompts.put(db, listed.sha256, listed.prompts)
-            sweep_id = submission.add_sweep(db, _sweep_row(spec, created_at))
+            sweep_id = submission.add_sweep(db, _sweep_row(spec, priority, created_at))
             shared_columns = {
                 "sweep_id": sweep_id,
+                "rank": -priority,
                 "prompts_sha256": listed.sha256,
                 "code_version": __version__,
                 "created_at": created_at,
@@ -75,8 +77,11 @@ def submit(store: Store, spec: SweepSpec, *, dry_run: bool = False) -> Submissio
             stamps.renew(db, sweep_id)  # jobs that it shares with earlier sweeps, submitted with other entries
             counts = {"configurations": screen.configurations, "already_measured": tally.already_measured}
             submission.finish(db, sweep_id, {**counts, "infeasible": screen.infeasible()})
-            if not wants:
+            if wants:
+                sweeps.rank(db, sweep_id)  # jobs that it shares
+            else:
                 sweep_id = submission.fold(db, sweep_id)
+            actions.note(db, user_at_host(), "submit", sweep_id=sweep_id, jobs=tally.jobs, priority=priority)
     return Submission(
         sweep=sweep_id,
         name=spec.name,
@@ -120,7 +125,7 @@ class _Screen:
         return rows
 
 
-def _sweep_row(spec: SweepSpec, created_at: float) -> dict[str, Any]:
+def _sweep_row(spec: SweepSpec, priority: int, created_at: float) -> dict[str, Any]:
     return {
         "name": spec.name,
         "spec": spec.to_dict(),
@@ -129,6 +134,7 @@ def _sweep_row(spec: SweepSpec, created_at: float) -> dict[str, Any]:
         "infeasible": [],
         "deadline": spec.deadline.timestamp() if spec.deadline else None,
         "budget_joules": spec.budget_joules,
+        "priority": priority,
         "created_at": created_at,
     }
 

@@ -103,7 +103,7 @@ def jobs(store: Store, settings: Settings) -> Jobs:
 def sweep(store: Store) -> Callable[..., Submission]:
     """Submit a small grid: ``sweep(steps=[1, 2])``; four jobs of two models on one GPU type by default."""
 
-    def call(**keys: object) -> Submission:
+    def call(*, priority: int = 0, **keys: object) -> Submission:
         grid = {
             "models": ["sd2", "flux"],
             "gpus": ["a100"],
@@ -113,7 +113,7 @@ def sweep(store: Store) -> Callable[..., Submission]:
             "cfg": [False],
             "prompts": [1],
         }
-        return submit(store, parse_spec(grid | keys, folder=Path()))
+        return submit(store, parse_spec(grid | keys, folder=Path()), priority=priority)
 
     return call
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from threading import Barrier
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from farm.audit import Audit
 from farm.domain import Failure, FarmError, RequestError
@@ -327,17 +327,21 @@ class TestMessages:
             jobs.record(job_id, 1, "w", measure(job))
         assert (jobs.open_jobs(), jobs.queues()) == (0, [])
 
-    def test_use_their_index(self, store, sweep):
+    @pytest.mark.parametrize("ask", ["due", "claim"])
+    def test_use_their_index(self, store, jobs, sweep, ask):
         sweep()
-        explain = "EXPLAIN QUERY PLAN" if store.is_sqlite else "EXPLAIN"
-        statement = (
-            "SELECT job.id FROM job WHERE job.state = 'queued' AND job.sent_at IS NULL AND NOT job.held "
-            "AND job.queue = 'a100' AND job.not_before <= 1 ORDER BY job.id LIMIT 5"
-        )
-        with store.read() as db:
+        seen = []
+        event.listen(store.engine, "before_cursor_execute", lambda *call: seen.append(call[2:4]))
+        if ask == "due":
+            assert len(jobs.due("a100", 5)) == 4
+        else:
+            assert jobs.claim(1, worker="w", queue="a100") is not None
+        statement, parameters = next(said for said in seen if "rank" in said[0])
+        with store.write() as db:
             if not store.is_sqlite:
                 db.execute(text("SET enable_seqscan = off"))  # four rows are scanned, whatever the index
-            plan = " ".join(str(row) for row in db.execute(text(f"{explain} {statement}")))
+            explain = "EXPLAIN QUERY PLAN" if store.is_sqlite else "EXPLAIN"
+            plan = " ".join(str(row) for row in db.exec_driver_sql(f"{explain} {statement}", parameters))
         assert "job_due" in plan
         assert "TEMP B-TREE" not in plan
         assert "Sort" not in plan
