@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from farm.store import audit
@@ -15,11 +16,18 @@ class Audit:
         self._store = store
 
     def jobs(
-        self, *, state: str | None = None, gpu: str | None = None, sweep_id: int | None = None, limit: int
+        self,
+        *,
+        state: str | None = None,
+        gpu: str | None = None,
+        sweep_id: int | None = None,
+        limit: int,
+        point: Mapping[str, Any] | None = None,
     ) -> tuple[int, list[dict[str, Any]]]:
-        """How many jobs there are of that state, GPU type and sweep, and the first ``limit`` as they run."""
+        """How many jobs there are of that state, GPU type, sweep and configuration (those of its keys that ``point``
+        names), and the first ``limit`` as they run."""
         with self._store.read() as db:
-            return audit.jobs(db, state=state, gpu=gpu, sweep_id=sweep_id, limit=limit)
+            return audit.jobs(db, state=state, gpu=gpu, sweep_id=sweep_id, limit=limit, point=point)
 
     def job(self, job_id: int) -> dict[str, Any] | None:
         """One job with its attempts, sweeps, measurement and late measurements; None where there is none."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 from farm import waiting
 from farm.domain.worker import WorkerInfo
-from farm.store import hosts
+from farm.store import hosts, progress
 from farm.store.engine import Store
 from farm.waiting import Coordinator, Waiting
 
@@ -19,6 +22,19 @@ class Hosts:
         """Every registered worker as it last reported, by name."""
         with self._store.read() as db:
             return [WorkerInfo(**row) for row in hosts.workers(db)]
+
+    def document(self) -> dict[str, Any]:
+        """Workers, coordinator and why jobs wait, as `farm workers list --json` prints them."""
+        return {
+            "workers": [{**asdict(info), "silent": not info.alive} for info in self.workers()],
+            "coordinator": asdict(self.coordinator()),
+            "waiting": [asdict(row) for row in self.waiting()],
+        }
+
+    def attempts(self, seconds: float) -> list[dict[str, Any]]:
+        """What was tried within the last so many seconds, the first first; times are seconds before now."""
+        with self._store.read() as db:
+            return progress.attempts_since(db, seconds)
 
     def coordinator(self) -> Coordinator:
         """Whether a coordinator is here."""

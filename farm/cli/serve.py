@@ -43,7 +43,9 @@ def serve(db: str | None, host: str, port: int, token_file: str | None, allow_ho
         with listen(host, port) as listener:
             click.echo(address(listener), err=True)
             application = create_app(database, configuration, token=token, names=allow_host)
-            uvicorn.Server(uvicorn.Config(application, log_level="warning")).run(sockets=[listener])
+            server = uvicorn.Server(uvicorn.Config(application, log_level="warning"))
+            application.state.site.live.ends = lambda: server.should_exit  # it would wait for readers that stay
+            server.run(sockets=[listener])
 
 
 def _token(path: str) -> str:

@@ -75,7 +75,7 @@ def status(sweep_id: str | None, db: str | None, as_json: bool) -> None:
     Exit 1 where a job of it failed for good; without ID, where one of an open sweep did.
     """
     with opened(db, create=False) as store:
-        document = _status(store, sweep_id)
+        document = control.document(store, sweep_id)
         failed = control.failures(store, _asked_about(store, document))
     if as_json:
         emit_json(document)
@@ -99,9 +99,9 @@ def watch(sweep_id: str | None, interval: float, db: str | None, as_json: bool) 
     from farm.cli.progress import follow
 
     with opened(db, create=False) as store:
-        first = _status(store, sweep_id)  # an unknown sweep is refused before any bar is drawn
+        first = control.document(store, sweep_id)  # an unknown sweep is refused before any bar is drawn
         asked_about = _asked_about(store, first)
-        document = follow(lambda: _status(store, sweep_id), interval, err=as_json)
+        document = follow(lambda: control.document(store, sweep_id), interval, err=as_json)
         failed = control.failures(store, asked_about)
     if as_json:
         emit_json(document)
@@ -173,14 +173,3 @@ _change(
 def _asked_about(store: Store, document: dict[str, Any]) -> frozenset[int]:
     """The sweeps whose failures make the exit status: the one named, else those that are open."""
     return control.open_sweeps(store) if document["sweep"] is None else frozenset((document["sweep"],))
-
-
-def _status(store: Store, sweep_id: str | None) -> dict[str, Any]:
-    row = None if sweep_id is None else control.resolve(store, sweep_id)
-    document = control.status(store, row["id"] if row else None)
-    extra = (
-        {"name": row["name"], "paused": row["paused"], "cancelled": row["cancelled"], "priority": row["priority"]}
-        if row
-        else {}
-    )
-    return {**document, **extra}

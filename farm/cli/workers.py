@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
 
 from farm.cli.options import db_option, emit_json, json_option
@@ -25,12 +23,10 @@ def list_(db: str | None, as_json: bool) -> None:
     """Every registered worker, what it does, and since when it is silent."""
     with opened(db, create=False) as store:
         hosts = Hosts(store)
+        if as_json:
+            emit_json(hosts.document())
+            return
         workers, coordinator, waiting = hosts.workers(), hosts.coordinator(), hosts.waiting()
-    if as_json:
-        rows = [{**asdict(info), "silent": not info.alive} for info in workers]
-        waits = [asdict(row) for row in waiting]
-        emit_json({"workers": rows, "coordinator": asdict(coordinator), "waiting": waits})
-        return
     for info in workers:
         state = info.state if info.alive else "silent"
         job = f"job {info.job_id}" if info.job_id else ""

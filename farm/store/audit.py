@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
@@ -23,10 +24,20 @@ _CONFIGURATION = [t.configuration.c[name] for name in Configuration.__dataclass_
 
 
 def jobs(
-    db: Connection, *, state: str | None, gpu: str | None, sweep_id: int | None, limit: int
+    db: Connection,
+    *,
+    state: str | None,
+    gpu: str | None,
+    sweep_id: int | None,
+    limit: int,
+    point: Mapping[str, Any] | None = None,
 ) -> tuple[int, list[dict[str, Any]]]:
-    """How many there are, and the first ``limit`` of them in the order in which they run."""
+    """How many there are, and the first ``limit`` of them in the order in which they run.
+
+    ``point`` gives values of keys of the configuration.
+    """
     where = [column == value for column, value in ((t.job.c.state, state), (t.configuration.c.gpu, gpu)) if value]
+    where += [t.configuration.c[name] == value for name, value in (point or {}).items()]
     total = db.execute(_jobs(where, sweep_id, func.count())).scalar_one()
     rows = db.execute(
         _jobs(where, sweep_id, *_JOB, _PRIORITY, *_CONFIGURATION).order_by(t.job.c.rank, t.job.c.id).limit(limit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -51,9 +50,9 @@ class Failures:
     count: int
     example_job: int
     last_at: float | None
-    workers: Counter[str] = field(default_factory=Counter)  # that made the last attempt
-    gpus: Counter[str] = field(default_factory=Counter)
-    models: Counter[str] = field(default_factory=Counter)
+    workers: dict[str, int] = field(default_factory=dict)  # that made the last attempt: jobs of each
+    gpus: dict[str, int] = field(default_factory=dict)
+    models: dict[str, int] = field(default_factory=dict)
     sweeps: list[int] = field(default_factory=list)  # that want one of the jobs
 
 
@@ -80,10 +79,9 @@ def failures(db: Connection, sweep_id: int | None = None) -> list[Failures]:
     )
     for text, worker, gpu, model, count in db.execute(of_sweep(by_worker, sweep_id)):
         if group := groups.get(text):
-            group.gpus[gpu] += count
-            group.models[model] += count
-            if worker is not None:
-                group.workers[worker] += count
+            for counts, name in ((group.gpus, gpu), (group.models, model), (group.workers, worker)):
+                if name is not None:
+                    counts[name] = counts.get(name, 0) + count
     link = t.sweep_job.c
     by_sweep = (
         select(reason, link.sweep_id)

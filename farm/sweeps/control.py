@@ -12,11 +12,13 @@ from typing import Any, Final
 from farm import waiting
 from farm.actor import user_at_host
 from farm.domain import JobState, RequestError
-from farm.store import actions, hosts, limits, sweeps
+from farm.store import actions, hosts, limits, progress, sweeps
 from farm.store.engine import Store
+from farm.store.progress import Failures
 from farm.sweeps import stamps
 
 STATES: Final = tuple(state.value for state in JobState)
+ABOUT: Final = ("name", "paused", "cancelled", "priority")  # of a sweep, beside its status
 
 
 def resolve(store: Store, name_or_id: str) -> dict[str, Any]:
@@ -70,6 +72,7 @@ def _overview(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
         "state": state,
         "why": why,
         "jobs": document["jobs"],
+        "by_gpu": document["by_gpu"],
         "priority": row["priority"],
         "deadline": None if row["deadline"] is None else utc(row["deadline"]),
         "eta_seconds": document["eta_seconds"],
@@ -127,6 +130,25 @@ def status(store: Store, sweep_id: int | None) -> dict[str, Any]:
         "failed": failed,
         "coordinator": asdict(coordinator),
     }
+
+
+def document(store: Store, name_or_id: str | None) -> dict[str, Any]:
+    """``status`` of the sweep of that name or id, with what it is called and whether it is held, as `farm sweep status
+    --json` prints it; of all sweeps for None. RequestError where there is none of that name."""
+    row = None if name_or_id is None else resolve(store, name_or_id)
+    return {**status(store, row["id"] if row else None), **({key: row[key] for key in ABOUT} if row else {})}
+
+
+def grid(store: Store, sweep_id: int, *, model: str | None = None, gpu: str | None = None) -> list[dict[str, Any]]:
+    """The points of a sweep's grid: jobs by state, one of them, mean joules of an image where measured."""
+    with store.read() as db:
+        return progress.grid(db, sweep_id, model, gpu)
+
+
+def why_failed(store: Store, sweep_id: int | None = None) -> list[Failures]:
+    """Jobs that failed for good, of a sweep or of all, by reason, with who tried them last; the most frequent first."""
+    with store.read() as db:
+        return progress.failures(db, sweep_id)
 
 
 def open_sweeps(store: Store) -> frozenset[int]:

@@ -78,6 +78,7 @@ def _refused(request: Request, error: Exception) -> Response:
         details = {"field": error.field, "value": error.value, "remedy": error.remedy}
         return _problem(request, 422, "This cannot be answered", str(error), details)
     site.database.forget()
+    site.recent.forget()
     return _problem(request, 503, "The database is away", str(error))
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -22,7 +22,9 @@ from farm.settings import Settings
 from farm.version import __version__
 from farm.web import words
 from farm.web.database import Database
+from farm.web.live import Live
 from farm.web.now import Now
+from farm.web.recent import Recent
 
 HERE: Final = Path(__file__).resolve().parent
 STATIC: Final = HERE / "static"
@@ -37,12 +39,15 @@ class Page:
         path: that the bar leads to; None for routes that the bar does not name.
         place: in the bar, from the left.
         router: its routes, of HTML and of JSON under /api/.
+        live: parts that change by themselves: by the name of their topic, what makes the HTML of one, from the site and
+            from what stands behind the colon of the topic (farm.web.live).
     """
 
     title: str
     path: str | None
     place: int
     router: APIRouter
+    live: Mapping[str, Callable[[Site, str], str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,12 @@ class Site:
     pages: list[Page]
     token: str | None = None  # bearers of it may change things; None: nobody may
     templates: Environment = field(default_factory=lambda: _environment())
+    recent: Recent = field(default_factory=Recent)
+
+    @cached_property
+    def live(self) -> Live:
+        """The parts of all pages that change by themselves."""
+        return Live({name: partial(part, self) for page in self.pages for name, part in page.live.items()})
 
     def store(self) -> Store:
         """The farm's database. Raises FarmError where it is away, which the application answers with 503."""
@@ -61,7 +72,7 @@ class Site:
 
     def now(self) -> Now:
         """What runs now."""
-        return Now.of(self.store())
+        return self.recent("now", lambda: Now.of(self.store()))
 
     def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
         """A template of farm/web/templates: one that extends ``base.html.j2`` is a document, another a part of one.
@@ -76,8 +87,12 @@ class Site:
             "version": __version__,
             "here": request.url.path,
         }
-        text = self.templates.get_template(template).render(**common, **values)
+        text = self.part(template, **common, **values)
         return HTMLResponse(text, status_code=status, headers={"cache-control": "no-cache"})
+
+    def part(self, template: str, **values: Any) -> str:
+        """A template that is a part of a page, as HTML."""
+        return self.templates.get_template(template).render(**values)
 
     def close(self) -> None:
         """Let go of the database and of what is at work behind the pages."""
@@ -142,6 +157,9 @@ def _environment() -> Environment:
         "percent": words.percent,
         "count": words.count,
         "interval": words.interval,
+        "moment": words.moment,
+        "most": words.most,
+        "label": words.label,
         "svg": Markup,
     }
     environment.filters.update(filters)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Final
 
+from farm.domain import Configuration
 from farm.domain.units import WATT_HOUR, significant, with_prefix
 
 UNKNOWN: Final = "unknown"
@@ -63,6 +66,35 @@ def seconds(value: float | None) -> str:
 def ago(value: float | None) -> str:
     """``for 4 min``: how long something has been so."""
     return UNKNOWN if value is None else seconds(float(round(value)) if value < MINUTE else value)
+
+
+def most(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """The five most frequent names with their counts."""
+    return Counter(counts).most_common(5)
+
+
+def moment(value: float | str | None) -> str:
+    """``2026-11-27 07:03 UTC`` of seconds since 1970, or of ISO 8601."""
+    if not value:
+        return UNKNOWN
+    try:
+        when = datetime.fromtimestamp(value, UTC) if isinstance(value, (int, float)) else datetime.fromisoformat(value)
+    except (ValueError, OverflowError, OSError):  # of a table that somebody imported
+        return str(value)
+    when = when.astimezone(UTC) if when.tzinfo else when
+    return f"{when:%Y-%m-%d %H:%M}{' UTC' if when.tzinfo else ''}"
+
+
+def label(c: Configuration) -> str:
+    """``flux, 1024 × 1024, 28 steps, bf16, CFG, 10 images``."""
+    parts = [c.model, f"{c.width} × {c.height}", f"{c.steps} {'step' if c.steps == 1 else 'steps'}", c.precision]
+    parts += ["CFG"] if c.cfg else []
+    parts += [f"{c.frames} frames"] if c.frames > 1 else []
+    parts.append(f"{c.prompts:,} {'image' if c.prompts == 1 else 'images'}")
+    parts += [f"{c.batch} at once"] if c.batch > 1 else []
+    parts += [c.size] if c.size != "full" else []
+    parts += [f"{c.weights} weights"] if c.weights != "random" else []
+    return ", ".join(parts)
 
 
 def interval(low: float | None, high: float | None, level: float, unit: Callable[[float | None], str] = joules) -> str:

@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 from farm import results
 from farm.database import Store
+from farm.domain.errors import FarmError
 from farm.hosts import Hosts
 from farm.jobs import CoordinatorJobs
 from farm.sweeps import control
-from farm.web.site import Here, Page, as_json
+from farm.web.now import Now
+from farm.web.site import Here, Page, Site, as_json
 
 NEWEST: Final = 50  # measurements of /api/status
 
 router = APIRouter()
-PAGE: Final = Page("Status", None, 100, router)
+
+
+def _bar(site: Site, _argument: str) -> str:
+    """What runs now, or that nobody knows."""
+    try:
+        now: Now | None = site.now()
+    except FarmError:
+        now = None
+    return site.part("now.html.j2", now=now)
+
+
+PAGE: Final = Page("Status", None, 100, router, {"now": _bar})
+
+
+@router.get("/events", include_in_schema=False)
+def events(site: Here, topic: Annotated[list[str], Query()]) -> Response:
+    """What changes in these parts of pages, as server-sent events."""
+    topics = site.live.check(topic)
+    headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+    return StreamingResponse(site.live.read(topics), media_type="text/event-stream", headers=headers)
 
 
 @router.get("/now")

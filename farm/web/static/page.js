@@ -38,3 +38,15 @@ document.addEventListener("keydown", (event) => { if (event.key === "Escape") ti
 // Old content stays while new is on its way, and says that it is old.
 document.addEventListener("htmx:beforeRequest", (event) => event.detail.target.setAttribute("aria-busy", "true"));
 document.addEventListener("htmx:afterRequest", (event) => event.detail.target.removeAttribute("aria-busy"));
+
+// What changes by itself comes over one connection. While that is gone the page says so, and since when.
+let silentSince = null;
+document.addEventListener("htmx:sseError", () => { silentSince ??= Date.now(); });
+document.addEventListener("htmx:sseOpen", () => { silentSince = null; });
+setInterval(() => {
+  if (silentSince === null) return;
+  const seconds = Math.round((Date.now() - silentSince) / 1000);
+  if (seconds < 5) return;
+  const for_ = seconds < 120 ? `${seconds} s` : `${Math.round(seconds / 60)} min`;
+  document.getElementById("now").innerHTML = `<span class="state away">this page's server silent for ${for_}</span>`;
+}, 1000);

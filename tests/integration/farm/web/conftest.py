@@ -18,3 +18,11 @@ def client(home) -> Iterator[TestClient]:
     settings = load()
     with TestClient(create_app(Database(settings), settings), base_url="http://127.0.0.1:8600") as client:
         yield client
+
+
+@pytest.fixture
+def page(store, settings) -> Iterator[TestClient]:
+    """Of a farm whose store the test fills, on SQLite and on PostgreSQL."""
+    url = store.url.render_as_string(hide_password=False)
+    with TestClient(create_app(Database(settings, url), settings), base_url="http://127.0.0.1:8600") as client:
+        yield client

@@ -14,6 +14,7 @@ import pytest
 
 from farm.jobs import CoordinatorJobs
 from farm.settings import load
+from tests.processes import wait_until
 
 PAPER = Path(__file__).resolve().parents[4] / "analysis" / "data" / "paper_a100_energy.csv"
 
@@ -59,7 +60,7 @@ def test_who_is_missing_is_said_by_the_page_its_health_and_its_metrics(page):
     with closing(CoordinatorJobs.open(load())) as jobs:
         jobs.touch_coordinator("c")
     assert json.loads(get(page + "healthz"))["ok"]
-    assert "no coordinator" not in get(page)
+    wait_until(lambda: "no coordinator" not in get(page), 5, "the page sees the coordinator")  # it looks twice a second
     assert "joulefarm_coordinator_up 1.0" in get(page + "metrics")
 
 
