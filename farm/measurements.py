@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from farm.domain.configuration import MAX_SEED, PRECISIONS, SIZES, WEIGHTS
 from farm.domain.errors import unknown_name
 from farm.domain.parsing import parse_positive_joules, parse_precision, parse_switch, parse_whole, split_sides
 from farm.domain.row import COLUMNS, OWN, Row
+from farm.domain.times import utc
 from farm.store import audit, rows
 from farm.store import results as sql
 from farm.store.engine import Connection, Store
@@ -214,7 +214,7 @@ class Measurements:
             "job": record["job_id"],
             "attempt": record["attempt"],
             "worker": record["worker"],
-            "recorded_at": datetime.fromtimestamp(record["recorded_at"], UTC).isoformat(timespec="seconds"),
+            "recorded_at": utc(record["recorded_at"]),
             "attempts": job["attempts"] if job else [],
         }
 

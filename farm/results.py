@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
 from farm import catalog
+from farm.actor import user_at_host
 from farm.domain import Measurement, RequestError
 from farm.domain.errors import unknown_name
 from farm.domain.row import OWN as OWN
 from farm.domain.row import Row, parse_row, with_ids
+from farm.domain.times import utc
+from farm.store import removals
 from farm.store import results as sql
 from farm.store import rows as listed
 from farm.store.engine import Connection, Store
@@ -45,6 +48,35 @@ class Results:
             if dataset != OWN:
                 with closing(sql.imported(db, dataset=dataset, model=model, gpu=gpu)) as records:
                     yield from map(imported_row, records)
+
+    def remove_dataset(self, dataset: str, *, reason: str, shipped: Collection[str] = ()) -> int:
+        """Take every row of a data set out of all fits and lists; how many. RequestError for one that is not there,
+        or that ships (``shipped``)."""
+        reason = _check_reason(reason)
+        known = self.datasets()
+        if dataset not in known and dataset in shipped:
+            remedy = "a data set of this farm's: this one ships, `--only-own` leaves it out of fits and predictions"
+            raise RequestError("dataset", dataset, remedy)
+        if dataset not in known and dataset != OWN:
+            raise unknown_name("dataset", dataset, {OWN, *known})
+        with self.store.write() as db:
+            return removals.remove_dataset(db, dataset, reason=reason, who=user_at_host())
+
+    def remove_ids(self, ids: Sequence[str], *, reason: str) -> int:
+        """Take the rows of these measurement ids out of all fits and lists; how many. RequestError, and none is taken
+        out, where one is not there."""
+        reason = _check_reason(reason)
+        with self.store.write() as db:
+            there = set().union(*(removals.known(db, ids[i : i + BATCH]) for i in range(0, len(ids), BATCH)))
+            if unknown := [name for name in ids if name not in there]:
+                remedy = "the measurement_id of a row that is there, as in `farm results list --json`"
+                raise RequestError("id", unknown[0], remedy)
+            return removals.remove_ids(db, ids, reason=reason, who=user_at_host())
+
+    def removed(self) -> list[dict[str, Any]]:
+        """Every row that was taken out, the last first: its id, data set, why, who and when."""
+        with self.store.read() as db:
+            return [_removal(row) for row in removals.removed(db)]
 
     def samples(self, measurement_id: str) -> bytes:
         """The power log behind one of the farm's own measurements. RequestError where none is kept."""
@@ -90,6 +122,19 @@ class Results:
                 imported += len(fresh)
         names = tuple(sorted({str(row.dataset) for row in named}))
         return Imported(rows=len(named), imported=imported, duplicates=len(named) - imported, datasets=names)
+
+
+def _check_reason(reason: str) -> str:
+    reason = reason.strip()
+    if not reason or len(reason) > 500 or not reason.isprintable():
+        raise RequestError("reason", reason, "why, in one line of up to 500 characters")
+    return reason
+
+
+def _removal(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A removed row as documents state it."""
+    names = {"job_id": "job", "at": "removed_at"}
+    return {names.get(key, key): utc(value) if key == "at" else value for key, value in row.items()}
 
 
 def check_dataset(name: str) -> str:

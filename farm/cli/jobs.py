@@ -80,6 +80,8 @@ def _print(job: dict[str, Any]) -> None:
         click.echo(
             f"  measured {amount} in {measured['duration_seconds']:.4g} s by {one_line(measured['meter'])}{flags}"
         )
+    for row in job["removed"]:
+        click.echo(f"  removed {row['removed_at']} by {one_line(row['who'])}: {one_line(row['reason'])}")
     if job["late"]:
         click.echo(f"  {len(job['late'])} late, kept for audit")
 

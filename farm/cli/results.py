@@ -16,7 +16,7 @@ from rich.table import Table
 
 from farm.cli.options import ROWS_GPU, ROWS_MODEL, db_option, emit_json, json_option
 from farm.database import opened
-from farm.domain import OperationError
+from farm.domain import OperationError, RequestError
 from farm.domain.row import Row
 from farm.domain.text import one_line
 from farm.files.table import read_table, write_documents, write_table
@@ -37,14 +37,27 @@ def results() -> None:
 @click.option("--model", type=ROWS_MODEL, help="Only this model.")
 @click.option("--gpu", type=ROWS_GPU, help="Only this GPU type.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many rows.")
+@click.option("--removed", is_flag=True, help="What `farm results remove` took out: ids, why, by whom and when.")
 @db_option
 @json_option
 def list_(
-    dataset: str | None, model: str | None, gpu: str | None, limit: int | None, db: str | None, as_json: bool
+    dataset: str | None,
+    model: str | None,
+    gpu: str | None,
+    limit: int | None,
+    removed: bool,
+    db: str | None,
+    as_json: bool,
 ) -> None:
     """What was measured and imported, a row each."""
     with opened(db, create=False) as store:
         known = Results(store)
+        if removed:
+            asked = {"dataset": dataset, "model": model, "gpu": gpu}
+            wanted = {name: value for name, value in asked.items() if value is not None}
+            gone = [row for row in known.removed() if all(row[name] == value for name, value in wanted.items())]
+            _show_removed(gone[:limit], as_json)
+            return
         known.check(dataset, model=model, gpu=gpu)
         rows = islice(known.rows(dataset, model=model, gpu=gpu), limit)
         if as_json:
@@ -110,6 +123,32 @@ def samples(measurement_id: str, out: Path, db: str | None, as_json: bool) -> No
 
 
 @results.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--dataset", metavar="NAME", help="Every row of this data set; `farm` is the farm's own.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; kept with the ids of the rows.")
+@db_option
+@json_option
+def remove(ids: tuple[str, ...], dataset: str | None, reason: str, db: str | None, as_json: bool) -> None:
+    """Take rows, by measurement id, or a data set out of every fit, list and export.
+
+    What they were of counts as measured no more: a sweep measures it again. Their ids and the reason stay
+    (`farm results list --removed`); an imported file may be imported again.
+    """
+    if bool(ids) == (dataset is not None):
+        raise RequestError("ID", " ".join(ids), "either measurement ids, or --dataset NAME")
+    with opened(db, create=False) as store:
+        known = Results(store)
+        if dataset is None:
+            rows = known.remove_ids(ids, reason=reason)
+        else:
+            rows = known.remove_dataset(dataset, reason=reason, shipped=_shipped_names())
+    if as_json:
+        emit_json({"dataset": dataset, "ids": list(ids), "removed": rows, "reason": reason.strip()})
+    else:
+        click.echo(f"{rows} rows removed: {reason.strip()}")
+
+
+@results.command()
 @db_option
 @json_option
 def datasets(db: str | None, as_json: bool) -> None:
@@ -127,6 +166,13 @@ def datasets(db: str | None, as_json: bool) -> None:
     for entry in documents:
         names = f"{', '.join(entry['models'])}; {', '.join(entry['gpus'])}"
         click.echo(f"{one_line(entry['name']):20} {entry['origin']:10} {entry['rows']:>6}  {one_line(names)}")
+
+
+def _shipped_names() -> tuple[str, ...]:
+    try:
+        return tuple(import_module("analysis.shipped").DATASETS)
+    except ImportError:
+        return ()
 
 
 def _shipped() -> dict[str, list[Row]]:
@@ -147,6 +193,15 @@ def _dataset(name: str, origin: str, rows: Sequence[Row]) -> dict[str, Any]:
         "models": sorted({c.model for c in configurations}),
         "gpus": sorted({c.gpu for c in configurations}),
     }
+
+
+def _show_removed(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        emit_json({"count": len(rows), "removed": rows})
+        return
+    for row in rows:
+        what = f"{one_line(row['measurement_id'])} of {one_line(row['dataset'])}, {row['model']} on {row['gpu']}"
+        click.echo(f"{row['removed_at']}  {what}, by {one_line(row['who'])}: {one_line(row['reason'])}")
 
 
 def _print(rows: Iterator[Row]) -> None:

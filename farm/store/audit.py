@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from farm.domain import Configuration
+from farm.domain.times import utc
+from farm.store import removals
 from farm.store import tables as t
 from farm.store.sweeps import of_sweep
 
@@ -59,6 +61,10 @@ def job(db: Connection, job_id: int) -> dict[str, Any] | None:
         "sweeps": list(db.execute(sweeps).scalars()),
         "attempts": [_without_id(dict(row)) for row in db.execute(attempts).mappings()],
         "measurement": db.execute(accepted).scalar(),
+        "removed": [
+            {**{key: row[key] for key in ("measurement_id", "reason", "who")}, "removed_at": utc(row["at"])}
+            for row in removals.removed(db, job_id=job_id)
+        ],
         "late": [dict(row) for row in db.execute(late.order_by(t.late_measurement.c.recorded_at)).mappings()],
     }
 

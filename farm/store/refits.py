@@ -12,10 +12,13 @@ from farm.store.clock import now
 
 
 def result_count(db: Connection) -> int:
-    """Measurements and imported rows. Counted, since sequence numbers may commit out of order."""
-    measured = select(func.count()).select_from(t.measurement).scalar_subquery()
-    imported = select(func.count()).select_from(t.dataset_row).scalar_subquery()
-    return int(db.execute(select(measured + imported)).scalar_one())
+    """Measurements and imported rows. Counted, since sequence numbers may commit out of order.
+
+    A row that was removed counts twice, so that the number grows then, too: what is fitted has changed.
+    """
+    tables = (t.measurement, t.dataset_row, t.removed_row)
+    measured, imported, removed = (select(func.count()).select_from(table).scalar_subquery() for table in tables)
+    return int(db.execute(select(measured + imported + 2 * removed)).scalar_one())
 
 
 def take_lease(db: Connection, *, lease_seconds: float) -> tuple[int, int] | None:

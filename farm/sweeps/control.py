@@ -6,12 +6,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from farm import waiting
 from farm.actor import user_at_host
 from farm.domain import JobState, RequestError
+from farm.domain.times import utc
 from farm.store import actions, hosts, limits, progress, sweeps
 from farm.store.engine import Store
 from farm.store.progress import Failures
@@ -74,17 +74,12 @@ def _overview(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
         "jobs": document["jobs"],
         "by_gpu": document["by_gpu"],
         "priority": row["priority"],
-        "deadline": None if row["deadline"] is None else utc(row["deadline"]),
+        "deadline": utc(row["deadline"]),
         "eta_seconds": document["eta_seconds"],
         "joules": joules,
         "budget_joules": row["budget_joules"],
         "submitted_at": utc(row["created_at"]),
     }
-
-
-def utc(seconds: float) -> str:
-    """A time of the database as documents state it."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def _state(row: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, str | None]:
