@@ -15,22 +15,28 @@ from farm.domain.errors import OperationError, RequestError
 def atomic_write(path: Path, field: str) -> Iterator[Path]:
     """A temporary file beside ``path``, which takes its place at the end; left by an exception, it is deleted.
 
+    Only a plain file is ever replaced; where ``path`` is a link, the file that it points at.
+
     Raises:
         RequestError: nothing can be written there; it names ``field``, before anything is written.
         OperationError: writing failed, as on a full disk; what was at ``path`` is still there.
     """
-    if path.is_dir():
-        raise RequestError(field, str(path), "a file, not a folder")
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=path.suffix)
-    except OSError as error:
-        raise RequestError(field, str(path), f"a file that can be written ({error.strerror})") from None
+        target = path.resolve()  # what a link points at is written, not the link
+        if target.is_dir():
+            raise RequestError(field, str(path), "a file, not a folder")
+        if target.exists() and not target.is_file():  # it would be replaced, as /dev/null for everybody
+            raise RequestError(field, str(path), "a plain file, not a device, pipe or socket")
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=target.suffix)
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(field, str(path), f"a file that can be written ({reason})") from None
     os.close(descriptor)
     temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(0o644)
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as error:
         raise OperationError(f"{path}: {error.strerror or error}") from error
     finally:
