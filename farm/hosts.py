@@ -1,14 +1,17 @@
-"""The registered workers, as those who run the farm see them."""
+"""The registered workers and their devices, as those who run the farm see them, and what they may ask of them."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from farm import waiting
-from farm.domain.worker import WorkerInfo
-from farm.store import hosts, progress
-from farm.store.engine import Store
+from farm.actor import user_at_host
+from farm.domain.errors import unknown_name
+from farm.domain.worker import MAINTENANCE, WorkerInfo
+from farm.store import actions, devices, hosts, progress
+from farm.store.engine import Connection, Store
 from farm.waiting import Coordinator, Waiting
 
 
@@ -26,7 +29,8 @@ class Hosts:
     def document(self) -> dict[str, Any]:
         """Workers, coordinator and why jobs wait, as `farm workers list --json` prints them."""
         return {
-            "workers": [{**asdict(info), "silent": not info.alive} for info in self.workers()],
+            "workers": [document(info) for info in self.workers()],
+            "devices_off": self.devices_off(),
             "coordinator": asdict(self.coordinator()),
             "waiting": [asdict(row) for row in self.waiting()],
         }
@@ -35,6 +39,12 @@ class Hosts:
         """What was tried within the last so many seconds, the first first; times are seconds before now."""
         with self._store.read() as db:
             return progress.attempts_since(db, seconds)
+
+    def devices_off(self) -> list[dict[str, Any]]:
+        """Devices that take no jobs: ``worker, gpu, host, device_uuid, kind, reason, since``; also those without a
+        worker now."""
+        with self._store.read() as db:
+            return [_off(row) for row in devices.known(db) if row["off_kind"]]
 
     def coordinator(self) -> Coordinator:
         """Whether a coordinator is here."""
@@ -50,3 +60,52 @@ class Hosts:
         """Ask a worker, or all, to finish the job at hand and stop; how many were asked."""
         with self._store.write() as db:
             return hosts.request_drain(db, name)
+
+    def take_off(self, name: str, reason: str) -> dict[str, Any]:
+        """Let the device of a worker take no more jobs until it is put back, whatever processes serve it meanwhile.
+
+        What runs on it runs to its end. RequestError for a name that nobody has.
+        """
+        with self._store.write() as db:
+            device = _device(db, name)
+            devices.take_off(db, device["uuid"], MAINTENANCE, reason)
+            actions.note(db, user_at_host(), "maintenance", worker=device["worker"], reason=reason)
+            return _off(_device(db, name))
+
+    def put_back(self, name: str, *, new_baseline: bool = False) -> dict[str, Any]:
+        """Let the device of a worker take jobs again; what it was off for. RequestError as for ``take_off``."""
+        with self._store.write() as db:
+            device = _device(db, name)
+            devices.put_back(db, device["uuid"], new_baseline=new_baseline)
+            actions.note(db, user_at_host(), "maintenance end", worker=device["worker"], new_baseline=new_baseline)
+            return _off(device)
+
+
+def document(worker: WorkerInfo) -> dict[str, Any]:
+    """A worker as `farm workers list --json` prints it."""
+    return {**asdict(worker), "off_since": _utc(worker.off_since), "suspect_since": _utc(worker.suspect_since),
+            "silent": not worker.alive}  # fmt: skip
+
+
+def _device(db: Connection, name: str) -> dict[str, Any]:
+    devices.learn(db)
+    device = devices.find(db, name)
+    if device is None:
+        raise unknown_name("worker", name, {row["worker"] for row in devices.known(db)})
+    return device
+
+
+def _off(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "worker": row["worker"],
+        "gpu": row["gpu"],
+        "host": row["host"],
+        "device_uuid": row["uuid"],
+        "kind": row["off_kind"],
+        "reason": row["off_reason"],
+        "since": _utc(row["off_since"]),
+    }
+
+
+def _utc(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -16,10 +16,14 @@ from farm.domain import AttemptEnd, Failure, Infeasible, Job, Measurement, Reque
 from farm.domain.job import MAX_JOB_ID
 from farm.domain.worker import WorkerInfo
 from farm.settings import Settings
-from farm.store import hosts, leases, limits, messages, prompts, records, refits, results
+from farm.store import devices, hosts, leases, limits, messages, prompts, records, refits, results
 from farm.store.engine import Store
 
-SET_BY_DATABASE = ("started_at", "seen_at", "silent_seconds", "drain_requested")  # fields of WorkerInfo
+# Fields of WorkerInfo that are not the worker's to say.
+SET_BY_DATABASE = (
+    "started_at", "seen_at", "silent_seconds", "drain_requested",
+    "off_kind", "off_reason", "off_since", "suspect_since",
+)  # fmt: skip
 
 
 class _Jobs:
@@ -198,6 +202,11 @@ class WorkerJobs(_Jobs):
         """Whether the worker was asked to finish its job and stop."""
         with self._store.read() as db:
             return hosts.drain_requested(db, name)
+
+    def device_off(self, worker: str) -> str | None:
+        """Why the device of a worker takes no jobs; None where it takes them."""
+        with self._store.read() as db:
+            return devices.off(db, worker)
 
     def leave(self, name: str) -> None:
         """Say that a worker has stopped."""

@@ -74,8 +74,10 @@ def _why(group: Group, workers: Sequence[WorkerInfo], here: Coordinator) -> tupl
         return "; ".join(found), True
     if group.later:
         return "backing off after an attempt that failed", False
-    busy = sum(worker.state == "busy" for worker in workers if worker.alive)
-    return f"their turn comes: {busy} of {sum(worker.alive for worker in workers)} worker(s) at work", False
+    serving = [worker for worker in workers if worker.alive and not worker.off]
+    busy = sum(worker.state == "busy" for worker in serving)
+    off = "".join(f"; {worker.name} is off ({worker.off})" for worker in workers if worker.alive and worker.off)
+    return f"their turn comes: {busy} of {len(serving)} worker(s) at work{off}", False
 
 
 def _no_worker(group: Group, workers: Sequence[WorkerInfo]) -> str:
@@ -86,6 +88,11 @@ def _no_worker(group: Group, workers: Sequence[WorkerInfo]) -> str:
     if not living:
         last = min(workers, key=lambda worker: worker.silent_seconds)
         return f"every worker of the queue {group.queue} is silent, {last.name} the last"
+    here = [worker for worker in living if not worker.off]
+    if not here:
+        shown = "; ".join(f"{worker.name} ({worker.off})" for worker in living[:3])
+        return f"every device of the queue {group.queue} is off: {shown}"
+    living = here
     if all(worker.drain_requested or worker.state == "draining" for worker in living):
         return f"every worker of the queue {group.queue} was asked to drain: {', '.join(w.name for w in living[:3])}"
     absent = [worker for worker in living if worker.state == NO_DEVICE]

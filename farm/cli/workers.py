@@ -1,4 +1,4 @@
-"""``farm workers``: who works on what; ask them to finish and stop."""
+"""``farm workers``: who works on what; ask them to finish and stop, take their devices off and back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from farm.hosts import Hosts
 
 @click.group()
 def workers() -> None:
-    """List and drain workers."""
+    """List, drain and restart workers; take their devices off and back."""
 
 
 @workers.command("list")
@@ -27,14 +27,20 @@ def list_(db: str | None, as_json: bool) -> None:
             emit_json(hosts.document())
             return
         workers, coordinator, waiting = hosts.workers(), hosts.coordinator(), hosts.waiting()
+        off = hosts.devices_off()
     for info in workers:
         state = info.state if info.alive else "silent"
         job = f"job {info.job_id}" if info.job_id else ""
         notes = [job, f"{info.spool_waiting} in spool" if info.spool_waiting else ""]
-        notes.append("asked to drain" if info.drain_requested else "")
+        notes += ["asked to drain" if info.drain_requested else "", f"off for {info.off}" if info.off else ""]
+        notes.append("results since its last good health check are suspect" if info.suspect_since else "")
         note = ", ".join(filter(None, notes))
         line = f"{one_line(info.name):32} {info.gpu:12} {state:9} seen {info.silent_seconds:.0f} s ago  {note}"
         click.echo(line.rstrip())
+    for device in off:
+        if device["worker"] not in {info.name for info in workers}:
+            why = one_line(f"{device['kind']}: {device['reason']}")
+            click.echo(f"{one_line(device['worker']):32} {device['gpu']:12} gone      off for {why}")
     if not workers:
         click.echo("no workers; `farm worker --gpu TYPE --device N` starts one, `farm up` a whole farm")
     if not coordinator.alive:
@@ -60,3 +66,52 @@ def drain(name: str | None, db: str | None, as_json: bool) -> None:
         emit_json({"asked": asked})
     else:
         click.echo(f"{asked} {'worker' if asked == 1 else 'workers'} asked to drain")
+
+
+@workers.command()
+@click.argument("name")
+@click.option("--reason", metavar="TEXT", help="Why, for everybody who wonders.  [default: maintenance]")
+@click.option("--end", is_flag=True, help="Put the device back, whether a person or its health checks took it off.")
+@click.option("--new-baseline", is_flag=True, help="With --end: its health series begins anew, as after a repair.")
+@db_option
+@json_option
+def maintenance(name: str, reason: str | None, end: bool, new_baseline: bool, db: str | None, as_json: bool) -> None:
+    """Take the device of worker NAME off, or back: its worker ends the job at hand and takes no more.
+
+    It is the device that is off, so that restarts of the worker change nothing. NAME as in `farm workers list`, or the
+    device's UUID.
+    """
+    if end and reason is not None:
+        raise RequestError("--reason", reason, "goes without --end")
+    if new_baseline and not end:
+        raise RequestError("--new-baseline", "on", "goes with --end")
+    if reason is not None and not reason.strip():
+        raise RequestError("--reason", reason, "some words")
+    with opened(db, create=False) as store:
+        hosts = Hosts(store)
+        if end:
+            device = hosts.put_back(name, new_baseline=new_baseline)
+        else:
+            device = hosts.take_off(name, (reason or "no reason given").strip())
+    if as_json:
+        emit_json({**device, "off": not end})
+    elif not end:
+        click.echo(f"{device['worker']} takes no more jobs: {device['reason']}")
+    else:
+        was = f" (was off for {device['kind']}: {device['reason']})" if device["kind"] else " (it was not off)"
+        click.echo(f"{device['worker']} takes jobs{was}")
+
+
+@workers.command()
+@click.argument("name", required=False)
+@json_option
+def restart(name: str | None, as_json: bool) -> None:
+    """Start worker NAME of this home's `farm up` again, or all that ended: drained ones."""
+    from farm.local import restarts
+    from farm.settings import load
+
+    restarted = restarts.request(load(), name)
+    if as_json:
+        emit_json({"restarted": restarted})
+    else:
+        click.echo(f"started again: {', '.join(restarted) or 'none had ended'}")

@@ -7,6 +7,8 @@ from typing import Final
 
 SILENT_SECONDS: Final = 60.0  # three heartbeats and more: whoever said nothing for so long is not there
 NO_DEVICE: Final = "no device"  # the state of a worker whose device does not answer
+MAINTENANCE: Final = "maintenance"  # a person took the device off
+HEALTH: Final = "health"  # its health checks did
 SIMULATED: Final = "sim-"  # names and identities of simulated devices begin with it
 
 
@@ -30,11 +32,21 @@ class WorkerInfo:
     silent_seconds: float = 0.0  # since seen_at
     spool_waiting: int = 0  # results on its disk that SQL does not have yet
     drain_requested: bool = False
+    facts: str = ""  # of driver and board; a device whose facts changed is checked anew
+    off_kind: str | None = None  # MAINTENANCE or HEALTH while its device takes no jobs
+    off_reason: str | None = None
+    off_since: float | None = None
+    suspect_since: float | None = None  # its last health check was bad
 
     @property
     def alive(self) -> bool:
         """Whether it was heard of late."""
         return self.silent_seconds < SILENT_SECONDS
+
+    @property
+    def off(self) -> str:
+        """Why its device takes no jobs, in words; empty where it takes them."""
+        return f"{self.off_kind}: {self.off_reason}" if self.off_kind else ""
 
     @property
     def simulated(self) -> bool:

@@ -79,7 +79,7 @@ def run(
         try:
             lock.announce()
             logger.info("farm in %s: %s", settings.home, ", ".join(s.name for s in services))
-            supervisor.run(stop)
+            supervisor.run(stop, [import_module("farm.local.restarts").Restarts(settings, supervisor).look])
             logger.info("farm: ending")
             supervisor.stop(grace_seconds, hurry)
         finally:
@@ -123,6 +123,11 @@ def end(settings: Settings, seconds: float | None) -> bool:
         identity.signal(signal.SIGKILL)  # the kernel ends its children with it
         identity.wait(5.0)
     return True
+
+
+def is_running(settings: Settings) -> bool:
+    """Whether a farm runs in this home."""
+    return _State(settings).running() is not None
 
 
 def can_serve() -> bool:

@@ -117,9 +117,25 @@ class Supervisor:
             self.kill()
             raise
 
-    def run(self, stop: threading.Event) -> None:
-        """Watch over them until ``stop`` is set, or nothing but finished ones is left."""
+    @property
+    def names(self) -> list[str]:
+        """The services, in the order of their start."""
+        return [watch.service.name for watch in self._watches]
+
+    def restart(self, name: str) -> bool:
+        """Start a service again that had ended by itself; False for one that runs, or is unknown."""
+        for watch in self._watches:
+            if watch.service.name == name and watch.finished:
+                watch.finished = False
+                self._restart(watch)
+                return True
+        return False
+
+    def run(self, stop: threading.Event, chores: Sequence[Callable[[], None]] = ()) -> None:
+        """Watch over them until ``stop`` is set; ``chores`` are done at every look."""
         while not stop.wait(POLL_SECONDS):
+            for chore in chores:
+                chore()
             for watch in self._watches:
                 self._look_after(watch)
 

@@ -18,7 +18,7 @@ _JOB = [
     for name in (
         "id", "sweep_id", "state", "held", "queue", "replicate", "attempt", "tries", "worker", "reason", "loads",
         "lease_until", "sent_at", "not_before", "created_at", "finished_at", "prompts_sha256", "code_version",
-        "catalog_version",
+        "catalog_version", "only_device",
     )
 ]  # fmt: skip
 _PRIORITY = (-t.job.c.rank).label("priority")
@@ -71,7 +71,8 @@ def job(db: Connection, job_id: int) -> dict[str, Any] | None:
 
 def _jobs(where: list[ColumnElement[bool]], sweep_id: int | None, *columns: Any) -> Select[Any]:
     query = select(*columns).select_from(t.job.join(t.configuration, t.configuration.c.id == t.job.c.configuration_id))
-    return of_sweep(query.where(*where), sweep_id)
+    query = query.where(*where)
+    return query if sweep_id is None else of_sweep(query, sweep_id)
 
 
 def _without_id(row: dict[str, Any]) -> dict[str, Any]:

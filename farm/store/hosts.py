@@ -33,9 +33,14 @@ def leave(db: Connection, name: str) -> None:
 
 
 def workers(db: Connection) -> list[dict[str, Any]]:
-    """All registered workers; ``silent_seconds`` since each was last heard of."""
-    rows = db.execute(select(t.worker, (now() - t.worker.c.seen_at).label("silent_seconds")).order_by(t.worker.c.name))
-    return [dict(row) for row in rows.mappings()]
+    """All registered workers with what is known of their devices; ``silent_seconds`` since each was last heard of."""
+    device = [t.device.c[name] for name in ("off_kind", "off_reason", "off_since", "suspect_since")]
+    query = (
+        select(t.worker, (now() - t.worker.c.seen_at).label("silent_seconds"), *device)
+        .outerjoin(t.device, t.device.c.uuid == t.worker.c.device_uuid)
+        .order_by(t.worker.c.name)
+    )
+    return [dict(row) for row in db.execute(query).mappings()]
 
 
 def spool_waiting(db: Connection) -> int:

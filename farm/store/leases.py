@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, func, select, text, update
 
 from farm.domain import AttemptEnd, Configuration, Job, JobState, RequestError
+from farm.store import devices
 from farm.store import tables as t
 from farm.store.clock import now
 
@@ -18,6 +19,7 @@ _JOB = tuple(t.job.c[name] for name in Job.__dataclass_fields__ if name != "conf
 REASON_LIMIT = 2000
 REFUSED_SECONDS = 2.0  # before a refused job is offered again: another worker may do it; doubled with every refusal
 LONGEST_REFUSED_SECONDS = 300.0
+FOR_ANOTHER_SECONDS = 1.0  # before a health check is offered again that a worker of another device was sent
 
 
 def claim(
@@ -41,8 +43,25 @@ def claim(
     ``objection`` says why this worker must not measure the job, nothing where it may. A job refused so stays queued,
     with the reason, and is offered again: after a while that doubles, in case nobody can do it.
     """
-    row = _claimable(db, job_id)
+    row = _claimable(db, job_id, worker)
     if row is None or row.queue != queue or row.held:
+        return None
+    if row.off:
+        _leave_to_others(db, row, worker)
+        return None
+    if row.state == JobState.QUEUED and row.due_check not in (None, job_id):
+        _leave_to_others(db, row, worker)
+        return claim(
+            db,
+            row.due_check,
+            worker=worker,
+            queue=queue,
+            lease_seconds=lease_seconds,
+            max_attempts=max_attempts,
+            objection=objection,
+        )
+    if row.of_other_device:
+        _leave_to_others(db, row, worker, later_seconds=FOR_ANOTHER_SECONDS)
         return None
     if row.state == JobState.RUNNING:
         if row.worker != worker:
@@ -88,14 +107,29 @@ def claim(
     return job
 
 
-def _claimable(db: Connection, job_id: int) -> Any:
+def _claimable(db: Connection, job_id: int, worker: str) -> Any:
     """All that a claim looks at, locked; None where there is no such job or its row is locked by another.
 
     ``urgent`` is the first job of higher priority that waits on the same queue.
+    ``due_check`` is the health check that waits for this worker's device: it comes before any other job.
     """
-    job = t.job.c
-    ripe, urgent = (job.not_before <= now()).label("ripe"), _urgent().label("urgent")
-    state = (job.state, job.held, job.tries, job.worker, job.refusals, ripe, urgent)
+    job, check = t.job.c, t.job.alias().c
+    device = devices.served_by(worker)
+    due_check = select(func.min(check.id)).where(
+        check.only_device == device, check.state == JobState.QUEUED, check.not_before <= now()
+    )
+    state = (
+        job.state,
+        job.held,
+        job.tries,
+        job.worker,
+        job.refusals,
+        (job.not_before <= now()).label("ripe"),
+        _urgent().label("urgent"),
+        devices.is_off(device).label("off"),
+        due_check.scalar_subquery().label("due_check"),
+        and_(job.only_device.is_not(None), job.only_device != func.coalesce(device, "")).label("of_other_device"),
+    )
     return db.execute(
         select(*_JOB, *_CONFIGURATION, *state)
         .join(t.configuration, t.configuration.c.id == job.configuration_id)
@@ -107,7 +141,9 @@ def _claimable(db: Connection, job_id: int) -> Any:
 def _urgent() -> ScalarSelect[Any]:
     """Asked with every claim, hence a part of its one statement, and a look into the index job_due."""
     other = t.job.alias("other")
-    waits = text("other.state = 'queued' AND NOT other.held")  # as literals: see farm.store.messages
+    waits = text(
+        "other.state = 'queued' AND NOT other.held AND other.only_device IS NULL"
+    )  # literals: farm.store.messages
     return (
         select(other.c.id)
         .where(waits, other.c.queue == t.job.c.queue, other.c.rank < t.job.c.rank, other.c.not_before <= now())
@@ -123,6 +159,16 @@ def _postpone(db: Connection, job_id: int, refusals: int, reason: str) -> None:
     delay = min(REFUSED_SECONDS * 2**refusals, LONGEST_REFUSED_SECONDS)
     values = {"refusals": min(refusals + 1, 30), "not_before": now() + delay, "reason": _storable(reason)}
     requeue(db, t.job.c.id == job_id, **values)
+
+
+def _leave_to_others(db: Connection, row: Any, worker: str, *, later_seconds: float = 0.0) -> None:
+    """Have a job's message sent again, since the worker that got it takes another job, or none."""
+    if row.state == JobState.RUNNING and row.worker == worker:
+        end_attempt(db, row.id, row.attempt, AttemptEnd.ERROR, "the worker's process ended without a result")
+        requeue(db, t.job.c.id == row.id)
+    elif row.state == JobState.QUEUED:
+        not_before = func.greatest if db.dialect.name == "postgresql" else func.max
+        requeue(db, t.job.c.id == row.id, not_before=not_before(t.job.c.not_before, now() + later_seconds))
 
 
 def offer_again(db: Connection, queue: str) -> int:

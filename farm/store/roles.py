@@ -20,6 +20,7 @@ READS: Final = (
     t.late_measurement,
     t.prompt_list,
     t.worker,
+    t.device,
     t.farm_identity,
 )
 ADDS: Final = (t.attempt, t.measurement, t.measured_row, t.late_measurement, t.samples, t.worker)

@@ -210,7 +210,8 @@ def _wanted_elsewhere(sweep_id: int, *, even_paused: bool = False) -> ColumnElem
 
 
 def of_sweep(query: SelectT, sweep_id: int | None) -> SelectT:
-    """A query over jobs, narrowed to those that a sweep wants; all of them for None."""
+    """A query over jobs, narrowed to those that a sweep wants; for None to those of all sweeps, which health checks
+    are none of."""
     if sweep_id is None:
-        return query
+        return query.where(t.job.c.only_device.is_(None))
     return query.join(t.sweep_job, t.sweep_job.c.job_id == t.job.c.id).where(t.sweep_job.c.sweep_id == sweep_id)

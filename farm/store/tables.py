@@ -8,7 +8,21 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from sqlalchemy import JSON, BigInteger, Column, Index, Integer, LargeBinary, Table, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    UniqueConstraint,
+    false,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 OPEN = "state IN ('queued', 'running')"
@@ -31,6 +45,7 @@ class Sweep(SQLModel, table=True):
     # Jobs of a larger number run first.
     priority: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
     created_at: float
+    done_at: float | None = None  # its last open job has ended, and that was told
 
 
 class Configuration(SQLModel, table=True):
@@ -99,6 +114,7 @@ class Job(SQLModel, table=True):
     sent_at: float | None = None  # when its message went to the broker; null: to be sent
     not_before: float = 0.0  # back-off after a failure
     refusals: int = 0  # workers, one after another, that must not measure it: see reason
+    only_device: str | None = Field(default=None, index=True)  # of a health check: the one device that may take it
     reason: str | None = None  # why it failed or was cancelled; of a queued one, why it was refused last
     loads: int = 0  # pipeline loads that happened for it
     prompts_sha256: str | None = None
@@ -161,6 +177,7 @@ class Measurement(SQLModel, table=True):
     origin: str  # measured, estimated or simulated
     document: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))  # farm.domain.Measurement, whole
     recorded_at: float
+    health: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
 
 
 class LateMeasurement(SQLModel, table=True):
@@ -324,6 +341,61 @@ class Worker(SQLModel, table=True):
     seen_at: float
     spool_waiting: int = 0
     drain_requested: bool = False
+    facts: str = Field(default="", sa_column=Column(String, nullable=False, server_default=""))  # driver, power limit
+
+
+class Device(SQLModel, table=True):
+    """A device that workers serve or served: what outlives their processes."""
+
+    uuid: str = Field(primary_key=True)
+    worker: str = Field(index=True)  # the name of the last that served it
+    gpu: str
+    host: str
+    facts: str  # as that worker stated them
+    off_kind: str | None = None  # maintenance or health, while it takes no jobs
+    off_reason: str | None = None
+    off_since: float | None = None
+    absent_since: float | None = None  # its worker is there and does not find it
+    spool_since: float | None = None  # results wait on its worker's disk
+    suspect_since: float | None = None  # a health check was bad: what is recorded is flagged until one is good
+    # Earlier health checks do not count any more.
+    baseline_from: float = Field(default=0.0, sa_column=Column(Float, nullable=False, server_default="0"))
+
+
+class HealthCheck(SQLModel, table=True):
+    """One measurement of the golden configuration on one device."""
+
+    __tablename__ = "health_check"
+
+    id: int | None = Field(default=None, primary_key=True)
+    device_uuid: str = Field(index=True)
+    worker: str
+    gpu: str
+    job_id: int | None = Field(default=None, foreign_key="job.id")
+    cause: str  # why it was made
+    facts: str  # of the device when it was asked for
+    asked_at: float
+    checked_at: float | None = None
+    verdict: str | None = None  # good, drifted, failed or cancelled; null while it is open
+    energy_joules: float | None = None
+    deviation_percent: float | None = None  # from the median of the baseline
+    limit_percent: float | None = None  # beyond which a deviation is drift
+    why: str | None = None
+
+
+class Event(SQLModel, table=True):
+    """Something that a person wants to be told of; kept until it was sent, and afterwards."""
+
+    id: str = Field(primary_key=True, max_length=32)  # the same for the same event, whoever writes it
+    kind: str = Field(index=True)
+    text: str  # one line
+    document: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    created_at: float
+    sent_at: float | None = Field(default=None, index=True)
+    tries: int = 0
+    not_before: float = 0.0  # the next try
+    delivered: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))  # receivers that have it
+    error: str | None = None  # why the last try failed
 
 
 class Coordinator(SQLModel, table=True):
@@ -378,6 +450,9 @@ removed_row = _table(RemovedRow)
 fit = _table(Fit)
 adaptive_sweep = _table(AdaptiveSweep)
 worker = _table(Worker)
+device = _table(Device)
+health_check = _table(HealthCheck)
+event = _table(Event)
 coordinator = _table(Coordinator)
 refit_state = _table(RefitState)
 lock = _table(Lock)

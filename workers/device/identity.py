@@ -50,6 +50,13 @@ class WorkerIdentity:
             gpu=self.gpu, device=device, simulate=self.simulate, speed=self.speed, environment=self.environment
         )
 
+    @property
+    def facts(self) -> str:
+        """What else than the jobs decides what the device draws, in one line: a change calls for a health check."""
+        driver, limit = self.environment.get("driver"), self.environment.get("power_limit_watts")
+        stated = [f"driver {driver}" if driver else "", f"power limit {limit:g} W" if limit else ""]
+        return ", ".join(filter(None, stated))
+
     @classmethod
     def verified(cls, gpu: str, host: Host, environment: Mapping[str, Any]) -> Self:
         """The identity of a worker on a device that NVML knows."""

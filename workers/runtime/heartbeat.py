@@ -78,6 +78,7 @@ class HeartbeatThread:
                 pid=os.getppid(),
                 machine=machine(),
                 code_version=__version__,
+                facts=identity.facts,
                 spool_waiting=self._delivery.waiting,
             )
         )

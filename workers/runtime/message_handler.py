@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Final
 
 from farm.domain import AttemptError, Job, OperationError
@@ -21,6 +22,7 @@ from workers.runtime.job_runner import JobRunner
 logger = logging.getLogger(__name__)
 
 DEVICE_WAIT_SECONDS: Final = 15.0  # before looking again for a device that is not there
+OFF_POLL_SECONDS: Final = 1.0  # between two looks whether a device that is off is back
 LONGEST_NUMBER: Final = 2**63  # what SQL takes as a number
 
 
@@ -50,6 +52,7 @@ class MessageHandler:
         self._interrupt = interrupt
         self._with_database = with_database
         self._closing = closing
+        self._off = False  # the device takes no jobs, and that was said
 
     def handle(self, message: object) -> None:
         """Return when the message's job is done, failed or handed back, or was not this worker's to begin with.
@@ -76,9 +79,25 @@ class MessageHandler:
         job = self._with_database(lambda: self._claim(job_id))
         if job is None:
             logger.debug("job %d: not to be claimed now", job_id)
+            self._rest_while_off()
             return
         with self._heartbeat.keeping(job):
             self._runner.run(job)
+
+    def _rest_while_off(self) -> None:
+        """Take no other message at once while the device is off: the job that this one names went to other workers."""
+        until = time.monotonic() + DEVICE_WAIT_SECONDS
+        while (why := self._with_database(lambda: self._jobs.device_off(self._identity.name))) is not None:
+            if time.monotonic() > until or self._interrupt.draining:
+                return
+            if not self._off:
+                logger.info("worker %s: its device takes no jobs: %s", self._identity.name, why)
+                self._off = True
+            with self._interrupt.allowed():
+                self._closing.wait(OFF_POLL_SECONDS)
+        if self._off:
+            logger.info("worker %s: its device takes jobs again", self._identity.name)
+            self._off = False
 
     def _claim(self, job_id: int) -> Job | None:
         here = self._identity

@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, gen
 from farm import results
 from farm.database import Store
 from farm.domain.errors import FarmError
-from farm.hosts import Hosts
+from farm.hosts import Hosts, document
 from farm.jobs import CoordinatorJobs
 from farm.sweeps import control
 from farm.web.now import Now
@@ -53,13 +53,13 @@ def now(request: Request, site: Here) -> Response:
 def status(request: Request, site: Here) -> Response:
     """Jobs, sweeps, workers and the newest measurements."""
     store = site.store()
-    document = {
+    answer = {
         "status": control.status(store, None),
         "sweeps": control.listing(store),
-        "workers": [asdict(worker) for worker in Hosts(store).workers()],
+        "workers": [document(worker) for worker in Hosts(store).workers()],
         "measurements": results.newest(store, NEWEST),
     }
-    return as_json(request, document)
+    return as_json(request, answer)
 
 
 @router.get("/healthz")
@@ -91,7 +91,14 @@ def _metrics(store: Store, jobs: CoordinatorJobs) -> CollectorRegistry:
     Gauge("joulefarm_coordinator_up", "Whether a coordinator is here", registry=registry).set(here.alive)
     silent = Gauge("joulefarm_worker_silent_seconds", "Since a worker was last heard of", ["worker"], registry=registry)
     spool = Gauge("joulefarm_worker_spool_waiting", "Results not yet in SQL", ["worker"], registry=registry)
+    off = Gauge(
+        "joulefarm_device_off", "Whether a device takes no jobs, and why", ["worker", "kind"], registry=registry
+    )
+    for device in Hosts(store).devices_off():
+        off.labels(device["worker"], device["kind"]).set(1)
+    suspect = Gauge("joulefarm_device_suspect", "Whether its last health check was bad", ["worker"], registry=registry)
     for worker in Hosts(store).workers():
+        suspect.labels(worker.name).set(worker.suspect_since is not None)
         silent.labels(worker.name).set(worker.silent_seconds)
         spool.labels(worker.name).set(worker.spool_waiting)
     Gauge("joulefarm_measurements", "Measurements and imported rows", registry=registry).set(jobs.result_count())

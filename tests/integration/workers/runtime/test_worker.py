@@ -303,3 +303,24 @@ def test_no_secret_shows(farm):
         assert password not in log.read_text(), log
     assert stat.S_IMODE(farm.home.stat().st_mode) == 0o700
     assert stat.S_IMODE((farm.home / "run" / "broker.json").stat().st_mode) == 0o600
+
+
+def test_a_device_under_maintenance_rests_until_it_is_back(farm):
+    farm.worker("a100", device=0)
+    farm.worker("a100", device=1)
+    here = sorted(w.name for w in farm.hosts.workers())[0]
+    farm.hosts.take_off(here, "a fan rattles")
+    jobs = farm.submit(gpus=["a100"], count=6)
+    farm.wait_done(jobs, 20)
+    workers = set(farm.column("SELECT worker FROM measurement WHERE job_id >= :i", i=min(jobs)))
+    assert len(workers) == 1
+    assert here not in workers
+    farm.hosts.put_back(here)
+    farm.hosts.take_off(workers.pop(), "the other one now")
+    more = farm.submit(gpus=["a100"], count=4)
+    farm.wait_done(more, 30)
+    assert farm.column("SELECT DISTINCT worker FROM measurement WHERE job_id >= :i", i=min(more)) == [here]
+    for worker in list(farm._workers):
+        worker.terminate()
+        assert worker.wait(10) == 0  # one that rests ends as quickly as one that works
+    farm.hosts.put_back(farm.hosts.devices_off()[0]["worker"])

@@ -1,0 +1,87 @@
+"""Requests to `farm up` to start a worker again that had ended: files in its home, taken by its supervisor."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from farm.domain.errors import OperationError, RequestError, unknown_name
+from farm.domain.worker import SIMULATED
+from farm.local import farm
+from farm.local.supervisor import Supervisor
+from farm.settings import Settings
+
+PREFIX: Final = "worker "
+ANSWER_SECONDS: Final = 10.0
+
+
+def request(settings: Settings, name: str | None) -> list[str]:
+    """Have the worker of that name started again, or all that ended; the names of those that were.
+
+    RequestError where it is unknown or runs, or where no farm runs in this home.
+    """
+    if not farm.is_running(settings):
+        raise RequestError("FARM_HOME", str(settings.home), "the home of a running `farm up`")
+    folder = _folder(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = folder / f"{time.time_ns()}.ask"
+    temporary = asked.with_suffix(".new")
+    temporary.write_text(json.dumps({"worker": None if name is None else _short(name)}))
+    temporary.rename(asked)
+    answer = asked.with_suffix(".answer")
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while not answer.exists():
+        if time.monotonic() > deadline:
+            asked.unlink(missing_ok=True)
+            raise OperationError(f"`farm up` of {settings.home} did not answer in {ANSWER_SECONDS:g} s")
+        time.sleep(0.05)
+    document = json.loads(answer.read_text())
+    answer.unlink()
+    if name is not None and not document["restarted"]:
+        if _short(name) in document["known"]:
+            raise RequestError("worker", name, "one that has ended: `farm workers drain` ends it after its job")
+        raise unknown_name("worker", name, document["known"])
+    return list(document["restarted"])
+
+
+class Restarts:
+    """What the supervisor does with such requests."""
+
+    def __init__(self, settings: Settings, supervisor: Supervisor) -> None:
+        self._folder = _folder(settings)
+        self._supervisor = supervisor
+
+    def look(self) -> None:
+        """Answer what was asked."""
+        for path in sorted(self._folder.glob("*.ask")):
+            try:
+                wanted = json.loads(path.read_text())["worker"]
+            except (OSError, ValueError, KeyError, TypeError):
+                wanted = ""
+            path.unlink(missing_ok=True)
+            names = [name for name in self._supervisor.names if name.startswith(PREFIX)]
+            restarted = [name for name in names if wanted in (None, name.removeprefix(PREFIX))]
+            done = [name for name in restarted if self._supervisor.restart(name)]
+            _write(path.with_suffix(".answer"), {"restarted": _shortened(done), "known": _shortened(names)})
+
+
+def _folder(settings: Settings) -> Path:
+    return settings.run / "restart"
+
+
+def _short(name: str) -> str:
+    """A worker as `farm up` calls it: sim-a100-0@host-mark is its a100-0."""
+    return name.partition("@")[0].removeprefix(SIMULATED)
+
+
+def _shortened(names: Sequence[str]) -> list[str]:
+    return [name.removeprefix(PREFIX) for name in names]
+
+
+def _write(path: Path, document: dict[str, list[str]]) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(document))
+    temporary.rename(path)
