@@ -125,30 +125,30 @@ def test_what_cannot_run_is_said_in_one_line(home, farm_process, arguments, envi
     assert wait_gone(home) == []
 
 
-def test_a_drained_worker_is_started_again(up, home, farm_process):
+def test_a_drained_worker_is_started_again(up, home, farm):
     def workers():
-        return [w["name"] for w in json.loads(farm_process("workers", "list", "--json").out)["workers"]]
+        return [w["name"] for w in json.loads(farm("workers", "list", "--json").out)["workers"]]
 
     wait_until(lambda: len(workers()) == 2, 20, what="the workers")
     name = next(name for name in workers() if name.startswith("sim-a4000"))
-    running = farm_process("workers", "restart", name)
+    running = farm("workers", "restart", name)
     assert (running.code, running.err.count("\n")) == (2, 1)
     assert "one that has ended" in running.err
-    assert json.loads(farm_process("workers", "restart", "--json").out) == {"restarted": []}
-    assert farm_process("workers", "drain", name).code == 0
+    assert json.loads(farm("workers", "restart", "--json").out) == {"restarted": []}
+    assert farm("workers", "drain", name).code == 0
     wait_until(lambda: name not in workers(), 20, what="the drain")
 
     def restarted():
-        done = farm_process("workers", "restart", name, "--json")
+        done = farm("workers", "restart", name, "--json")
         return done.code == 0 and json.loads(done.out)
 
     assert wait_until(restarted, 20, what="the restart") == {"restarted": ["a4000-0"]}
     wait_until(lambda: name in workers(), 20, what="the worker")
-    unknown = farm_process("workers", "restart", "a100-7")
+    unknown = farm("workers", "restart", "a100-7")
     assert (unknown.code, "known: a100-0, a4000-0" in unknown.err) == (2, True)
 
 
-def test_nothing_is_restarted_where_no_farm_runs(home, farm_process):
-    refused = farm_process("workers", "restart")
+def test_nothing_is_restarted_where_no_farm_runs(home, farm):
+    refused = farm("workers", "restart")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "running `farm up`" in refused.err

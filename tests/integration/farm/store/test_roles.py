@@ -80,6 +80,7 @@ def test_a_worker_does_all_of_its_work_under_the_role(sweep, jobs, worker, measu
     assert worker.offer_again("a100") == 1
     worker.claim(fourth, worker="w", queue="a100")
     assert worker.claim(fourth, worker="w", queue="a100") is None  # its child died once too often: closed
+    assert worker.device_off("w") is None
     worker.leave("w")
     assert worker.database == jobs.database
     worker.close()
