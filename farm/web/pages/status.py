@@ -91,13 +91,12 @@ def _metrics(store: Store, jobs: CoordinatorJobs) -> CollectorRegistry:
     Gauge("joulefarm_coordinator_up", "Whether a coordinator is here", registry=registry).set(here.alive)
     silent = Gauge("joulefarm_worker_silent_seconds", "Since a worker was last heard of", ["worker"], registry=registry)
     spool = Gauge("joulefarm_worker_spool_waiting", "Results not yet in SQL", ["worker"], registry=registry)
-    off = Gauge(
-        "joulefarm_device_off", "Whether a device takes no jobs, and why", ["worker", "kind"], registry=registry
-    )
+    off = Gauge("joulefarm_device_off", "Whether a device takes no jobs", ["worker"], registry=registry)
     for device in Hosts(store).devices_off():
-        off.labels(device["worker"], device["kind"]).set(1)
+        off.labels(device["worker"]).set(1)
     suspect = Gauge("joulefarm_device_suspect", "Whether its last health check was bad", ["worker"], registry=registry)
     for worker in Hosts(store).workers():
+        off.labels(worker.name).set(bool(worker.off))
         suspect.labels(worker.name).set(worker.suspect_since is not None)
         silent.labels(worker.name).set(worker.silent_seconds)
         spool.labels(worker.name).set(worker.spool_waiting)
