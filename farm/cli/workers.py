@@ -107,10 +107,13 @@ def maintenance(name: str, reason: str | None, end: bool, new_baseline: bool, db
 @json_option
 def restart(name: str | None, as_json: bool) -> None:
     """Start worker NAME of this home's `farm up` again, or all that ended: drained ones."""
-    from farm.local import restarts
+    from farm.local import farm, restarts
     from farm.settings import load
 
-    restarted = restarts.request(load(), name)
+    settings = load()
+    if not farm.is_running(settings):
+        raise RequestError("FARM_HOME", str(settings.home), "the home of a running `farm up`")
+    restarted = restarts.request(settings, name)
     if as_json:
         emit_json({"restarted": restarted})
     else:

@@ -10,7 +10,6 @@ from typing import Final
 
 from farm.domain.errors import OperationError, RequestError, unknown_name
 from farm.domain.worker import SIMULATED
-from farm.local import farm
 from farm.local.supervisor import Supervisor
 from farm.settings import Settings
 
@@ -21,10 +20,8 @@ ANSWER_SECONDS: Final = 10.0
 def request(settings: Settings, name: str | None) -> list[str]:
     """Have the worker of that name started again, or all that ended; the names of those that were.
 
-    RequestError where it is unknown or runs, or where no farm runs in this home.
+    RequestError where it is unknown, or runs. A farm must run in this home.
     """
-    if not farm.is_running(settings):
-        raise RequestError("FARM_HOME", str(settings.home), "the home of a running `farm up`")
     folder = _folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
     asked = folder / f"{time.time_ns()}.ask"

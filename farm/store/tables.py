@@ -20,7 +20,6 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
-    false,
     text,
 )
 from sqlmodel import Field, SQLModel
@@ -177,7 +176,7 @@ class Measurement(SQLModel, table=True):
     origin: str  # measured, estimated or simulated
     document: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))  # farm.domain.Measurement, whole
     recorded_at: float
-    health: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
+    health: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default="0"))
 
 
 class LateMeasurement(SQLModel, table=True):

@@ -76,8 +76,9 @@ def upgrade() -> None:
     with op.batch_alter_table("job", schema=None) as batch_op:
         batch_op.add_column(sa.Column("only_device", sa.String(), nullable=True))
         batch_op.create_index("ix_job_only_device", ["only_device"])
+    # A plain default: an expression has SQLite make the table anew, and what refers to its rows would go with them.
     with op.batch_alter_table("measurement", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("health", sa.Boolean(), nullable=False, server_default=sa.false()))
+        batch_op.add_column(sa.Column("health", sa.Boolean(), nullable=False, server_default="0"))
     with op.batch_alter_table("sweep", schema=None) as batch_op:
         batch_op.add_column(sa.Column("done_at", sa.Float(), nullable=True))
     op.execute(ENDED)
