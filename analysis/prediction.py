@@ -55,7 +55,7 @@ def answer(
         energy=energy,
         seconds=seconds,
         phases=forecast.phases,
-        idle_watts=_of_gpus(table),
+        idle_watts=_of_gpus(table) if forecast.idle_watts is None else forecast.idle_watts,
         fits=[why is None for why in fits_why],
         fits_why=fits_why,
         rests_on=_words(fitted, table, source),

@@ -42,6 +42,7 @@ class Forecast:
         seconds: of one pass over all prompts, (n,); None from a law that knows no time.
         phases: joules of text, denoise and decode, (n,) each, which add up to ``joules``; None from a law that knows no
             phases.
+        idle_watts: of the board, above which ``joules`` are, (n,); None from a law that knows no idle power.
     """
 
     joules: Floats
@@ -49,18 +50,21 @@ class Forecast:
     high: Floats
     seconds: Floats | None = None
     phases: Mapping[str, Floats] | None = None
+    idle_watts: Floats | None = None
 
     @classmethod
     def joined(cls, parts: Sequence[Forecast]) -> Self:
         """The forecast of the rows of all parts, one after the other. ValueError for no part."""
         seconds = [part.seconds for part in parts if part.seconds is not None]
         phases = [part.phases for part in parts if part.phases is not None]
+        idle_watts = [part.idle_watts for part in parts if part.idle_watts is not None]
         return cls(
             joules=np.concatenate([part.joules for part in parts]),
             low=np.concatenate([part.low for part in parts]),
             high=np.concatenate([part.high for part in parts]),
             seconds=np.concatenate(seconds) if seconds else None,
             phases={name: np.concatenate([part[name] for part in phases]) for name in phases[0]} if phases else None,
+            idle_watts=np.concatenate(idle_watts) if idle_watts else None,
         )
 
 

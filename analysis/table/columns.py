@@ -16,10 +16,10 @@ from farm.domain.parsing import is_absent
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-LABELS: Final = (*rules.TEXTS, "flags", "dataset", "measurement_id")
+LABELS: Final = (*rules.TEXTS, "flags", "dataset", "measurement_id", "meter")
 REAL: Final = ("energy_joules", "energy_std_joules", "duration_seconds", "idle_watts", "power_limit_watts")
 SWITCHES: Final = ("cfg", "includes_idle")  # the second is False unless stated
-DEFAULTS: Final[Mapping[str, Any]] = {**rules.DEFAULTS, "flags": "", "dataset": "", "measurement_id": ""}
+DEFAULTS: Final[Mapping[str, Any]] = {**rules.DEFAULTS, "flags": "", "dataset": "", "measurement_id": "", "meter": ""}
 # Columns of a 2-D array of objects, in this order; the last three may be left out.
 ARRAY_COLUMNS: Final = (
     "model", "gpu", "width", "height", "steps", "precision", "cfg", "prompts", "batch", "weights", "size",
@@ -111,6 +111,16 @@ class Columns:
     def measurement_id(self) -> NDArray[np.str_]:
         """Empty where a row has none."""
         return self._labels["measurement_id"].texts()
+
+    @property
+    def meter(self) -> NDArray[np.str_]:
+        """What measured the row, by the name of a meter of this project; empty where it is not known."""
+        return self._labels["meter"].texts()
+
+    @property
+    def measured_day(self) -> Floats:
+        """Days from 1970 to the day on which the row was measured; NaN where it is not known."""
+        return self._numbers["measured_day"]
 
     @property
     def width(self) -> Integers:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import date
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -24,7 +25,8 @@ from farm.domain.row import ENERGIES, Row, parse_row
 
 Parts: TypeAlias = tuple[dict[str, Labels], dict[str, NDArray[Any]]]  # columns of texts, columns of numbers
 
-_KNOWN: Final = frozenset({*LABELS, *WHOLE, *REAL, *SWITCHES, "resolution"})
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+_KNOWN: Final = frozenset({*LABELS, *WHOLE, *REAL, *SWITCHES, "resolution", "measured_at", "measured_day"})
 
 
 def rows(items: Iterable[Configuration | Measurement | Row | Mapping[str, Any]]) -> Parts:
@@ -35,9 +37,11 @@ def rows(items: Iterable[Configuration | Measurement | Row | Mapping[str, Any]])
     labels["flags"] = Labels.of(" ".join(row.flags) for row in parsed)
     labels["dataset"] = Labels.of(row.dataset or "" for row in parsed)
     labels["measurement_id"] = Labels.of(row.measurement_id or "" for row in parsed)
+    labels["meter"] = Labels.of(row.meter for row in parsed)
     numbers: dict[str, NDArray[Any]] = {
         name: np.array([getattr(c, name) for c in configurations], dtype=np.int64) for name in WHOLE
     }
+    numbers["measured_day"] = np.array([_day(row.measured_at) for row in parsed], dtype=np.float64)
     numbers["cfg"] = np.array([c.cfg for c in configurations], dtype=np.bool_)
     numbers["includes_idle"] = np.array([row.includes_idle for row in parsed], dtype=np.bool_)
     for name in REAL:
@@ -87,7 +91,18 @@ def columns(mapping: Mapping[str, Any]) -> Parts:
     numbers: dict[str, NDArray[Any]] = {name: values.astype(np.int64) for name, values in whole.items()}
     numbers["cfg"] = meaning[switch.codes]
     numbers["includes_idle"] = _includes_idle(given.get("includes_idle"), real)
+    dates = given["measured_at"].astype(str).tolist() if "measured_at" in given else [""] * n
+    days = given.get("measured_day", np.array([_day(at) for at in dates], dtype=np.float64))
+    numbers["measured_day"] = _reals("measured_day", days)
     return _by_build(labels), {**numbers, **real}
+
+
+def _day(at: Any) -> float:
+    """Days from 1970 to the day that a text in ISO 8601, or a date, begins with; NaN for anything else."""
+    try:
+        return float(date.fromisoformat(str(at)[:10]).toordinal() - _EPOCH)
+    except ValueError:
+        return math.nan
 
 
 def _energy_in_joules(given: dict[str, NDArray[Any]]) -> None:

@@ -209,7 +209,7 @@ class Table(Columns):
     def digest(self, energy_joules: Floats | None = None) -> str:
         """64 hex digits that stand for the rows with all that a law may fit, whatever their order."""
         energies = self.energy_joules if energy_joules is None else energy_joules
-        names = [*(f.name for f in fields(Configuration)), "includes_idle", "dataset", *REAL]
+        names = [*(f.name for f in fields(Configuration)), "includes_idle", "dataset", "meter", "measured_day", *REAL]
         columns = [np.asarray(getattr(self, name)).tolist() for name in names if name != "energy_joules"]
         total = 0
         for values in zip(*columns, energies.tolist(), strict=True):

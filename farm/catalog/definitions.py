@@ -32,7 +32,8 @@ class Gpu:
     memory_bytes: float
     bandwidth: float  # bytes per second
     board_power_watts: float
-    idle_watts: float  # typical, a CUDA context resident
+    idle_watts: float  # typical, at rest; energies of laws are above it
+    context_idle_watts: float | None  # a context keeps the clocks up and nothing runs; None where nobody published it
     multiprocessors: int
     boost_clock: float | None  # cycles per second of the multiprocessors; None where it is not stated
     peak: Mapping[str, float]  # FLOP/s: fp16, bf16 (tensor cores, fp32 accumulation), tf32, fp32 (plain cores)

@@ -21,7 +21,7 @@ from farm.domain.text import decode
 
 SHIPPED = Path(__file__).resolve().parent
 # Keys of a file that change no measurement: words, sources, and which boards are of a type.
-DESCRIPTIONS = ("title", "sources", "license", "gated", "nvml_names", "reach")
+DESCRIPTIONS = ("title", "sources", "license", "gated", "nvml_names", "reach", "context_idle_watts")
 
 
 def gpus_now() -> dict[str, Gpu]:
@@ -136,6 +136,9 @@ def _gpu(name: str, entry: Entry, digest: str) -> Gpu:
         bandwidth=entry.positive("bandwidth"),
         board_power_watts=board_power,
         idle_watts=entry.positive("idle_watts", at_most=board_power),
+        context_idle_watts=(
+            entry.positive("context_idle_watts", at_most=board_power) if entry.states("context_idle_watts") else None
+        ),
         multiprocessors=entry.whole("multiprocessors"),
         boost_clock=entry.positive("boost_clock") if entry.states("boost_clock") else None,
         peak=entry.table("peak").numbers("fp16", "bf16", "tf32", "fp32"),

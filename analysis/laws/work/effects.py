@@ -47,11 +47,12 @@ SPREADS: Final[Mapping[str, Mapping[str, float]]] = {
     "model": {**_KIN, "launch": 0.15, "pace": 0.06},
     "gpu": {
         "matmul": 0.03, "attention": 0.08, "fp32": 0.08, "convolution": 0.05, "memory": 0.06, "wait": 0.20,
-        "launch": 0.05, "pace": 0.08, "level": 0.12,
+        "launch": 0.05, "pace": 0.08, "level": 0.08,
     },
+    "architecture": {"level": 0.06},
     "pair": {"level": 0.03, "pace": 0.03},
     "dataset": {"level": 0.04, "launch": 0.21, "pace": 0.03},
-    "host": {"launch": 0.21, "host": 0.50, "idle": 0.15},
+    "host": {"level": 0.05, "launch": 0.21, "host": 0.50, "idle": 0.15, "pace": 0.05},
     "guess": {"level": 3.0, "pace": 3.0},  # a device whose figures are an order of magnitude (the host's processor)
 }  # fmt: skip
 LEARNED: Final = ("family", "model")  # kinds whose spreads are learned together, as a factor on these
@@ -111,8 +112,7 @@ class Effects:
                         unseen[place, _PLACE[what]] += _spread(kind, what, self.scale) ** 2
                     else:
                         basis[place, _PLACE[what], start + offset] = 1.0
-        new = [("gpu", key["gpu"]) not in self._start for key in keys]
-        return Sets(basis, unseen, np.array(new, dtype=np.bool_)), group
+        return Sets(basis, unseen), group
 
     @cached_property
     def _start(self) -> dict[tuple[str, str], int]:
@@ -133,12 +133,10 @@ class Effects:
 @dataclass(frozen=True, slots=True)
 class Sets:
     """Of G sets of rows: how the vector of effects p moves the numbers of LOCAL, which are ``basis[g] @ p``,
-    (G, 11, P); their prior variance from groups that no fitted row belongs to, (G, 11); whether the GPU is such a
-    group, (G,)."""
+    (G, 11, P); their prior variance from groups that no fitted row belongs to, (G, 11)."""
 
     basis: Floats
     unseen: Floats
-    new_gpu: NDArray[np.bool_]
 
     def covariance(self, of_effects: Floats) -> Floats:
         """Of the numbers of LOCAL, (G, 11, 11), by that of the effects (P, P)."""
@@ -170,4 +168,5 @@ def _key(model: str, gpu: str, dataset: str) -> dict[str, str]:
         "dataset": dataset,
         "host": f"{dataset} on {gpu}",
     }
-    return key | ({"guess": gpu} if catalog.gpu(gpu).is_processor else {})
+    board = catalog.gpu(gpu)
+    return key | ({"guess": gpu} if board.is_processor else {"architecture": str(board.architecture)})

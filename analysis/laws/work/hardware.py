@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from datetime import date
 from functools import lru_cache
 from typing import Any, Final
 
@@ -32,6 +33,10 @@ REACH: Final = {
 PLAIN_REACH: Final = {64: 0.80, 128: 0.66}
 # A multiprocessor and cycle of kernels written for Ampere:
 ATTENTION_FLOPS: Final = 1450.0  # FlashAttention-2 forward: 224 TFLOP/s of an A100 (arXiv 2307.08691), 370 of an H100
+# PyTorch took FlashAttention-2 on every board until 2.11 (23 March 2026), whose wheels bring a cuDNN (9.15.1 or newer)
+# that it prefers on Hopper and on data-centre Blackwell: aten/src/ATen/native/transformers/cuda/sdp_utils.cpp.
+CUDNN_SINCE: Final = date(2026, 3, 23)
+CUDNN_ATTENTION: Final = "attention_cudnn"  # in the catalog's [reach] of boards on which it does
 WIDE_ATTENTION_FLOPS: Final = 205.0  # CUTLASS's fp32 attention: WIDE_ATTENTION of the peak of an A100
 ELEMENTWISE_BYTES: Final = 42.0  # instructions of eager kernels beside their bytes: 0.70 of an A100's bandwidth in all
 SHAPE: Final = 0.8  # a model's matrices reach this part of what the best size reaches (tiles and waves come on top)
@@ -76,20 +81,26 @@ class Machine:
         return Machine(*(getattr(self, field.name)[places] for field in fields(Machine)))
 
 
-def machines(gpus: Sequence[str], precision: str) -> Machine:
-    """The machines of n catalog GPUs, every field (n, 1)."""
-    of_gpus = [machine(gpu, precision) for gpu in gpus]
+def machines(gpus: Sequence[tuple[str, bool]], precision: str) -> Machine:
+    """The machines of n catalog GPUs, each with cuDNN's attention or not, every field (n, 1)."""
+    of_gpus = [machine(gpu, precision, cudnn) for gpu, cudnn in gpus]
     columns = (np.array([getattr(each, field.name) for each in of_gpus], dtype=np.float64) for field in fields(Machine))
     return Machine(*(column[:, None] for column in columns))
 
 
 @lru_cache(maxsize=256)
-def machine(gpu: str, precision: str) -> Machine:
-    """The machine of a catalog GPU; RequestError for a name that the catalog does not have.
+def machine(gpu: str, precision: str, cudnn: bool = False) -> Machine:
+    """The machine of a catalog GPU, with cuDNN's attention where ``cudnn`` says so and the catalog has its rate.
 
     ``bf16`` runs at the rate that the catalog states for it, which is that of fp16 on every GPU since Ampere.
+    RequestError for a name that the catalog does not have.
     """
-    return _machine(catalog.gpu(gpu), precision)
+    return _machine(catalog.gpu(gpu), precision, cudnn)
+
+
+def has_cudnn_attention(gpu: str) -> bool:
+    """Whether PyTorch since CUDNN_SINCE does attention on this catalog GPU by cuDNN."""
+    return CUDNN_ATTENTION in catalog.gpu(gpu).reach
 
 
 def watts(gpu: str) -> tuple[float, ...]:
@@ -105,16 +116,19 @@ def headroom_watts(gpu: str) -> float:
     return board.board_power_watts - board.idle_watts
 
 
-def _machine(gpu: Gpu, precision: str) -> Machine:
+def _machine(gpu: Gpu, precision: str, cudnn: bool) -> Machine:
     low = gpu.peak["bf16" if precision == "bf16" else "fp16"]
     cycles = math.inf if gpu.boost_clock is None else gpu.multiprocessors * gpu.boost_clock
     multiply_adds = gpu.peak["fp32"] / cycles / 2
     plain = PLAIN_REACH[min(PLAIN_REACH, key=lambda cores: abs(cores - multiply_adds))]
     reach = {**REACH, "fp32": plain, **gpu.reach}
+    attention = min(low * reach["attention"], ATTENTION_FLOPS * cycles)
+    if cudnn and CUDNN_ATTENTION in reach:
+        attention = low * reach[CUDNN_ATTENTION]
     copies, elementwise = gpu.bandwidth * reach["memory"], ELEMENTWISE_BYTES * cycles
     return Machine(
         tensor=low * reach["matmul"] * SHAPE,
-        attention=min(low * reach["attention"], ATTENTION_FLOPS * cycles),
+        attention=attention,
         wide_attention=min(gpu.peak["tf32"] * WIDE_ATTENTION, WIDE_ATTENTION_FLOPS * cycles),
         convolution=low * reach["convolution"],
         wide_convolution=gpu.peak["tf32"] * reach["convolution"],

@@ -91,6 +91,7 @@ class Posterior:
     tau: Spread
     cells: Cells
     scale: float
+    scale_degrees: float  # of freedom: effects that the factor rests on, its prior's among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def solve(
     alike, cell = layout.alike, layout.cell
     cell_of_row = cell[alike]
     sigma, tau = Spread.prior(NOISE, layout.noise_group), Spread.prior(CELL, layout.cell_group)
-    p, scale = start, 1.0
+    p, scale, degrees = start, 1.0, SCALE_WORTH
     robust = np.ones_like(y)
     for _ in range(_ROUNDS):
         of_row, of_cell = sigma.of_group[layout.noise_group], tau.of_group[layout.cell_group]
@@ -134,22 +135,26 @@ def solve(
         before = sigma, tau, scale
         sigma = sigma.again(NOISE, _sums(within, layout.noise_group, len(sigma.count)))
         tau = tau.again(CELL, _sums(blup.mean**2 + blup.variance, layout.cell_group, len(tau.count)))
-        scale = _scale(p, np.diag(covariance), prior_std, std, learned)
+        scale, degrees = _scale(p, np.diag(covariance), prior_std, std, learned)
         robust = _robust(residual - blup.mean[cell_of_row], sigma, layout.noise_group, weight, extra_variance)
         if before[0].is_near(sigma) and before[1].is_near(tau) and abs(scale / before[2] - 1) < _SETTLED:
             break
-    return Posterior(p, covariance, sigma, tau, blup, scale)
+    return Posterior(p, covariance, sigma, tau, blup, scale, degrees)
 
 
 def _sums(values: Floats, group: Integers, groups: int) -> Floats:
     return np.asarray(np.bincount(group, values, groups), dtype=np.float64)
 
 
-def _scale(p: Floats, variance: Floats, prior_std: Floats, std: Floats, learned: NDArray[np.bool_]) -> float:
-    """The factor on the spreads that are learned: effects count by how well rows tell them."""
+def _scale(
+    p: Floats, variance: Floats, prior_std: Floats, std: Floats, learned: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """The factor on the spreads that are learned, and its degrees of freedom: effects count by how well rows tell
+    them."""
     told = 1 - variance[learned] / std[learned] ** 2
     squares = (p[learned] / prior_std[learned]) ** 2
-    return float(np.sqrt((SCALE_WORTH + squares.sum()) / (SCALE_WORTH + told.sum())))
+    degrees = float(SCALE_WORTH + told.sum())
+    return float(np.sqrt((SCALE_WORTH + squares.sum()) / degrees)), degrees
 
 
 @dataclass(frozen=True, slots=True)

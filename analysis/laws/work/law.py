@@ -25,7 +25,7 @@ from analysis.laws.work import hierarchy, physics
 from analysis.laws.work.effects import CELL_COLUMNS, IDLE, LEVEL, Effects, Sets
 from analysis.laws.work.hardware import SHARES
 from analysis.laws.work.hierarchy import Cells, Posterior, Spread
-from analysis.laws.work.observed import Idles, Known, Observed, included_watts, of_energy, of_seconds
+from analysis.laws.work.observed import Days, Idles, Known, Observed, idle_watts, included_watts, of_energy, of_seconds
 from analysis.laws.work.physics import COEFFICIENTS, HOST_SECONDS, LAUNCH_SECONDS
 from analysis.laws.work.roofline import demand
 from analysis.table import Floats, Integers, Table
@@ -34,11 +34,6 @@ from farm import catalog
 from farm.domain import PHASES
 from farm.domain.errors import FarmError
 
-# Degrees of freedom of the interval: where the GPU is new; where the model is, beside the models that there are; beside
-# the rows of a known model.
-GPU_DEGREES: Final = 6.0
-MODEL_DEGREES: Final = 6.0
-NOISE_DEGREES: Final = 4.0
 _LEAST_ABOVE_IDLE: Final = 0.1  # of the energy above the catalog's idle watts, whatever more a laboratory took off
 _CHUNK: Final = 50_000  # rows a pass: bounds the memory
 
@@ -49,7 +44,7 @@ class WorkLaw(Law):
     roofline), ``noise`` and ``cell_spread`` (relative, of all rows), ``spread_of_models`` (over what is expected
     beforehand), and every group's factors (``factor_...``)."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     minimum_rows: ClassVar[int] = 0
     takes_idle: ClassVar[bool] = True
 
@@ -57,6 +52,7 @@ class WorkLaw(Law):
     _posterior: Posterior
     _known: Known
     _idles: Idles
+    _days: Days
     _before: tuple[Effects, Posterior] | None = None  # where the next fit begins, if not at the priors
 
     # --- fitting
@@ -70,7 +66,8 @@ class WorkLaw(Law):
     def _fit(self, table: Table, energy_joules: Floats, weight: Floats | None) -> None:
         effects = Effects.of(table)
         observed = Observed.of(table, energy_joules, weight, effects)
-        self._effects, self._known, self._idles = effects, observed.known, observed.idles
+        self._effects, self._known = effects, observed.known
+        self._idles, self._days = observed.idles, observed.days
         self._posterior = hierarchy.solve(
             observed.model,
             observed.y,
@@ -119,9 +116,10 @@ class WorkLaw(Law):
         effects (Laplace) and the prior variance of groups that were never seen; x the derivatives of ln E by them; k
         and c of the row's cell (how much its own rows settle, and what is left; 0 and tau^2 for a new cell); s the
         noise of a run, of the model where it has rows. Assumed: normal effects and noise in ln E, with spreads that
-        were fixed beforehand but for the models'. Hence t: with 4 degrees of freedom and one more for each row of the
-        model, or 6 and one more for each known model where this one is new; with 6 at most on a new GPU. With nine
-        models no interval for a tenth is guaranteed, a conformal one neither.
+        were fixed beforehand but for the models' and the noise. Those have scaled inverse chi-squared posteriors, hence
+        t with their degrees of freedom: of a model with rows GROUP_ROWS and its rows, of a new one SCALE_WORTH and what
+        the effects of the known ones tell. With nine models no interval for a tenth is guaranteed, a conformal one
+        neither.
         Gelman and Hill, Data Analysis Using Regression and Multilevel Models (2007), ch. 12.
 
         A row that includes idle power is predicted with it: the law's own seconds at the watts of its laboratory or,
@@ -142,6 +140,7 @@ class WorkLaw(Law):
             high=joules * np.exp(half),
             seconds=worked.seconds,
             phases={phase: by_phase[:, place] / whole * joules for place, phase in enumerate(PHASES)},
+            idle_watts=worked.idle_watts,
         )
 
     def _variance(self, worked: _WorkedOut) -> Floats:
@@ -169,9 +168,7 @@ class WorkLaw(Law):
         by_model = self._known.noise(post.sigma)
         known = [by_model.get(model, (post.sigma.common, 0.0)) for model in worked.models]
         noise, rows = np.array(known, dtype=np.float64).reshape(-1, 2)[worked.model].T
-        degrees = np.where(rows > 0, NOISE_DEGREES + rows, MODEL_DEGREES + len(by_model))
-        new_gpu = worked.sets.new_gpu[worked.set_of_row]
-        return noise, np.where(new_gpu, np.minimum(degrees, GPU_DEGREES), degrees)
+        return noise, np.where(rows > 0, hierarchy.GROUP_ROWS + rows, post.scale_degrees)
 
     def _work_out(self, table: Table) -> _WorkedOut:
         """Everything that energy, interval, seconds and phases of these rows rest on, once."""
@@ -179,7 +176,7 @@ class WorkLaw(Law):
         post = self._posterior
         sets, set_of_row = self._effects.sets(table)
         numbers = (sets.basis @ post.p)[set_of_row]
-        response = physics.respond(demand(table, groups), numbers[:, : len(COEFFICIENTS)])
+        response = physics.respond(demand(table, groups, self._days.cudnn(table)), numbers[:, : len(COEFFICIENTS)])
         first, group = groups
         cell, timed_cell = self._known.cells(table.take(first))
         shift, timed_shift = (
@@ -190,7 +187,8 @@ class WorkLaw(Law):
         seconds *= np.exp(timed_shift)
         local = of_energy(response.slope)
         included = included_watts(table) * np.exp(numbers[:, IDLE])
-        watts = np.where(table.includes_idle, included, -self._idles.beyond_catalog(table))
+        beyond = self._idles.beyond_catalog(table)
+        watts = np.where(table.includes_idle, included, -beyond)
         if watts.any():
             whole = np.maximum(joules + watts * seconds, _LEAST_ABOVE_IDLE * joules)
             share = joules / whole
@@ -199,7 +197,18 @@ class WorkLaw(Law):
             local = share[:, None] * local + (1 - share)[:, None] * of_idle
             joules = whole
         models = table.labels("model")
-        return _WorkedOut(sets, set_of_row, cell[group], models.names, models.codes, response, local, joules, seconds)
+        return _WorkedOut(
+            sets=sets,
+            set_of_row=set_of_row,
+            cell=cell[group],
+            models=models.names,
+            model=models.codes,
+            response=response,
+            local=local,
+            joules=joules,
+            seconds=seconds,
+            idle_watts=idle_watts(table) + beyond,
+        )
 
     def outlook(self, X: Any, level: float = PROBABILITY) -> Outlook:
         """The forecast of n rows, and how the errors that it may have hang together, worked out once.
@@ -263,14 +272,17 @@ class WorkLaw(Law):
             "sigma": _spread_json(post.sigma),
             "tau": _spread_json(post.tau),
             "scale": post.scale,
+            "scale_degrees": post.scale_degrees,
             "known": self._known.to_json(),
             "idles": {gpu: dict(by_dataset) for gpu, by_dataset in self._idles.stated.items()},
+            "days": {gpu: dict(by_dataset) for gpu, by_dataset in self._days.newest.items()},
             "cells": [post.cells.mean.tolist(), post.cells.variance.tolist(), post.cells.known.tolist()],
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._effects = Effects.from_json(state["effects"])
-        self._known, self._idles = Known.from_json(state["known"]), Idles(state["idles"])
+        self._known = Known.from_json(state["known"])
+        self._idles, self._days = Idles(state["idles"]), Days(state["days"])
         self._posterior = Posterior(
             np.array(state["p"]),
             np.array(state["covariance"]),
@@ -278,6 +290,7 @@ class WorkLaw(Law):
             _spread_of(state["tau"]),
             Cells(*(np.array(values, dtype=np.float64) for values in state["cells"])),
             float(state["scale"]),
+            float(state["scale_degrees"]),
         )
 
 
@@ -299,7 +312,7 @@ class Outlook:
 class _WorkedOut:
     """Of n rows: their sets of groups and the set of each; the place of each one's cell among the fitted ones (-1: a
     new one); the models and each row's; the physics of its coefficients; the derivatives ``local`` (n, 11) of ln E by
-    the numbers of LOCAL; joules and seconds (n,)."""
+    the numbers of LOCAL; joules and seconds (n,); the idle watts above which the joules are, (n,)."""
 
     sets: Sets
     set_of_row: Integers
@@ -310,6 +323,7 @@ class _WorkedOut:
     local: Floats
     joules: Floats
     seconds: Floats
+    idle_watts: Floats
 
 
 LAW: Final = WorkLaw

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.laws.work import hierarchy, physics
 from analysis.laws.work.blocks import Blocks
 from analysis.laws.work.effects import CELL_COLUMNS, IDLE, LEVEL, LOCAL, Effects, N, Sets
+from analysis.laws.work.hardware import CUDNN_SINCE, has_cudnn_attention
 from analysis.laws.work.hierarchy import Layout, Spread
 from analysis.laws.work.roofline import Demand, demand
 from analysis.table import Floats, Integers, Table
@@ -23,8 +26,10 @@ from farm import catalog
 
 # Seconds that differ from what is expected beforehand by more are not of one pass over all prompts: left out.
 FARTHEST_SECONDS: Final = 8.0
+OWN_METER: Final = "nvml"  # of workers.meters
 _JOULES, _SECONDS = "joules", "seconds"  # the two kinds of observations
 
+_CUDNN_DAY: Final = CUDNN_SINCE.toordinal() - date(1970, 1, 1).toordinal()
 _KNOWN: Final = ("noise_groups", "cell_groups", "of_joules", "of_seconds")  # fields of Known
 
 CellKey = tuple[Any, ...]  # the values of CELL_COLUMNS, and the data set where it is said
@@ -42,14 +47,16 @@ class Observed:
     weight: Floats
     known: Known
     idles: Idles
+    days: Days
     left_out: LeftOut
 
     @classmethod
     def of(cls, table: Table, energy_joules: Floats, weight: Floats | None, effects: Effects) -> Self:
-        first, alike = _configurations(table)
+        days = Days.of(table)
+        first, alike = _configurations(table, days.cudnn(table))
         distinct = table.take(first)
         cells_of_calls, cell = distinct.groups(*CELL_COLUMNS, "dataset")
-        physical = _Physics.of(distinct, (cells_of_calls, cell), effects)
+        physical = _Physics.of(distinct, (cells_of_calls, cell), days, effects)
         expected = physical.prior_seconds()[alike]
         timed, left_out = _timed(table, expected)
         has_time = np.unique(alike[timed])  # configurations
@@ -78,6 +85,7 @@ class Observed:
             weight=np.concatenate([weight, weight[timed]]),
             known=known,
             idles=idles,
+            days=days,
             left_out=left_out,
         )
 
@@ -168,8 +176,10 @@ class Known:
 class Idles:
     """The idle watts that laboratories took off their energies, where rows state them, by data set and GPU.
 
-    A context that keeps the clocks up draws more than a board at rest (an H200: 121 W, 78 W), and some laboratories
-    take the one off, some the other. The law's energies are above the watts of the catalog, whoever measured.
+    A context that keeps the clocks up draws more than a board at rest (an H100: 122 W, 72 W), and some laboratories
+    take the one off, some the other. The law's energies are above the catalog's watts at rest, whoever measured. A row
+    of this project's own meter that does not state its watts has those of a context off: its baseline is taken with
+    the pipeline resident.
     """
 
     stated: Mapping[str, Mapping[str, float]]  # GPU -> data set -> mean watts
@@ -191,16 +201,51 @@ class Idles:
         catalogued = idle_watts(table)
         result = np.where(table.idle_watts > 0, table.idle_watts, np.nan)
         first, group = table.groups("gpu", "dataset")
-        usual = np.full(len(first), np.nan)
+        usual, of_context = np.full(len(first), np.nan), np.full(len(table), np.nan)
         pairs = zip(table.gpu[first].tolist(), table.dataset[first].tolist(), strict=True)
         for place, (gpu, dataset) in enumerate(pairs):
             by_dataset = self.stated.get(gpu, {})
             if by_dataset:
                 usual[place] = by_dataset.get(dataset, float(np.mean(list(by_dataset.values()))))
+            elif (context := catalog.gpu(gpu).context_idle_watts) is not None:
+                of_context[group == place] = context
             if catalog.gpu(gpu).is_processor:
                 result[group == place] = np.nan
         result = np.where(np.isnan(result), usual[group], result)
+        result = np.where(np.isnan(result) & (table.meter == OWN_METER), of_context, result)
         return np.where(table.includes_idle, 0.0, np.nan_to_num(result - catalogued))
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """When the newest row of each GPU and data set was measured, in days from 1970: how new its kernels are."""
+
+    newest: Mapping[str, Mapping[str, float]]  # GPU -> data set -> day
+
+    @classmethod
+    def of(cls, table: Table) -> Self:
+        newest: dict[str, dict[str, float]] = {}
+        rows = np.flatnonzero(np.isfinite(table.measured_day))
+        gpus, datasets, days = (values[rows].tolist() for values in (table.gpu, table.dataset, table.measured_day))
+        for gpu, dataset, day in zip(gpus, datasets, days, strict=True):
+            by_dataset = newest.setdefault(gpu, {})
+            by_dataset[dataset] = max(day, by_dataset.get(dataset, day))
+        return cls(newest)
+
+    def cudnn(self, table: Table) -> NDArray[np.bool_]:
+        """Whether attention of each row is done by cuDNN, (n,): by its own day or, without one, by its laboratory's
+        newest on that GPU or, without one, by anybody's. Where nobody knows a day, it is FlashAttention-2: most
+        measurements that were published are older."""
+        first, group = table.groups("gpu", "dataset")
+        usual, able = np.full(len(first), np.nan), np.zeros(len(first), dtype=np.bool_)
+        pairs = zip(table.gpu[first].tolist(), table.dataset[first].tolist(), strict=True)
+        for place, (gpu, dataset) in enumerate(pairs):
+            by_dataset = self.newest.get(gpu, {})
+            if by_dataset:
+                usual[place] = by_dataset.get(dataset, max(by_dataset.values()))
+            able[place] = has_cudnn_attention(gpu)
+        day = np.where(np.isnan(table.measured_day), usual[group], table.measured_day)
+        return np.asarray(able[group] & (day >= _CUDNN_DAY), dtype=np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +258,11 @@ class _Physics:
     idle_joules: Floats  # at the catalog's watts over the measured seconds; 0 where idle is not in the energy
 
     @classmethod
-    def of(cls, distinct: Table, groups: tuple[Integers, Integers], effects: Effects) -> Self:
+    def of(cls, distinct: Table, groups: tuple[Integers, Integers], days: Days, effects: Effects) -> Self:
         sets, set_of_row = effects.sets(distinct)
         seconds = np.where(distinct.includes_idle, np.nan_to_num(distinct.duration_seconds), 0.0)
-        return cls(demand(distinct, groups), sets, set_of_row, included_watts(distinct) * seconds)
+        needed = demand(distinct, groups, days.cudnn(distinct))
+        return cls(needed, sets, set_of_row, included_watts(distinct) * seconds)
 
     def prior_seconds(self) -> Floats:
         """Seconds (m,) by the priors alone."""
@@ -275,11 +321,13 @@ def included_watts(table: Table) -> Floats:
     return np.where(table.idle_watts > 0, table.idle_watts, idle_watts(table))
 
 
-def _configurations(table: Table) -> tuple[Integers, Integers]:
+def _configurations(table: Table, cudnn: NDArray[np.bool_]) -> tuple[Integers, Integers]:
     """Rows that physics cannot tell apart: a row of each, and the configuration of every row. A row with idle power in
     its energy has seconds of its own and is a configuration of its own."""
     first, alike = table.groups(*CELL_COLUMNS, "dataset", "steps", "prompts")
     limits, limit = np.unique(np.nan_to_num(table.power_limit_watts), return_inverse=True)
+    if cudnn.any():
+        limits, limit = np.unique(2 * limit + cudnn, return_inverse=True)
     own = np.where(table.includes_idle, np.arange(1, len(table) + 1), 0)
     if len(limits) <= 1 and not own.any():
         return first, alike

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.laws.work.hardware import (
     KERNEL_SECONDS,
@@ -65,23 +66,29 @@ class Demand:
     headroom: Floats
 
 
-def demand(table: Table, groups: tuple[Integers, Integers] | None = None) -> Demand:
+def demand(
+    table: Table, groups: tuple[Integers, Integers] | None = None, cudnn: NDArray[np.bool_] | None = None
+) -> Demand:
     """The demand of every row.
 
     Args:
         table: n configurations.
         groups: ``table.groups(*CALL_COLUMNS)``, where the caller has it already.
+        cudnn: whether attention of each row is done by cuDNN, (n,); by default nowhere.
 
     Raises:
         RequestError: a model or GPU that the catalog does not have, a precision that the model's work has none of.
     """
     first, group = table.groups(*CALL_COLUMNS) if groups is None else groups
+    cudnn = np.zeros(len(table), dtype=np.bool_) if cudnn is None else cudnn
+    if cudnn.any():
+        _, first, group = np.unique(2 * group + cudnn, return_index=True, return_inverse=True)
     calls, rest = np.divmod(table.prompts, table.batch)
-    slots = [_slots(table, first, group, table.batch[first], calls)]
+    slots = [_slots(table, first, group, cudnn, table.batch[first], calls)]
     if rest.any():  # the last batch of a row is smaller
         code, unique, inverse = np.unique(group * int(rest.max() + 1) + rest, return_index=True, return_inverse=True)
         batch = np.maximum(code % int(rest.max() + 1), 1)
-        slots.append(_slots(table, unique, inverse, batch, np.minimum(rest, 1)))
+        slots.append(_slots(table, unique, inverse, cudnn, batch, np.minimum(rest, 1)))
     headroom, limited = _limits(table)
     first, group = table.groups("gpu")
     drawn = np.array([watts(str(name)) for name in table.gpu[first]], dtype=np.float64).reshape(-1, len(SHARES))[group]
@@ -102,7 +109,7 @@ def _limits(table: Table) -> tuple[Floats, Floats]:
 
 
 def _slots(
-    table: Table, first: Integers, group: Integers, batch: Integers, calls: Integers
+    table: Table, first: Integers, group: Integers, cudnn: NDArray[np.bool_], batch: Integers, calls: Integers
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """times, seconds, dispatches, megapixels of the three phases. ``batch`` (g,): images a call, by group; ``first``
     (g,): a row of each; ``calls`` (n,): batches of this size that a row runs."""
@@ -113,19 +120,21 @@ def _slots(
     for place, row in enumerate(representatives):
         at = np.flatnonzero(alike == place)
         for part in np.array_split(at, len(at) // _AT_ONCE + 1):
-            seconds[part], dispatches[part] = _one_kind(some.configuration(int(row)), some.take(part), batch[part])
+            seconds[part], dispatches[part] = _one_kind(
+                some.configuration(int(row)), some.take(part), cudnn[first[part]], batch[part]
+            )
     megapixels[:, PHASES.index("decode")] = batch * some.pixels / 2**20
     times = np.repeat(calls[:, None], len(PHASES), axis=1).astype(np.float64)
     times[:, PHASES.index("denoise")] *= table.steps
     return times, seconds[group], dispatches[group], megapixels[group]
 
 
-def _one_kind(row: Configuration, table: Table, batch: Integers) -> tuple[Floats, Floats]:
+def _one_kind(row: Configuration, table: Table, cudnn: NDArray[np.bool_], batch: Integers) -> tuple[Floats, Floats]:
     """Seconds (n, phases, classes) and dispatches (n, phases) of one call of each row; all are as ``row`` in model,
     precision and guidance."""
     work, board = load.load(row.model), table.labels("gpu")
-    there, place = np.unique(board.codes, return_inverse=True)
-    devices = machines([board.names[code] for code in there], row.precision)
+    there, place = np.unique(2 * board.codes + cudnn, return_inverse=True)
+    devices = machines([(board.names[code // 2], bool(code % 2)) for code in there.tolist()], row.precision)
     seconds = np.zeros((len(table), len(PHASES), len(CLASSES)))
     dispatches = np.zeros((len(table), len(PHASES)))
     for slot, phase in enumerate(PHASES):

@@ -200,3 +200,17 @@ def test_a_resolution_may_name_both_sides() -> None:
 def test_what_holds_no_configurations_is_refused(thing: object) -> None:
     with pytest.raises(DataError):
         Table.of(thing)
+
+
+@pytest.mark.parametrize(
+    ("at", "day"), [("1970-01-02", 1.0), ("2026-11-27T02:03:36.865+00:00", 20784.0), ("", None), ("yesterday", None)]
+)
+def test_the_day_of_a_measurement_is_kept_where_it_is_known(at: str, day: float | None) -> None:
+    row = ROW | {"measured_at": at, "meter": "nvml"}
+    given = {name: [value] for name, value in row.items()}
+    by_columns = Table.from_columns(given)
+    for table in (Table.of([row]), by_columns, Table.from_columns(by_columns.to_columns())):
+        assert table.meter.tolist() == ["nvml"]
+        assert np.array_equal(table.measured_day, [np.nan if day is None else day], equal_nan=True)
+    dates = Table.from_columns(given | {"measured_at": np.array([at[:10]], dtype="datetime64[ns]")}) if day else table
+    assert np.array_equal(dates.measured_day, table.measured_day, equal_nan=True)

@@ -66,12 +66,11 @@ def test_groups_that_no_row_belongs_to_are_as_uncertain_as_their_priors() -> Non
     known = Effects.of(table.where(gpu="a100", dataset="a"))
     sets, group = known.sets(table)
     new = sets.unseen[group]
-    level = SPREADS["gpu"]["level"] ** 2 * (table.gpu == "h100") + SPREADS["dataset"]["level"] ** 2 * (
-        table.dataset == "b"
-    )
-    pair = SPREADS["pair"]["level"] ** 2 * (table.gpu == "h100")
-    assert new[:, LOCAL.index("level")] == pytest.approx(level + pair)
-    assert (sets.new_gpu[group] == (table.gpu == "h100")).all()
+    new_gpu, new_dataset = table.gpu == "h100", table.dataset == "b"
+    variances = {kind: spread["level"] ** 2 for kind, spread in SPREADS.items() if "level" in spread}
+    of_gpu = sum(variances[kind] for kind in ("gpu", "architecture", "pair"))
+    level = of_gpu * new_gpu + variances["dataset"] * new_dataset + variances["host"] * (new_gpu | new_dataset)
+    assert new[:, LOCAL.index("level")] == pytest.approx(level)
 
 
 def test_spreads_are_those_of_each_group_and_learned_from_all() -> None:

@@ -213,6 +213,47 @@ def test_what_a_laboratory_took_off_as_idle_is_known_by_what_it_states() -> None
     assert law.predict(GRID) == pytest.approx(law.predict(less), rel=0.02)  # predicted as its laboratory measures
 
 
+def test_rows_of_the_own_meter_are_above_the_idle_of_a_context() -> None:
+    """71.8 and 121.7 W of an H100 are published; the energy with idle is the same whichever is taken off."""
+    law = WorkLaw().fit(shipped_rows())
+    silent, own, stated = (
+        law.forecast([BASE | {"model": "sd2", "gpu": "h100"} | more])
+        for more in ({}, {"meter": "nvml"}, {"meter": "nvml", "idle_watts": 75.0})
+    )
+    assert (silent.joules, silent.idle_watts) == (stated.joules, stated.idle_watts) == (silent.joules, 75)
+    assert own.idle_watts == pytest.approx(121.7)
+    assert own.joules < 0.95 * silent.joules
+    assert own.joules + own.idle_watts * own.seconds == pytest.approx(silent.joules + 75 * silent.seconds)
+    for row in ({"gpu": "a6000"}, {"includes_idle": True, "gpu": "h100"}):  # no such figure; idle is in it
+        assert law.predict([BASE | row | {"meter": "nvml"}]) == law.predict([BASE | row])
+
+
+def test_attention_on_newer_boards_is_done_by_the_kernels_of_its_day() -> None:
+    law = WorkLaw().fit(shipped_rows())
+    row = BASE | {"model": "sd35-medium", "width": 1024, "height": 1024}
+
+    def at(gpu: str, day: str) -> float:
+        return float(law.predict([row | {"gpu": gpu, "measured_at": day}])[0])
+
+    for gpu in ("h100", "h200", "b200"):
+        assert at(gpu, "2026-11-27T02:03:36+00:00") < 0.95 * at(gpu, "2026-03-01") == 0.95 * at(gpu, "")
+    for gpu in ("a100", "l40s", "rtx5090"):  # PyTorch prefers cuDNN on Hopper and data-centre Blackwell alone
+        assert at(gpu, "2026-11-27") == at(gpu, "")
+    in_fp32 = row | {"gpu": "h100", "precision": "fp32"}
+    assert law.predict([in_fp32 | {"measured_at": "2026-11-27"}]) == law.predict([in_fp32])
+
+
+def test_rows_without_a_day_are_taken_as_the_others_on_their_gpu() -> None:
+    rows = shipped_rows()
+    row = BASE | {"model": "sd35-medium", "width": 1024, "height": 1024, "gpu": "h200"}
+    new = Table.of([row | {"energy_joules": 9000.0, "dataset": "mine", "measured_at": "2026-11-27"}])
+    law = WorkLaw().fit(Table.joined([rows, new]))
+    silent, dated = law.predict([row, row | {"measured_at": "2026-11-01"}])
+    assert silent == dated
+    again = Law.from_json(law.to_json())
+    assert again.predict([row])[0] == silent
+
+
 def test_a_power_limit_that_a_row_knows_is_used() -> None:
     law = WorkLaw().fit(paper_rows())
     rows = Table.of([dict(BASE, width=1024, height=1024, power_limit_watts=watts) for watts in (400.0, 200.0)])
