@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from analysis.laws.work.effects import CELL_COLUMNS
-from analysis.laws.work.law import GPU_DEGREES, NOISE_DEGREES, Outlook, WorkLaw
+from analysis.laws.work.hierarchy import GROUP_ROWS
+from analysis.laws.work.law import Outlook, WorkLaw
 from analysis.table import Floats, Integers, Table
 from farm import catalog
 from farm.catalog import memory
@@ -255,7 +256,6 @@ class Selection:
         self._free = candidates.free.copy()
         self._weight = candidates.weight.copy()
         self._rows = candidates.outlook.rows_of_model.copy()
-        self._new_gpu = candidates.outlook.new_gpu.copy()
         self._gpu, self._model = (np.asarray(getattr(candidates.rows, name)) for name in ("gpu", "model"))
         self._caps = [
             (amount, cap)
@@ -296,14 +296,12 @@ class Selection:
         self._free[place] = False
         self._weight[place] -= 1
         self._rows[self._model == self._model[place]] += 1
-        self._new_gpu[self._gpu == self._gpu[place]] = False
 
     @property
     def expected_error_percent(self) -> float:
         """Mean over the rows that are neither measured nor picked; over all where nothing else is left."""
         out = self.candidates.outlook
-        known = np.where(self._rows > 0, NOISE_DEGREES + self._rows, out.degrees)
-        degrees = np.where(self._new_gpu, np.minimum(known, GPU_DEGREES), known)
+        degrees = np.where(self._rows > 0, GROUP_ROWS + self._rows, out.degrees)
         error = _mean_absolute_t(degrees) * np.sqrt(np.maximum(np.diag(self._remaining), 0.0) + out.noise)
         weight = self._weight if self._weight.any() else np.ones_like(self._weight)
         return float(100 * (weight @ error) / weight.sum())

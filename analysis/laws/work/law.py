@@ -24,7 +24,7 @@ from analysis.laws.base import Forecast, Law
 from analysis.laws.work import hierarchy, physics
 from analysis.laws.work.effects import CELL_COLUMNS, IDLE, LEVEL, Effects, Sets
 from analysis.laws.work.hardware import SHARES
-from analysis.laws.work.hierarchy import Cells, Posterior, Spread
+from analysis.laws.work.hierarchy import GROUP_ROWS, Cells, Posterior, Spread
 from analysis.laws.work.observed import Days, Idles, Known, Observed, idle_watts, included_watts, of_energy, of_seconds
 from analysis.laws.work.physics import COEFFICIENTS, HOST_SECONDS, LAUNCH_SECONDS
 from analysis.laws.work.roofline import demand
@@ -168,7 +168,7 @@ class WorkLaw(Law):
         by_model = self._known.noise(post.sigma)
         known = [by_model.get(model, (post.sigma.common, 0.0)) for model in worked.models]
         noise, rows = np.array(known, dtype=np.float64).reshape(-1, 2)[worked.model].T
-        return noise, np.where(rows > 0, hierarchy.GROUP_ROWS + rows, post.scale_degrees)
+        return noise, np.where(rows > 0, GROUP_ROWS + rows, post.scale_degrees)
 
     def _work_out(self, table: Table) -> _WorkedOut:
         """Everything that energy, interval, seconds and phases of these rows rest on, once."""
@@ -238,7 +238,6 @@ class WorkLaw(Law):
             noise=noise**2,
             degrees=degrees,
             rows_of_model=rows[worked.model],
-            new_gpu=worked.sets.new_gpu[worked.set_of_row],
         )
 
     # --- what the numbers say
@@ -297,15 +296,14 @@ class WorkLaw(Law):
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """Of n rows: their forecast, the covariance (n, n) of the errors that ln E may have and the variance (n,) of one
-    run beside it; the degrees of freedom (n,) of the t that they follow, how many rows of its model are known (n,), and
-    whether its GPU has none (n,)."""
+    run beside it; the degrees of freedom (n,) of the t that they follow, and how many rows of its model are known
+    (n,)."""
 
     forecast: Forecast
     covariance: Floats
     noise: Floats
     degrees: Floats
     rows_of_model: Floats
-    new_gpu: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
