@@ -61,6 +61,12 @@ def electricity(country: str) -> Electricity:
 
 
 @cache
+def places() -> tuple[tuple[str, str], ...]:
+    """Code and name of every country and region with figures, by name."""
+    return tuple(sorted(((entry.country, entry.name) for entry in _figures().values()), key=lambda pair: pair[1]))
+
+
+@cache
 def _alpha_3() -> Mapping[str, str]:
     """Three letters of every country, by its two and by its three."""
     with (DATA / "carbon_intensity.csv").open(newline="", encoding="utf-8") as file:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis import laws
 from analysis.laws.base import Law
 from analysis.metrics import metrics
 from analysis.table import DataError, Table
@@ -54,6 +56,21 @@ def row(fitted: Law, table: Table, *, dataset: str, validation: dict[str, Any] |
         "metrics": {"fit": fit_metrics(fitted, table), "validation": validation},
         "document": document,
     }
+
+
+def listing(fits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The laws there are and stored fits, as `farm law list --json` prints them."""
+    return {"laws": list(laws.names()), "fits": [entry_of(row) for row in fits]}
+
+
+def entry_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored fit, columns of farm.store.tables.Fit, as it is listed: without the document that predicts."""
+    names = (
+        "law", "law_version", "code_version", "dataset", "scope", "n", "data_hash", "params", "params_std", "metrics",
+        "created_at",
+    )  # fmt: skip
+    use = {"pinned": row["pinned_at"] is not None, "kept": row["kept_at"] is not None, "kept_why": row["kept_why"]}
+    return {"fit_id": row["id"], **{name: row[name] for name in names}, **use}
 
 
 def _require_rows(fitted: Law) -> None:

@@ -21,6 +21,10 @@ DATASETS: Final[Mapping[str, tuple[Path, ...]]] = {
     "paper": (TRANSFORMERS, DATA / "paper_a100_energy_sd2.csv"),
     "mlenergy": (DATA / "mlenergy_a100_h100.csv",),
 }
+LICENCES: Final[Mapping[str, str]] = {
+    "paper": "arXiv 2511.17031v2, CC BY 4.0",
+    "mlenergy": "ML.ENERGY leaderboard, Apache-2.0",
+}
 WORDS: Final = "the rows of arXiv 2511.17031v2 and of ML.ENERGY that ship with joulefarm"
 
 

@@ -45,6 +45,11 @@ class Fits:
         with self._store.read() as db:
             return refits.kept(db, law)
 
+    def mark(self) -> tuple[Any, ...]:
+        """Another value when a fit was stored, pinned or kept."""
+        with self._store.read() as db:
+            return refits.mark(db)
+
     def pin(self, fit_id: int) -> None:
         """Have predictions use this fit until another is pinned, or none."""
         with self._store.write() as db:

@@ -109,12 +109,13 @@ def show(fit_id: int | None, law_name: str, db: str | None, as_json: bool) -> No
     """A stored fit: the newest of a law, or the one of that id."""
     from analysis import laws
     from analysis.cli.fits import named_fit, stored_fits
+    from analysis.records import entry_of
 
     laws.get(law_name)
     stored = stored_fits(db, law=law_name) if fit_id is None else [named_fit(db, fit_id)]
     if not stored:
         raise RequestError("fit", law_name, "a law that has a stored fit; farm law fit makes one")
-    document = _entry(stored[0]) | {"left_out": stored[0]["document"]["left_out"]}
+    document = entry_of(stored[0]) | {"left_out": stored[0]["document"]["left_out"]}
     if as_json:
         emit_json(document)
     else:
@@ -126,15 +127,15 @@ def show(fit_id: int | None, law_name: str, db: str | None, as_json: bool) -> No
 @json_option
 def list_(db: str | None, as_json: bool) -> None:
     """The laws there are, and the stored fits, the newest first."""
-    from analysis import laws
     from analysis.cli.fits import stored_fits
+    from analysis.records import listing
 
-    fits = [_entry(row) for row in stored_fits(db)]
+    document = listing(stored_fits(db))
     if as_json:
-        emit_json({"laws": list(laws.names()), "fits": fits})
+        emit_json(document)
         return
-    click.echo(f"laws  {', '.join(laws.names())}")
-    for entry in fits:
+    click.echo(f"laws  {', '.join(document['laws'])}")
+    for entry in document["fits"]:
         error = entry["metrics"]["fit"]["mape_percent"]
         cells = ", ".join(entry["scope"]["cells"])
         click.echo(f"{entry['fit_id']:>5}  {entry['law']:<6} {entry['n']:>6} rows  {error:6.2f}%  {cells}{_use(entry)}")
@@ -284,15 +285,6 @@ def _folds(text: str, rows: Table) -> int:
         return int(text)
     except ValueError:
         raise RequestError("folds", text, "a whole number from 2, or loo") from None
-
-
-def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
-    names = (
-        "law", "law_version", "code_version", "dataset", "scope", "n", "data_hash", "params", "params_std", "metrics",
-        "created_at",
-    )  # fmt: skip
-    use = {"pinned": row["pinned_at"] is not None, "kept": row["kept_at"] is not None, "kept_why": row["kept_why"]}
-    return {"fit_id": row["id"], **{name: row[name] for name in names}, **use}
 
 
 def _print_fit(document: Mapping[str, Any]) -> None:

@@ -164,7 +164,7 @@ def predict(
 
         check_plot(Path(plot))
     announce()
-    question = _question(asked, in_file)
+    question = parse_question(asked, in_file)
     fitted = fitted_law(law_name, data, where, db, only_own, fit_id)
     answers = answer(fitted.law, question.table, terms=terms, level=level, source=fitted.source, fit_id=fitted.fit_id)
     answers, left_out = chosen(answers, question, limits=limits, sort_by=sort, pareto=pareto, quality_file=quality)
@@ -185,7 +185,7 @@ def predict(
         shown.show_many(answers, left_out)
 
 
-def _question(asked: dict[str, str | None], in_file: str | None) -> Question:
+def parse_question(asked: dict[str, str | None], in_file: str | None) -> Question:
     """What is asked about. RequestError for a value that is none, or that both the options and the file give."""
     from analysis import questions
 

@@ -70,6 +70,13 @@ def fit(db: Connection, fit_id: int) -> dict[str, Any] | None:
     return None if row is None else dict(row)
 
 
+def mark(db: Connection) -> tuple[Any, ...]:
+    """Another value when a fit was stored, pinned, kept or let go of."""
+    c = t.fit.c
+    values = (func.count(), func.max(c.id), func.max(c.pinned_at), func.count(c.pinned_at), func.max(c.kept_at))
+    return tuple(db.execute(select(*values, func.count(c.kept_at))).one())
+
+
 def pinned(db: Connection) -> dict[str, Any] | None:
     """The fit that somebody pinned."""
     row = db.execute(select(t.fit).where(t.fit.c.pinned_at.is_not(None))).mappings().first()

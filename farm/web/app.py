@@ -20,6 +20,7 @@ from farm.version import __version__
 from farm.web import pages
 from farm.web.database import Database
 from farm.web.guard import Guard
+from farm.web.knowledge import Knowledge
 from farm.web.site import STATIC, Site
 
 logger = logging.getLogger(__name__)
@@ -39,10 +40,11 @@ def create_app(
         token: whose bearers may change things; None: nobody may.
         names: hosts that it may be asked for by, beside addresses and this machine's own names.
     """
-    site = Site(settings, database, pages.registered(), token)
+    site = Site(settings, database, Knowledge(database, settings), pages.registered(), token)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        site.knowledge.begin()
         yield
         site.close()
 

@@ -22,6 +22,7 @@ from farm.settings import Settings
 from farm.version import __version__
 from farm.web import words
 from farm.web.database import Database
+from farm.web.knowledge import Knowledge
 from farm.web.live import Live
 from farm.web.now import Now
 from farm.web.recent import Recent
@@ -56,6 +57,7 @@ class Site:
 
     settings: Settings
     database: Database
+    knowledge: Knowledge
     pages: list[Page]
     token: str | None = None  # bearers of it may change things; None: nobody may
     templates: Environment = field(default_factory=lambda: _environment())
@@ -96,6 +98,7 @@ class Site:
 
     def close(self) -> None:
         """Let go of the database and of what is at work behind the pages."""
+        self.knowledge.close()
         self.database.close()
 
     def _now_or_none(self) -> Now | None:

@@ -1,18 +1,307 @@
-"""The first page: what an image takes."""
+"""The first page: what an image takes, by one question in one sentence."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
+from markupsafe import Markup
 
-from farm.web.site import Here, Page
+from farm import catalog
+from farm.catalog import memory
+from farm.domain import Configuration
+from farm.domain.configuration import PRECISIONS
+from farm.domain.errors import RequestError
+from farm.web import charts, words
+from farm.web.asking import Asked, asked_by
+from farm.web.knowledge import INSTALL, Known
+from farm.web.site import Here, Page, Site
 
-router = APIRouter()
+if TYPE_CHECKING:
+    from analysis.predictions import Prediction, Predictions
+    from analysis.table import Table
+
+router = APIRouter(include_in_schema=False)
 PAGE: Final = Page("Ask", "/", 1, router)
+
+USUAL: Final[Mapping[str, str]] = {
+    "model": "flux", "gpu": "h100", "resolution": "1024", "steps": "28", "precision": "bf16", "cfg": "0",
+    "prompts": "1", "batch": "1", "country": "", "price": "", "pue": "1",
+}  # fmt: skip
+SIDES: Final = (256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 2048)
+STEPS: Final = (1, 4, 8, 12, 16, 20, 25, 28, 30, 40, 50)
+ROWS_LISTED: Final = 40
+PLANNED: Final = 5  # configurations of `farm plan` that would make an answer surer
 
 
 @router.get("/")
 def ask(request: Request, site: Here) -> Response:
-    """The question as a sentence, and its answer."""
-    return site.page(request, "ask.html.j2")
+    """The question as a sentence of controls, and its answer."""
+    given = {name: request.query_params.get(name, usual) for name, usual in USUAL.items()}
+    view: dict[str, Any] = {"given": given, "asked": None, "refused": None, "waiting": False, "answer": None}
+    view |= {"models": catalog.models(), "gpus": catalog.gpus(), "precisions": PRECISIONS, "sides": SIDES}
+    view |= {"countries": [], "install": INSTALL if site.knowledge.lacking() else None}
+    if view["install"]:
+        return site.page(request, "ask.html.j2", **view)
+    from analysis.carbon import places
+
+    view["countries"] = places()
+    try:
+        asked = asked_by(request, Asked, USUAL)
+        view["given"] |= {"model": asked.catalog_name("model"), "gpu": asked.catalog_name("gpu")}
+        view["answer"] = _answered(site, asked)
+    except RequestError as error:
+        view["refused"] = error
+    view["api"] = urlencode({name: value for name, value in view["given"].items() if value})
+    view["waiting"] = view["answer"] is None and view["refused"] is None
+    return site.page(request, "ask.html.j2", status=422 if view["refused"] else 200, **view)
+
+
+@router.get("/ask/surer")
+def surer(request: Request, site: Here) -> Response:
+    """What `farm plan` would measure to make the answer surer, as a part of the page."""
+    asked = asked_by(request, Asked, {})
+    model, gpu = asked.catalog_name("model"), asked.catalog_name("gpu")
+    known = site.knowledge.known()
+    plan: Any = None
+    refused = None
+    if known is not None:
+        try:
+            plan = known.derived(("plan", model, gpu), lambda known: _planned(known, model, gpu))
+        except RequestError as error:
+            refused = error
+    return site.page(
+        request,
+        "surer.html.j2",
+        plan=plan,
+        refused=refused,
+        model=model,
+        gpu=gpu,
+        count=PLANNED,
+        query=request.url.query,
+    )
+
+
+def _planned(known: Known, model: str, gpu: str) -> Any:
+    from analysis import design
+
+    return design.plan(known.rows, None, model=model, gpu=gpu, budget=PLANNED)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the page says of one configuration."""
+
+    prediction: Prediction
+    numbers: Sequence[tuple[str, str, str, str]]  # label, value, interval, note: of an image
+    all_images: str  # of all of them, where there are several
+    title: str
+    gpu: str
+    needed: str  # memory
+    phases: Markup | None
+    steps: Markup
+    sizes: Markup
+    rows: Sequence[Mapping[str, Any]]  # measured ones of this model on this GPU type, the nearest first
+    count: int  # of such rows
+    datasets: Sequence[tuple[str, int, str]]  # where the rows of this model on this GPU come from: name, rows, licence
+    bar: tuple[float, float, float]  # the interval, per cent of its axis
+
+
+def _answered(site: Site, asked: Asked) -> Answer | None:
+    """None while the law is fitted. Everything that the law says here is one call of it."""
+    from analysis.table import Table
+
+    table = asked.question().table
+    if len(table) != 1:
+        raise RequestError("question", f"{len(table)} configurations", "one: Compare lays several beside each other")
+    asked.terms()
+    known = site.knowledge.known()
+    if known is None:
+        return None
+    c = table.configuration(0)
+    steps, sizes = _steps(c), _sizes(c)
+    measured = _nearest(known.rows.where(model=c.model, gpu=c.gpu), c)
+    listed = measured.take(slice(None, ROWS_LISTED))
+    configurations = [c, *steps, *sizes, *listed.configurations()]
+    answers = asked.answers(known, Table.from_rows(configurations))
+    first = answers[0]
+    ends = [1, 1 + len(steps), 1 + len(steps) + len(sizes)]
+    counts = Counter(measured.dataset.tolist())
+    return Answer(
+        prediction=first,
+        numbers=_numbers(first),
+        all_images=_all(first),
+        title=catalog.model(c.model).title,
+        gpu=catalog.gpu(c.gpu).title,
+        needed=_memory(c),
+        phases=_phases(first),
+        steps=_curve(answers.take(slice(ends[0], ends[1])), measured, c, "steps"),
+        sizes=_curve(answers.take(slice(ends[1], ends[2])), measured, c, "sizes"),
+        rows=_rows(listed, answers.take(slice(ends[2], None))),
+        count=len(measured),
+        datasets=[(name or "unnamed", count, _licence(name)) for name, count in sorted(counts.items())],
+        bar=_bar(first),
+    )
+
+
+def _steps(c: Configuration) -> list[Configuration]:
+    least = catalog.model(c.model).rules(c.size).least_steps
+    numbers = sorted({n for n in STEPS if n >= least} | {c.steps} | ({2 * c.steps} if c.steps > 25 else set()))
+    return [_with(c, steps=min(n, 1000)) for n in dict.fromkeys(min(n, 1000) for n in numbers)]
+
+
+def _sizes(c: Configuration) -> list[Configuration]:
+    rules = catalog.model(c.model).rules(c.size)
+    sides = [s for s in SIDES if s % rules.multiple == 0 and (rules.largest_side is None or s <= rules.largest_side)]
+    largest = max(1024, 2 * max(c.width, c.height))
+    own = {c.width} if c.width == c.height else set()
+    return [_with(c, width=side, height=side) for side in sorted({s for s in sides if s <= largest} | own)]
+
+
+def _with(c: Configuration, **values: Any) -> Configuration:
+    return Configuration(**{**c.to_dict(), **values})
+
+
+def _numbers(p: Prediction) -> list[tuple[str, str, str, str]]:
+    n = p.configuration.prompts
+
+    def of(name: str, low: str, high: str, unit: Any) -> tuple[str, str]:
+        value, bottom, top = (getattr(p, key) for key in (name, low, high))
+        if value is None:
+            return words.UNKNOWN, ""
+        return unit(value / n), words.interval(bottom / n, top / n, p.level, unit)
+
+    energy = of("energy_joules", "low_joules", "high_joules", words.joules)
+    watt_hours = of("energy_joules", "low_joules", "high_joules", words.watt_hours)
+    with_idle = of("energy_joules_with_idle", "low_joules_with_idle", "high_joules_with_idle", words.joules)[0]
+    seconds = of("duration_seconds", "low_seconds", "high_seconds", words.seconds)
+    grams = of("grams_co2e", "low_grams_co2e", "high_grams_co2e", words.grams)
+    cost = of("cost", "low_cost", "high_cost", words.amount)
+    return [
+        ("Energy of an image, predicted", *energy, f"above idle; {with_idle} with the board's idle power"),
+        ("The same in watt-hours", *watt_hours, ""),
+        ("Time of an image", *seconds, "" if p.configuration.batch == 1 else f"{p.configuration.batch} at once"),
+        ("CO2e of an image", *(grams if p.carbon_source else ("unknown", "")), p.carbon_source or "name a country"),
+        (
+            "Price of an image",
+            *(cost if p.cost is not None else ("unknown", "")),
+            "" if p.cost is not None else "name a price",
+        ),
+    ]
+
+
+def _all(p: Prediction) -> str:
+    if p.configuration.prompts == 1:
+        return ""
+    parts = [words.joules(p.energy_joules), words.watt_hours(p.energy_joules), words.seconds(p.duration_seconds)]
+    parts += [f"{words.grams(p.grams_co2e)} CO2e"] if p.grams_co2e is not None else []
+    parts += [f"{words.amount(p.cost)} for electricity"] if p.cost is not None else []
+    return f"All {p.configuration.prompts:,} images: {', '.join(parts)}."
+
+
+def _memory(c: Configuration) -> str:
+    needs, has = memory.estimate_bytes(c) / 1e9, catalog.gpu(c.gpu).memory_bytes / 1e9
+    return f"an estimated {needs:.1f} GB of {has:.1f} GB"
+
+
+def _phases(p: Prediction) -> Markup | None:
+    known = [(name, joules) for name, joules in p.phases.items() if joules is not None and joules > 0]
+    if not known:
+        return None
+    total = sum(joules for _, joules in known)
+    shares = ", ".join(f"{name} {joules / total:.0%}" for name, joules in known)
+    return charts.phases(known, f"By phase: {shares}")
+
+
+def _bar(p: Prediction) -> tuple[float, float, float]:
+    end = 1.1 * p.high_joules / 100
+    return p.low_joules / end, p.energy_joules / end, p.high_joules / end
+
+
+def _curve(answers: Predictions, measured: Table, c: Configuration, kind: str) -> Markup:
+    """Joules of an image over steps or over sizes, other settings as asked, with what was measured at them."""
+    images = answers.table.prompts
+    energy = answers.energy * (1.0 / images)
+    if kind == "steps":
+        xs = answers.table.steps.tolist()
+        alike = measured.take((measured.width == c.width) & (measured.height == c.height))
+        places, asked, label = alike.steps.tolist(), float(c.steps), "steps"
+        title, ticks = f"Over steps, at {c.width} x {c.height}", None
+    else:
+        xs = answers.table.width.tolist()
+        alike = measured.take(measured.steps == c.steps)
+        places, asked, label = [sqrt(p) for p in alike.pixels.tolist()], sqrt(c.pixels), "pixels of a side"
+        title, ticks = f"Over sizes, in {c.steps} steps", [s for s in (256, 512, 768, 1024, 1536, 2048) if s <= max(xs)]
+    points = [
+        charts.Point(x, joules, tip, "measured" if same else "near")
+        for x, joules, same, tip in zip(places, _per_image(alike), _alike(alike, c), _tips(alike), strict=True)
+    ]
+    p = answers.take([xs.index(asked)]) if asked in xs else None
+    if p is not None:
+        joules = float((p.energy.value / p.table.prompts)[0])
+        points.append(charts.Point(asked, joules, f"asked: {words.joules(joules)}, predicted", "asked"))
+    columns = (energy.value.tolist(), energy.low.tolist(), energy.high.tolist())
+    return charts.curve(xs, *columns, points, title=title, label=label, ticks=ticks)
+
+
+def _nearest(rows: Table, c: Configuration) -> Table:
+    """Measured rows with guidance as asked, less what is spoiled or unknown, those at settings most alike first."""
+    import numpy as np
+
+    joules = rows.energy_joules
+    rows = rows.take(
+        ~rows.spoiled & np.isfinite(joules) & (rows.cfg == c.cfg) & (rows.size == c.size) & (rows.frames == 1)
+    )
+    far = np.abs(np.log(rows.pixels * rows.steps / (c.pixels * c.steps)))
+    far += 0.1 * (rows.precision != c.precision) + 0.1 * np.abs(np.log(rows.batch / c.batch))
+    return rows.take(np.argsort(far, kind="stable"))
+
+
+def _per_image(rows: Table) -> list[float]:
+    """Joules above idle of an image; of a row with idle in its energy, less what the board draws idle."""
+    import numpy as np
+
+    watts = np.array([catalog.gpu(name).idle_watts if name in catalog.gpus() else 0.0 for name in rows.gpu.tolist()])
+    watts = np.where(np.isfinite(rows.idle_watts), rows.idle_watts, watts)
+    seconds = np.where(np.isfinite(rows.duration_seconds), rows.duration_seconds, 0.0)
+    idle = np.where(rows.includes_idle, watts * seconds, 0.0)
+    made: list[float] = ((rows.energy_joules - idle) / rows.prompts).tolist()
+    return made
+
+
+def _alike(rows: Table, c: Configuration) -> list[bool]:
+    made: list[bool] = ((rows.precision == c.precision) & (rows.batch == c.batch)).tolist()
+    return made
+
+
+def _tips(rows: Table) -> list[str]:
+    tips = []
+    for r, joules, name, idle in zip(
+        rows.configurations(), _per_image(rows), rows.dataset.tolist(), rows.includes_idle.tolist(), strict=True
+    ):
+        said = f"{words.joules(joules)} measured: {r.width} x {r.height}, {r.steps} steps, {r.precision}"
+        said += f", {r.batch} at once" if r.batch > 1 else ""
+        tips.append(f"{said}\n{name or 'unnamed'}{', less idle power' if idle else ''}")
+    return tips
+
+
+def _rows(rows: Table, answers: Predictions) -> list[dict[str, Any]]:
+    """Measured rows with what the law says of each."""
+    predicted = (answers.energy.value / answers.table.prompts).tolist()
+    return [
+        {"configuration": r, "dataset": name or "unnamed", "joules": joules, "predicted": said}
+        for r, name, joules, said in zip(
+            rows.configurations(), rows.dataset.tolist(), _per_image(rows), predicted, strict=True
+        )
+    ]
+
+
+def _licence(dataset: str) -> str:
+    from analysis.shipped import LICENCES
+
+    return LICENCES.get(dataset, "measured here" if dataset == "farm" else "imported")

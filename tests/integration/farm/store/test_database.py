@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -181,3 +182,19 @@ def test_numbers_that_are_not_finite_become_null(store):
         counts = {"configurations": 0, "already_measured": 0, "infeasible": [], "paused": False, "cancelled": False}
         db.execute(t.sweep.insert().values(**values, **counts))
         assert db.execute(t.sweep.select()).mappings().one()["spec"] == {"a": [None, None, 1.5]}
+
+
+def test_two_threads_make_their_tables_at_once(home):
+    """Alembic keeps one connection for a whole process: a thread would use another's, and crash the process."""
+    settings = load()
+    begin = threading.Barrier(4)
+
+    def make(number: int) -> str | None:
+        begin.wait()
+        store = Store.upgrade(settings, f"sqlite:///{home.parent}/{number}.db")
+        store.close()
+        return store.identity
+
+    with ThreadPoolExecutor(4) as pool:
+        identities = list(pool.map(make, range(4)))
+    assert len(set(identities)) == 4

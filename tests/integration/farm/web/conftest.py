@@ -26,3 +26,13 @@ def page(store, settings) -> Iterator[TestClient]:
     url = store.url.render_as_string(hide_password=False)
     with TestClient(create_app(Database(settings, url), settings), base_url="http://127.0.0.1:8600") as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """Of a home in which there is nothing, with the law fitted to the rows that ship: once a module."""
+    settings = load(home=tmp_path_factory.mktemp("home"))
+    with TestClient(create_app(Database(settings), settings), base_url="http://127.0.0.1:8600") as client:
+        point = "model=flux&gpu=a100&resolution=512&steps=20&precision=fp16"
+        assert client.get(f"/api/predict?{point}").status_code == 200  # it waits for the fit
+        yield client

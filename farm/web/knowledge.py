@@ -1,0 +1,142 @@
+"""The law as predictions use it, fitted once for the rows there are, and what follows from it, worked out behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from farm import catalog
+from farm.domain.errors import FarmError, OperationError
+from farm.fits import Fits
+from farm.jobs import CoordinatorJobs
+from farm.settings import Settings
+from farm.web.database import Database
+
+if TYPE_CHECKING:
+    from analysis.cli.fits import Fitted
+    from analysis.table import Table
+
+T = TypeVar("T")
+
+NEEDS: Final = ("numpy", "scipy", "sklearn")  # what the law takes: the extra [analysis]
+INSTALL: Final = "pip install 'joulefarm[analysis]'"
+CHECK_SECONDS: Final = 2.0  # no more often is looked whether rows came
+PAGE_SECONDS: Final = 1.5  # what a page waits for a fit before it says that one is made
+PROGRAM_SECONDS: Final = 60.0  # what an answer in JSON waits
+
+
+@dataclass(frozen=True)
+class Known:
+    """A fitted law, the rows that predictions rest on, and what was worked out from both so far."""
+
+    fitted: Fitted
+    rows: Table  # that a fit nobody asked for by name may use
+    source: str  # of the rows, in words
+    _pool: ThreadPoolExecutor
+    _results: dict[Hashable, Future[Any]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def derived(self, key: Hashable, work: Callable[[Known], T], *, wait: float = PAGE_SECONDS) -> T | None:
+        """What ``work`` makes of this, made once; None while it is still at it. Raises what ``work`` raised."""
+        with self._lock:
+            if key not in self._results:
+                self._results[key] = self._pool.submit(work, self)
+            result = self._results[key]
+        try:
+            made: T = result.result(timeout=wait)
+        except NotYet:
+            return None
+        return made
+
+
+class Knowledge:
+    """The newest :class:`Known` of each law. While another is made of newer rows, the one before answers."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._fits = ThreadPoolExecutor(1, thread_name_prefix="fit")
+        self._later = ThreadPoolExecutor(1, thread_name_prefix="derived")  # a fit does not wait for what takes long
+        self._lock = threading.Lock()
+        self._known: dict[str | None, Known] = {}
+        self._work: dict[str | None, tuple[Hashable, Future[Known]]] = {}
+        self._mark: tuple[float, Hashable] | None = None
+
+    @staticmethod
+    def lacking() -> list[str]:
+        """The packages that are not installed and without which no law can be fitted."""
+        return [name for name in NEEDS if find_spec(name) is None]
+
+    def known(self, law: str | None = None, *, wait: float = PAGE_SECONDS) -> Known | None:
+        """The law that predictions use, or the one of that name; None while its first fit is made.
+
+        Raises:
+            RequestError: no such law, or rows that it refuses.
+            OperationError: the database is away, or the extra [analysis] is not installed.
+        """
+        if missing := self.lacking():
+            raise OperationError(f"predictions need {', '.join(missing)}: {INSTALL}")
+        if law is not None:
+            from analysis import laws
+
+            laws.get(law)
+        mark = self._marked()
+        with self._lock:
+            if law not in self._work or self._work[law][0] != mark:
+                self._work[law] = (mark, self._fits.submit(self._made, law))
+            work = self._work[law][1]
+            before = self._known.get(law)
+        try:
+            newest = work.result(timeout=0 if before is not None else wait)
+        except NotYet:
+            return before
+        except Exception:
+            with self._lock:  # tried anew at the next request
+                if law in self._work and self._work[law][1] is work:
+                    del self._work[law]
+            raise
+        with self._lock:
+            self._known[law] = newest
+        return newest
+
+    def begin(self) -> None:
+        """Have the first fit made before anybody asks, where it can be."""
+        with suppress(FarmError):  # said to whoever asks
+            self.known(wait=0)
+
+    def close(self) -> None:
+        self._fits.shutdown(wait=False, cancel_futures=True)
+        self._later.shutdown(wait=False, cancel_futures=True)
+
+    def _marked(self) -> Hashable:
+        """Another value when rows came or went, when another fit was made or pinned, and for another catalog."""
+        with self._lock:
+            if self._mark is not None and time.monotonic() - self._mark[0] < CHECK_SECONDS:
+                return self._mark[1]
+        store = self._database.store()
+        digests = [m.digest for m in catalog.models().values()] + [g.digest for g in catalog.gpus().values()]
+        value = (
+            self._database.missing,
+            store.name,
+            CoordinatorJobs(store, self._settings).result_count(),
+            Fits(store).mark(),
+            hash(tuple(digests)),
+        )
+        with self._lock:
+            self._mark = (time.monotonic(), value)
+        return value
+
+    def _made(self, law: str | None) -> Known:
+        from analysis.cli.fits import fitted_law
+        from analysis.cli.rows import fit_rows
+
+        url = self._database.url or (None if self._database.missing else self._settings.database())
+        rows = fit_rows(None, (), url)
+        return Known(fitted_law(law, None, (), url), rows.table, rows.source, self._later)
