@@ -20,7 +20,7 @@ OWN = {"farm", "workers", "analysis"}
 # Folder or file -> the extras beside the base that it may count on. The longest that fits is taken.
 PARTS = {
     "farm": (),
-    "farm/web": ("web",),
+    "farm/web": ("web", "analysis"),  # lazily: without it, Ask says what to install
     "farm/cli/serve.py": ("web",),
     "farm/files/table.py": ("analysis",),  # Parquet, asked for in words where it is missing
     "analysis": ("analysis",),
