@@ -91,7 +91,7 @@ def _home_to_be(path: Path) -> Finding:
 
 def passwords(settings: Settings) -> Finding:
     """Files that hold passwords, those of the embedded broker among them: for their owner only."""
-    named = [settings.database_url_file, settings.broker_url_file]
+    named = [settings.database_url_file, settings.broker_url_file, settings.events_urls_file]
     written = [settings.home / "farm.toml", settings.run / "broker.json", settings.run / "broker" / "users.acl"]
     files = [path for path in (*named, *written) if path is not None]
     exposed = [str(path) for path in files if _others_read(path)]
@@ -131,6 +131,7 @@ def disk(settings: Settings) -> Finding:
 
 def database(settings: Settings) -> Iterator[Finding]:
     """The database answers and is of this version, or will be made; what waits in it, and for what."""
+    from farm import results
     from farm.database import opened
     from farm.hosts import Hosts
 
@@ -139,9 +140,11 @@ def database(settings: Settings) -> Iterator[Finding]:
             name, hosts = store.name, Hosts(store)
             here, waiting = hosts.coordinator(), hosts.waiting()
             off, workers = hosts.devices_off(), hosts.workers()
+            size = results.raw_logs_bytes(store)
     except FarmError as error:
         yield failure("database", str(error), "check FARM_DATABASE_URL; `farm db upgrade` brings an old one up")
         return
+    yield raw_logs(size, settings.raw_logs_bytes)
     yield ok("database", name if name != "sqlite://" else "none yet: made by the first command that writes")
     if waiting and not here.alive:
         yield warning("coordinator", str(here), "jobs wait for it")
@@ -154,6 +157,16 @@ def database(settings: Settings) -> Iterator[Finding]:
     for row in waiting:
         if row.stuck:
             yield warning("waiting", f"{row.count} job(s) on {row.gpu}", row.why)
+
+
+def raw_logs(size: int, bound: int) -> Finding:
+    """How much room the power logs take in the database."""
+    found = f"{size / 1e9:.2f} GB of power logs, at most {bound / 1e9:.1f} GB are kept"
+    if size > 0.9 * bound:
+        return warning(
+            "raw logs", found, "the oldest are dropped; FARM_RAW_LOGS_BYTES of the coordinator says how many stay"
+        )
+    return ok("raw logs", found)
 
 
 def broker(settings: Settings) -> Finding:

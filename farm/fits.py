@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from farm.store import refits
+from farm.domain.event import EventKind
+from farm.store import events, refits
 from farm.store.engine import Store
 
 
@@ -82,6 +83,10 @@ class Fits:
                 refits.add_fit(db, fit)
             for each in kept:
                 refits.keep(db, each.law, each.fit_id, each.why)
+                if each.fit_id is not None:
+                    text = f"law {each.law} is not refitted: fit {each.fit_id} stays in use: {each.why}"
+                    told = {"law": each.law, "fit": each.fit_id, "why": each.why}
+                    events.record(db, EventKind.FIT_WORSE, text, told, key=f"{each.law} {each.fit_id} {each.why}")
             return True
 
     def give_up(self, token: int) -> None:

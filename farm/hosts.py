@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from farm import waiting
 from farm.actor import user_at_host
 from farm.domain.errors import unknown_name
+from farm.domain.times import utc
 from farm.domain.worker import MAINTENANCE, WorkerInfo
 from farm.store import actions, devices, hosts, progress
 from farm.store.engine import Connection, Store
@@ -83,7 +83,7 @@ class Hosts:
 
 def document(worker: WorkerInfo) -> dict[str, Any]:
     """A worker as `farm workers list --json` prints it."""
-    return {**asdict(worker), "off_since": _utc(worker.off_since), "suspect_since": _utc(worker.suspect_since),
+    return {**asdict(worker), "off_since": utc(worker.off_since), "suspect_since": utc(worker.suspect_since),
             "silent": not worker.alive}  # fmt: skip
 
 
@@ -103,9 +103,5 @@ def _off(row: dict[str, Any]) -> dict[str, Any]:
         "device_uuid": row["uuid"],
         "kind": row["off_kind"],
         "reason": row["off_reason"],
-        "since": _utc(row["off_since"]),
+        "since": utc(row["off_since"]),
     }
-
-
-def _utc(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -13,10 +13,25 @@ from typing import Self
 
 from farm.actor import user_at_host
 from farm.domain import AttemptEnd, Failure, Infeasible, Job, Measurement, RequestError
+from farm.domain.event import EventKind
 from farm.domain.job import MAX_JOB_ID
 from farm.domain.worker import WorkerInfo
+from farm.health import HealthChecks
 from farm.settings import Settings
-from farm.store import devices, hosts, leases, limits, messages, prompts, records, refits, results
+from farm.store import (
+    devices,
+    events,
+    hosts,
+    leases,
+    limits,
+    messages,
+    prompts,
+    records,
+    refits,
+    results,
+    sweeps,
+    waiting,
+)
 from farm.store.engine import Store
 
 # Fields of WorkerInfo that are not the worker's to say.
@@ -196,6 +211,9 @@ class WorkerJobs(_Jobs):
     def report(self, name: str, *, state: str, job_id: int | None, spool_waiting: int) -> bool:
         """Say that a worker lives and what it does now. False: the database does not know it, it must register."""
         with self._store.write() as db:
+            if (absent := waiting.gone(db, self._settings.coordinator_gone_seconds)) is not None:
+                told = {"noticed_by": name}
+                events.record(db, EventKind.COORDINATOR_GONE, absent.text, told, key=absent.key)
             return hosts.report(db, name, {"state": state, "job_id": job_id, "spool_waiting": spool_waiting})
 
     def drain_requested(self, name: str) -> bool:
@@ -261,3 +279,34 @@ class CoordinatorJobs(_Jobs):
         """How many measurements and imported rows there are."""
         with self._store.read() as db:
             return refits.result_count(db)
+
+    def events_due(self) -> bool:
+        """Whether events wait to be sent."""
+        with self._store.read() as db:
+            return bool(events.due_kinds(db, self._settings.events_gather_seconds))
+
+    def tell_of_done_sweeps(self) -> int:
+        """Have people told of sweeps whose last open job has ended; how many."""
+        with self._store.write() as db:
+            done = sweeps.newly_done(db)
+            for sweep in done:
+                text = f"sweep {sweep['name']} is done: {sweep['done']} measured, {sweep['failed']} failed for good"
+                events.record(db, EventKind.SWEEP_DONE, text, sweep, key=f"{sweep['sweep']} {sweep['done_at']}")
+            return len(done)
+
+    def watch_devices(self) -> None:
+        """Know the devices of all workers; have people told of those that are not there, and of results on disks."""
+        with self._store.write() as db:
+            devices.watch(db, spool_seconds=self._settings.lease_seconds)
+
+    def health_checks(self) -> HealthChecks:
+        """The health checks of this database. RequestError where the settings ask for what cannot be."""
+        return HealthChecks(self._store, self._settings)
+
+    def bound_raw_logs(self) -> int:
+        """Drop the oldest power logs where all of them take more room than the settings allow; how many."""
+        with self._store.read() as db:
+            if results.samples_bytes(db) <= self._settings.raw_logs_bytes:
+                return 0
+        with self._store.write() as db:
+            return results.drop_oldest_samples(db, self._settings.raw_logs_bytes)

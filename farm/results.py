@@ -83,7 +83,10 @@ class Results:
         with self.store.read() as db:
             data = sql.samples(db, measurement_id)
         if data is None:
-            remedy = "the measurement_id of a measurement of this farm's, as in `farm results list --json`"
+            remedy = (
+                "the measurement_id of a measurement of this farm's, as in `farm results list --json`, whose log "
+                "is kept (FARM_RAW_LOGS_BYTES: the oldest are dropped)"
+            )
             raise RequestError("id", measurement_id, remedy)
         return data
 
@@ -208,3 +211,9 @@ def _columns(dataset: str, row: Row) -> dict[str, Any]:
         "gpu": row.configuration.gpu,
         "document": {**replace(row, extra={}).to_dict(), "extra": dict(row.extra)},
     }
+
+
+def raw_logs_bytes(store: Store) -> int:
+    """How much room the power logs of all measurements take."""
+    with store.read() as db:
+        return sql.samples_bytes(db)

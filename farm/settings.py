@@ -42,6 +42,18 @@ class Settings(BaseSettings):
     broker_url_file: Path | None = None
     broker_ca: Path | None = None  # the authority that signed a rediss:// broker's certificate; default: the system's
 
+    events_urls: SecretStr | None = None  # who is told of events: URLs of Apprise's (webhooks, mail), blanks between
+    events_urls_file: Path | None = None
+    events_gather_seconds: Wait = 60.0  # between two messages of one kind; what comes meanwhile goes together
+    coordinator_gone_seconds: Seconds = 60.0  # of silence, before its absence is an event
+
+    # Health of devices: a small configuration measured each night and after a change of driver; off unless one of
+    # the first two is set.
+    health_hour: int | None = Field(default=None, ge=0, le=23)  # of the night, UTC
+    health_interval_seconds: Seconds | None = None  # instead, or beside it: so long after the last check
+    health_configuration: str = "model=sd2 resolution=512 steps=20 precision=fp16 prompts=10"
+    health_tolerance_percent: float = Field(default=3.0, gt=0, le=1000, allow_inf_nan=False)  # less is never drift
+
     lease_seconds: Seconds = 120.0  # a worker silent for so long has lost its job
     heartbeat_seconds: Seconds = 20.0
     tick_seconds: Seconds = 2.0  # coordinator: reap, top up, look for results
@@ -57,6 +69,8 @@ class Settings(BaseSettings):
     settle_seconds: Wait = 60.0  # before it, at most so long until power and temperature are steady
     repeat_seconds: Wait = 600.0  # no further pass of a measurement is begun after so long
     spool_drain_seconds: Seconds = 5.0
+    raw_logs_bytes: int = Field(default=20_000_000_000, ge=0)  # of power logs in SQL; beyond it the oldest are dropped
+    log_bytes: int = Field(default=10_000_000, ge=10_000)  # of each log of `farm up`, of which five older are kept
     tf32: Literal["default", "on", "off"] = "default"  # torch's default: convolutions use TF32, matmuls do not
     weights_dir: Path | None = None  # folders of pretrained weights, one a model; otherwise the hub's cache
     cpu_threads: int | None = Field(default=None, ge=1, le=1024)  # of torch; default: as many as torch takes
@@ -94,6 +108,10 @@ class Settings(BaseSettings):
     def broker(self) -> str | None:
         """The broker URL, None for the embedded one."""
         return _secret(self.broker_url, self.broker_url_file)
+
+    def events(self) -> str | None:
+        """URLs of those who are told of events; None where nobody is."""
+        return _secret(self.events_urls, self.events_urls_file)
 
     def prepare_home(self) -> Path:
         """Create home, readable by its owner only. RequestError where it cannot be written."""

@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("farm.cli.demo:demo", "The main job on this machine, from nothing."),
     "doctor": ("farm.cli.doctor:doctor", "Can this host measure? A line each: ok, warning or failure, and what to do."),
     "down": ("farm.cli.up:down", "Stop the embedded farm of this FARM_HOME."),
+    "events": ("farm.cli.events:events", "List events; send one to try the receivers."),
     "flops": ("analysis.cli.flops:flops", "The work of one image or video and of one denoising step."),
     "gpus": ("farm.cli.catalog:gpus", "The GPU types of the catalog, processors and a lab's own among them."),
     "jobs": ("farm.cli.jobs:jobs", "List jobs; show every attempt of one."),

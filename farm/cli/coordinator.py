@@ -28,6 +28,7 @@ def coordinator(db: str | None, broker: str | None) -> None:
     from farm.broker.embedded import EmbeddedBroker
     from farm.coordinator import refit
     from farm.coordinator.dispatcher import Dispatcher
+    from farm.coordinator.outbox import OutboxTicker
     from farm.jobs import CoordinatorJobs
 
     logs.configure(settings)
@@ -35,6 +36,7 @@ def coordinator(db: str | None, broker: str | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     jobs = CoordinatorJobs.open(settings)
+    outbox, health = OutboxTicker(settings), jobs.health_checks()
     embedded = EmbeddedBroker(settings) if settings.broker() is None else None
     started_here = embedded is not None and not embedded.running
     if embedded is not None:
@@ -46,7 +48,7 @@ def coordinator(db: str | None, broker: str | None) -> None:
         if ticker is None:
             logger.warning("no refits here: they need joulefarm[analysis]")
         name = f"{socket.gethostname()}-{os.getpid()}"
-        dispatcher = Dispatcher(jobs, sender, settings, name=name, refit=ticker)
+        dispatcher = Dispatcher(jobs, sender, settings, name=name, refit=ticker, outbox=outbox, health=health)
         logger.info("coordinator %s: ready", name)
         try:
             dispatcher.run(stop)

@@ -27,6 +27,7 @@ def serve(db: str | None, host: str, port: int, token_file: str | None, allow_ho
     try:
         import uvicorn
 
+        from farm.coordinator.watch import CoordinatorWatch
         from farm.web.app import create_app
         from farm.web.database import Database
     except ImportError as error:
@@ -45,7 +46,12 @@ def serve(db: str | None, host: str, port: int, token_file: str | None, allow_ho
             application = create_app(database, configuration, token=token, names=allow_host)
             server = uvicorn.Server(uvicorn.Config(application, log_level="warning"))
             application.state.site.live.ends = lambda: server.should_exit  # it would wait for readers that stay
-            server.run(sockets=[listener])
+            watch = CoordinatorWatch(configuration, db)
+            watch.start()
+            try:
+                server.run(sockets=[listener])
+            finally:
+                watch.stop()
 
 
 def _token(path: str) -> str:

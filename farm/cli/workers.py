@@ -118,3 +118,29 @@ def restart(name: str | None, as_json: bool) -> None:
         emit_json({"restarted": restarted})
     else:
         click.echo(f"started again: {', '.join(restarted) or 'none had ended'}")
+
+
+@workers.command()
+@click.argument("name", required=False)
+@db_option
+@json_option
+def health(name: str | None, db: str | None, as_json: bool) -> None:
+    """The health checks of every device, or of worker NAME's: joules, deviation from the baseline, verdict."""
+    from farm.health import series
+
+    with opened(db, create=False) as store:
+        devices = series(store, name)
+    if as_json:
+        emit_json({"devices": devices})
+        return
+    for device in devices:
+        off = f", off for {device['off']}" if device["off"] else ""
+        baseline = f"{device['baseline_joules']:.4g} J" if device["baseline_joules"] else "not made yet"
+        click.echo(one_line(f"{device['worker']} ({device['facts'] or device['gpu']}): baseline {baseline}{off}"))
+        for check in device["checks"]:
+            joules = "" if check["energy_joules"] is None else f"{check['energy_joules']:.4g} J"
+            percent = "" if check["deviation_percent"] is None else f"{check['deviation_percent']:+.1f} %"
+            what = one_line(check["why"] or check["cause"])
+            click.echo(f"  {check['at']}  {check['verdict'] or 'open':9} {joules:>10} {percent:>8}  {what}")
+    if not devices:
+        click.echo("no health checks yet: FARM_HEALTH_HOUR of the coordinator asks for them")

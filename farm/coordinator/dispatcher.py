@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from farm.broker.app import Broker
+from farm.coordinator.outbox import OutboxTicker
 from farm.coordinator.refit import RefitTicker
 from farm.domain.errors import OperationError
+from farm.health import HealthChecks
 from farm.jobs import CoordinatorJobs
 from farm.settings import Settings
 
@@ -24,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.2  # between two looks at the queues while there is work
 REPEAT_SECONDS: Final = 30.0  # between two lines that say the same is still away
+BOUND_SECONDS: Final = 600.0  # between two looks at how much room the power logs take
 BACK_OFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0)  # after the first, second, ... failure in a row
 
 
@@ -59,6 +62,8 @@ class Dispatcher:
         *,
         name: str,
         refit: RefitTicker | None = None,
+        outbox: OutboxTicker | None = None,
+        health: HealthChecks | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._jobs = jobs
@@ -66,7 +71,10 @@ class Dispatcher:
         self._settings = settings
         self._name = name
         self._refit = refit
+        self._outbox = outbox
+        self._health = health
         self._clock = clock
+        self._bound_from = float("-inf")  # when the raw logs are looked at next
         self._windows: defaultdict[str, Window] = defaultdict(Window)
         self._queues: list[str] = []
         self._touched: float | None = None
@@ -99,18 +107,28 @@ class Dispatcher:
 
     def _round(self, *, tick: bool) -> Iterator[OperationError]:
         """Do each thing, whether or not another fails; what failed."""
-        for step in (*((self.reap, self.enforce_limits, self.look_at_queues, self.refit) if tick else ()), self.top_up):
+        for step in (*(self._steps if tick else ()), self.top_up):
             try:
                 step()
             except OperationError as error:
                 yield error
 
     def tick(self) -> None:
-        """Take back what was lost, enforce limits, see which messages were lost, refit."""
-        self.reap()
-        self.enforce_limits()
-        self.look_at_queues()
-        self.refit()
+        """Do everything that is done once in a while."""
+        for step in self._steps:
+            step()
+
+    @property
+    def _steps(self) -> tuple[Callable[[], None], ...]:
+        return (
+            self.reap,
+            self.enforce_limits,
+            self.look_at_devices,
+            self.look_at_queues,
+            self.refit,
+            self.bound_raw_logs,
+            self.send_events,
+        )
 
     def reap(self) -> None:
         """Take back jobs whose lease ended."""
@@ -124,6 +142,25 @@ class Dispatcher:
         ended = self._jobs.enforce_limits()
         if ended:
             logger.warning("coordinator: %d job(s) cancelled at their sweep's deadline or joule budget", ended)
+
+    def look_at_devices(self) -> None:
+        """See which devices are there and well; ask for health checks that are due."""
+        self._jobs.watch_devices()
+        if self._health is not None:
+            self._health.look()
+
+    def bound_raw_logs(self) -> None:
+        """Drop the oldest power logs, where there are too many."""
+        if self._clock() >= self._bound_from:
+            self._bound_from = self._clock() + BOUND_SECONDS
+            if dropped := self._jobs.bound_raw_logs():
+                logger.warning("coordinator: the power logs of %d measurement(s) were dropped to make room", dropped)
+
+    def send_events(self) -> None:
+        """Have people told of what happened."""
+        self._jobs.tell_of_done_sweeps()
+        if self._outbox is not None and self._outbox.wanted:
+            self._outbox.tick(self._jobs.events_due())
 
     def look_at_queues(self) -> None:
         """See which queues have work, and make due again what was sent and lost."""
@@ -153,8 +190,9 @@ class Dispatcher:
         return sent
 
     def close(self) -> None:
-        if self._refit is not None:
-            self._refit.close()
+        for child in (self._refit, self._outbox):
+            if child is not None:
+                child.close()
         self._broker.close()
 
     def _may_reap(self) -> bool:

@@ -8,7 +8,6 @@ lease in SQL, so that two coordinators do not fit twice.
 from __future__ import annotations
 
 import logging
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -16,7 +15,7 @@ from importlib.util import find_spec
 from typing import Final
 
 from farm import imports
-from farm.processes import spawn, stop
+from farm.coordinator.child import Child
 from farm.settings import Settings, load
 
 logger = logging.getLogger(__name__)
@@ -38,10 +37,8 @@ class RefitTicker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._command = command
         self._clock = clock
-        self._log = settings.run / "logs" / "refit.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child = Child(settings, "refit", command)
         self._started = float("-inf")
         self._covered = 0
 
@@ -51,40 +48,20 @@ class RefitTicker:
             return False
         self._covered = results
         self._started = self._clock()
-        self._process = spawn(self._command, log=self._log, env=child_environment(self._settings))
+        self._child.start()
         return True
 
     @property
     def running(self) -> bool:
-        if self._process is None:
-            return False
-        status = self._process.poll()
-        if status is None:
-            return True
-        if status:
-            logger.error("refit ended with status %s, see %s", status, self._log)
-        self._process = None
-        return False
+        return self._child.running
 
     def close(self) -> None:
-        if self._process is not None:
-            stop(self._process, grace_seconds=1.0)
+        self._child.close()
 
 
 def available() -> bool:
     """Whether this installation can fit: the extra [analysis]."""
     return all(find_spec(name) is not None for name in NEEDS) and find_spec(MODULE) is not None
-
-
-def child_environment(settings: Settings) -> dict[str, str]:
-    """The environment of a process that shall see the same home, database and broker; secrets travel by it, never by
-    a command line."""
-    environment = {**imports.environment(), "FARM_HOME": str(settings.home)}
-    if settings.database_url is not None:
-        environment["FARM_DATABASE_URL"] = settings.database_url.get_secret_value()
-    if settings.broker_url is not None:
-        environment["FARM_BROKER_URL"] = settings.broker_url.get_secret_value()
-    return environment
 
 
 def main() -> None:

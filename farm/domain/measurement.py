@@ -20,7 +20,8 @@ SPOILING_FLAGS: Final = frozenset(
     }
 )  # fmt: skip
 # The row is good; estimated and simulated rows are fitted only among their own kind.
-INFORMING_FLAGS: Final = frozenset({"counter_unsupported", "throttled_power_cap", "estimated", "simulated"})
+SUSPECT: Final = "device_suspect"  # no good health check of the device since
+INFORMING_FLAGS: Final = frozenset({"counter_unsupported", "throttled_power_cap", "estimated", "simulated", SUSPECT})
 FLAGS: Final = SPOILING_FLAGS | INFORMING_FLAGS
 
 

@@ -19,8 +19,10 @@ from typing import Final
 
 from farm import catalog, imports
 from farm.broker.embedded import EmbeddedBroker
-from farm.coordinator.refit import child_environment
+from farm.coordinator.child import environment as child_environment
 from farm.domain.errors import OperationError, RequestError
+from farm.local.restarts import Restarts
+from farm.local.rotation import Rotation
 from farm.local.supervisor import BrokerService, ProcessService, Service, Supervisor
 from farm.processes import ProcessIdentity, spawn
 from farm.settings import Settings
@@ -79,7 +81,8 @@ def run(
         try:
             lock.announce()
             logger.info("farm in %s: %s", settings.home, ", ".join(s.name for s in services))
-            supervisor.run(stop, [import_module("farm.local.restarts").Restarts(settings, supervisor).look])
+            rotation = Rotation(settings.run / "logs", settings.log_bytes)
+            supervisor.run(stop, [Restarts(settings, supervisor).look, rotation.look])
             logger.info("farm: ending")
             supervisor.stop(grace_seconds, hurry)
         finally:

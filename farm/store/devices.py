@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, exists, func, or_, select, update
 
 from farm.domain import JobState
+from farm.domain.event import EventKind
+from farm.domain.worker import NO_DEVICE
+from farm.store import events
 from farm.store import tables as t
 from farm.store.clock import now
 from farm.store.upsert import upsert
@@ -65,6 +69,44 @@ def take_off(db: Connection, uuid: str, kind: str, reason: str) -> None:
     waiting = (t.job.c.only_device == uuid) & (t.job.c.state == JobState.QUEUED)
     ended = {"state": JobState.CANCELLED, "reason": f"{kind}: {reason}", "finished_at": now()}
     db.execute(update(t.job).where(waiting).values(**ended))
+    row = dict(db.execute(select(t.device).where(t.device.c.uuid == uuid)).mappings().one())
+    tell_off(db, row, kind, reason, row["off_since"])
+
+
+def tell_off(db: Connection, device: Mapping[str, Any], kind: str, reason: str, since: float) -> None:
+    """Have people told of a device that takes no jobs."""
+    document = {"worker": device["worker"], "gpu": device["gpu"], "device_uuid": device["uuid"], "kind": kind}
+    text = f"{device['worker']} takes no jobs: {kind}: {reason}"
+    key = f"{device['uuid']} {kind} {since} {reason}"
+    events.record(db, EventKind.DEVICE_OFF, text, {**document, "reason": reason}, key=key)
+
+
+def watch(db: Connection, *, spool_seconds: float) -> None:
+    """Note which devices are not there, and where results wait on a disk; have people told, once each time."""
+    learn(db)
+    worker, device = t.worker.c, t.device.c
+    columns = (t.device, worker.state, worker.spool_waiting, now().label("now"))
+    joined = t.device.join(t.worker, device.uuid == worker.device_uuid)
+    noted = (device.absent_since.is_not(None), device.spool_since.is_not(None))
+    query = (
+        select(*columns)
+        .select_from(joined)
+        .where((worker.state == NO_DEVICE) | (worker.spool_waiting > 0) | or_(*noted))
+    )
+    for row in map(dict, db.execute(query).mappings().all()):
+        absent, waits = row["state"] == NO_DEVICE, row["spool_waiting"] > 0
+        absent_since, spool_since = row["absent_since"] or row["now"], row["spool_since"] or row["now"]
+        values = {"absent_since": absent_since if absent else None, "spool_since": spool_since if waits else None}
+        db.execute(update(t.device).where(device.uuid == row["uuid"]).values(**values))
+        if absent:
+            tell_off(db, row, NO_DEVICE, "its worker does not find the device", absent_since)
+        if waits and row["now"] - spool_since > spool_seconds:
+            text = (
+                f"{row['spool_waiting']} result(s) wait on the disk of {row['worker']} and do not get into the database"
+            )
+            document = {"worker": row["worker"], "host": row["host"], "results": row["spool_waiting"]}
+            key = f"{row['uuid']} {spool_since}"
+            events.record(db, EventKind.SPOOL_WAITING, text, document, key=key)
 
 
 def put_back(db: Connection, uuid: str, *, new_baseline: bool) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, func, select, text, update
 
 from farm.domain import AttemptEnd, Configuration, Job, JobState, RequestError
-from farm.store import devices
+from farm.domain.event import EventKind
+from farm.store import devices, events
 from farm.store import tables as t
 from farm.store.clock import now
 
@@ -333,6 +334,19 @@ def _close(db: Connection, job_id: int, state: JobState, reason: str) -> None:
         .where(t.job.c.id == job_id)
         .values(state=state, reason=reason, worker=None, lease_until=None, finished_at=now())
     )
+    if state == JobState.FAILED:
+        _tell_of_failure(db, job_id, reason)
+
+
+def _tell_of_failure(db: Connection, job_id: int, reason: str) -> None:
+    """Have people told of a job that failed for good; of a health check its verdict is told instead."""
+    columns = (t.job.c.attempt, t.job.c.only_device, t.job.c.sweep_id, t.configuration.c.model, t.configuration.c.gpu)
+    joined = t.job.join(t.configuration, t.configuration.c.id == t.job.c.configuration_id)
+    job = db.execute(select(*columns).select_from(joined).where(t.job.c.id == job_id)).one()
+    if job.only_device is None:
+        document = {"job": job_id, "sweep": job.sweep_id, "model": job.model, "gpu": job.gpu, "reason": reason}
+        text = f"job {job_id}, {job.model} on {job.gpu}, failed for good: {reason}"
+        events.record(db, EventKind.JOB_FAILED, text, document, key=f"{job_id} {job.attempt}")
 
 
 def lock_row(db: Connection, job_id: int, *more: ColumnElement[Any]) -> Any:

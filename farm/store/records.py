@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import Connection, exists, select, update
 
 from farm.domain import AttemptEnd, Job, JobState, Measurement, RequestError, origin
+from farm.domain.measurement import SUSPECT
 from farm.domain.row import Row
-from farm.store import leases, rows
+from farm.store import health, leases, rows
 from farm.store import tables as t
 from farm.store.clock import now
 
@@ -26,7 +29,7 @@ def record(
     RequestError: it can never be stored here; trying again is of no use.
     Not fenced: an hour of valid data is not thrown away because its lease ran out meanwhile.
     """
-    row = leases.lock_row(db, job_id)
+    row = leases.lock_row(db, job_id, t.job.c.only_device)
     job = leases.load(db, job_id)
     if row is None or job is None:
         raise RequestError("job", job_id, "not in this database, so its measurement cannot be stored")
@@ -35,11 +38,13 @@ def record(
     known = _known(db, job_id, measurement.measurement_id)
     if known is not None:
         return known
+    if health.is_suspect(db, worker) and SUSPECT not in measurement.flags:
+        measurement = replace(measurement, flags=(*measurement.flags, SUSPECT))
     if samples is not None:
         db.execute(t.samples.insert().values(measurement_id=measurement.measurement_id, data=samples))
     taken = db.execute(select(exists().where(t.measurement.c.job_id == job_id))).scalar()
     if accept and not taken:
-        _accept(db, job, row.configuration_id, attempt, worker, measurement)
+        _accept(db, job, row.configuration_id, attempt, worker, measurement, of_check=row.only_device is not None)
         return True
     db.execute(
         t.late_measurement.insert().values(
@@ -69,7 +74,14 @@ def _known(db: Connection, job_id: int, measurement_id: str) -> bool | None:
 
 
 def _accept(
-    db: Connection, job: Job, configuration_id: int, attempt: int, worker: str, measurement: Measurement
+    db: Connection,
+    job: Job,
+    configuration_id: int,
+    attempt: int,
+    worker: str,
+    measurement: Measurement,
+    *,
+    of_check: bool,
 ) -> None:
     db.execute(
         t.measurement.insert().values(
@@ -84,9 +96,11 @@ def _accept(
             origin=origin(measurement.flags),
             document=measurement.to_dict(),
             recorded_at=now(),
+            health=of_check,
         )
     )
-    rows.add(db, Row.of(measurement), measurement_id=measurement.measurement_id, added_at=now(), job_id=job.id)
+    if not of_check:  # the same small configuration every night is no result that a list or a fit should hold
+        rows.add(db, Row.of(measurement), measurement_id=measurement.measurement_id, added_at=now(), job_id=job.id)
     late = "" if attempt == job.attempt else "its result came after its lease had been given on"
     leases.end_attempt(db, job.id, attempt, AttemptEnd.ACCEPTED, late, anew=True)
     db.execute(

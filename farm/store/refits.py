@@ -12,12 +12,14 @@ from farm.store.clock import now
 
 
 def result_count(db: Connection) -> int:
-    """Measurements and imported rows. Counted, since sequence numbers may commit out of order.
+    """Measurements, less those of health checks, and imported rows. Counted: sequence numbers commit out of order.
 
     A row that was removed counts twice, so that the number grows then, too: what is fitted has changed.
     """
-    tables = (t.measurement, t.dataset_row, t.removed_row)
-    measured, imported, removed = (select(func.count()).select_from(table).scalar_subquery() for table in tables)
+    measured = select(func.count()).select_from(t.measurement).where(~t.measurement.c.health).scalar_subquery()
+    imported, removed = (
+        select(func.count()).select_from(table).scalar_subquery() for table in (t.dataset_row, t.removed_row)
+    )
     return int(db.execute(select(measured + imported + 2 * removed)).scalar_one())
 
 

@@ -18,7 +18,9 @@ def own(
     db: Connection, *, model: str | None = None, gpu: str | None = None, newest: int | None = None
 ) -> Generator[dict[str, Any]]:
     """Accepted measurements: ``document`` and where it came from. In the order of their jobs, or the newest first."""
-    query = select(t.measurement.c.document, t.measurement.c.job_id, t.measurement.c.attempt, t.measurement.c.worker)
+    of_measurement = t.measurement.c
+    columns = (of_measurement.document, of_measurement.job_id, of_measurement.attempt, of_measurement.worker)
+    query: Select[Any] = select(*columns).where(~of_measurement.health)
     if model is not None or gpu is not None:
         query = query.join(t.configuration, t.configuration.c.id == t.measurement.c.configuration_id)
         query = _where(query, t.configuration, model, gpu)
@@ -58,6 +60,37 @@ def samples(db: Connection, measurement_id: str) -> bytes | None:
     """The power log behind a measurement, as its worker compressed it; None where there is none."""
     query = select(t.samples.c.data).where(t.samples.c.measurement_id == measurement_id)
     return db.execute(query).scalar()
+
+
+def samples_bytes(db: Connection) -> int:
+    """How much room all power logs take, as they are stored."""
+    return int(db.execute(select(func.coalesce(func.sum(func.length(t.samples.c.data)), 0))).scalar_one())
+
+
+def drop_oldest_samples(db: Connection, bound: int) -> int:
+    """Drop power logs, those of the oldest measurements first, until the others fit in so many bytes; how many.
+
+    Down to nine tenths, so that not every new one drops another. Measurements stay as they are.
+    """
+    total = samples_bytes(db)
+    if total <= bound:
+        return 0
+    own, late, log = t.measurement.c, t.late_measurement.c, t.samples.c
+    recorded_at = func.coalesce(own.recorded_at, late.recorded_at, 0.0)
+    query = (
+        select(log.measurement_id, func.length(log.data))
+        .outerjoin(t.measurement, own.measurement_id == log.measurement_id)
+        .outerjoin(t.late_measurement, late.measurement_id == log.measurement_id)
+        .order_by(recorded_at, log.measurement_id)
+    )
+    dropped = 0
+    for measurement_id, size in db.execute(query).all():
+        if total <= 0.9 * bound:
+            break
+        db.execute(t.samples.delete().where(log.measurement_id == measurement_id))
+        total -= size
+        dropped += 1
+    return dropped
 
 
 def has_samples(db: Connection, measurement_id: str) -> bool:

@@ -21,9 +21,10 @@ READS: Final = (
     t.prompt_list,
     t.worker,
     t.device,
+    t.coordinator,
     t.farm_identity,
 )
-ADDS: Final = (t.attempt, t.measurement, t.measured_row, t.late_measurement, t.samples, t.worker)
+ADDS: Final = (t.attempt, t.measurement, t.measured_row, t.late_measurement, t.samples, t.worker, t.event)
 REMOVES: Final = (t.worker,)  # its registration, when it leaves
 CHANGES: Final[dict[Table, tuple[str, ...]]] = {
     t.job: (

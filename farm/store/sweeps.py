@@ -70,6 +70,52 @@ def failures(db: Connection, sweep_id: int | None) -> list[Failed]:
     return [Failed(row.reason, row.jobs, row.example) for row in db.execute(of_sweep(query, sweep_id))]
 
 
+def newly_done(db: Connection) -> list[dict[str, Any]]:
+    """Sweeps whose last open job has ended since the last call: ``sweep, name, done, failed, done_at``.
+
+    One that is open again is told of again. Adaptive ones are done when they are ended.
+    """
+    sweep = t.sweep.c
+    undone = (
+        select(sweep.id, sweep.name).where(sweep.done_at.is_(None), ~sweep.cancelled, ~_goes_on()).order_by(sweep.id)
+    )
+    again = select(sweep.id).where(sweep.done_at.is_not(None), has_open(sweep.id))
+    db.execute(update(t.sweep).where(sweep.id.in_(again)).values(done_at=None))
+    done = []
+    for row in db.execute(undone).all():
+        if _is_open(db, row.id):
+            continue
+        states = {found.state: found.jobs for found in db.execute(_states(row.id))}
+        if not states:  # everything was measured before
+            continue
+        at = db.execute(update(t.sweep).where(sweep.id == row.id).values(done_at=now()).returning(sweep.done_at))
+        counts = {"done": states.get(JobState.DONE, 0), "failed": states.get(JobState.FAILED, 0)}
+        done.append({"sweep": row.id, "name": row.name, **counts, "done_at": at.scalar_one()})
+    return done
+
+
+def _goes_on() -> ColumnElement[bool]:
+    """Whether a sweep is an adaptive one that may still ask for more."""
+    adaptive = t.adaptive_sweep.c
+    return exists().where(adaptive.sweep_id == t.sweep.c.id, adaptive.ended_at.is_(None))
+
+
+def _is_open(db: Connection, sweep_id: int) -> bool:
+    """Whether a sweep wants a job that is queued or runs. From its end: what is open is there mostly."""
+    link = t.sweep_job.c
+    query = (
+        select(link.job_id)
+        .join(t.job, t.job.c.id == link.job_id)
+        .where(link.sweep_id == sweep_id, OPEN)
+        .order_by(link.job_id.desc())
+    )
+    return db.execute(query.limit(1)).first() is not None
+
+
+def _states(sweep_id: int) -> Select[Any]:
+    return select(t.job.c.state, func.count().label("jobs")).where(_in(sweep_id)).group_by(t.job.c.state)
+
+
 def open_ids(db: Connection) -> list[int]:
     """Sweeps that want a job which is queued or runs."""
     query = select(t.sweep_job.c.sweep_id).join(t.job, t.job.c.id == t.sweep_job.c.job_id).where(OPEN).distinct()
@@ -169,6 +215,12 @@ def cancel(db: Connection, sweep_id: int, reason: str, *, running: bool = True) 
     db.execute(update(t.job).where(leases.free(only_paused)).values(held=True))
     rank(db, sweep_id)
     return done.rowcount
+
+
+def has_open(sweep_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a sweep wants a job that is queued or runs."""
+    link = t.sweep_job.c
+    return exists().where(link.sweep_id == sweep_id, link.job_id == t.job.c.id, OPEN)
 
 
 def has_queued(sweep_id: ColumnElement[int]) -> ColumnElement[bool]:

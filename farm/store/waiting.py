@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, func, select
 
 from farm.domain import JobState
 from farm.store import tables as t
@@ -39,6 +39,24 @@ def queued(db: Connection, sweep_id: int | None) -> list[Group]:
     )
     rows = db.execute(of_sweep(query, sweep_id))
     return [Group(r.gpu, r.queue, bool(r.held), bool(r.sent), bool(r.later), r.reason, r.jobs) for r in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A coordinator that was here and is not."""
+
+    key: str  # of this absence and no other
+    text: str
+
+
+def gone(db: Connection, seconds: float) -> Gone | None:
+    """Whether every coordinator has been silent for so long, though there was one and jobs are open."""
+    seen = select(func.max(t.coordinator.c.seen_at)).scalar_subquery()
+    open_jobs = exists().where(t.job.c.state.in_((JobState.QUEUED, JobState.RUNNING)))
+    row = db.execute(select(seen.label("seen"), (now() - seen).label("silent"), open_jobs.label("wanted"))).one()
+    if row.seen is None or row.silent < seconds or not row.wanted:
+        return None
+    return Gone(f"{row.seen:.3f}", f"the coordinator is gone: silent for {row.silent:.0f} s, and jobs are open")
 
 
 def coordinator_silence(db: Connection) -> float | None:

@@ -45,6 +45,7 @@ def worker(
     from workers.device.identity import WorkerIdentity
     from workers.device.lock import DeviceLock
     from workers.device.pinning import pinned
+    from workers.meters.simulated.faults import of_device
 
     logs.configure(settings)
     on_gpu = not simulate and not entry.is_processor
@@ -57,7 +58,9 @@ def worker(
     with closing(WorkerJobs.open(settings)) as jobs:  # what cannot be is refused here, before anything runs
         jobs.refuse_mixing(gpu, simulate=simulate)
     if not on_gpu:
-        identity = WorkerIdentity.plain(gpu, device, settings.home, simulate=simulate, speed=speed)
+        driver = of_device(gpu, device or 0).driver if simulate else None
+        stated = {"driver": driver} if driver else {}
+        identity = WorkerIdentity.plain(gpu, device, settings.home, simulate=simulate, speed=speed, environment=stated)
         # A host has one processor, by whatever type of the catalog its workers call it.
         held: AbstractContextManager[Any] = DeviceLock(
             identity.device_uuid if simulate else "processor", settings.run / "locks"

@@ -73,7 +73,16 @@ class WorkerIdentity:
         )
 
     @classmethod
-    def plain(cls, gpu: str, device: int | None, home: Path, *, simulate: bool, speed: float | None = None) -> Self:
+    def plain(
+        cls,
+        gpu: str,
+        device: int | None,
+        home: Path,
+        *,
+        simulate: bool,
+        speed: float | None = None,
+        environment: Mapping[str, Any] | None = None,
+    ) -> Self:
         """The identity of a worker without a GPU of its own: the processor, or a simulated device.
 
         Its name carries a mark of the home, since two farms on one host may simulate the same devices.
@@ -92,4 +101,5 @@ class WorkerIdentity:
             host=host,
             simulate=simulate,
             speed=speed,
+            environment=environment or {},
         )

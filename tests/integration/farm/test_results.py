@@ -172,3 +172,22 @@ def test_what_a_row_says_of_idle_and_limit_goes_out_and_comes_in_again(store, tm
     assert [row.power_limit_watts for row in rows] == [650.0, None]
     assert {row.configuration.frames for row in rows} == {1}
     assert Results(store).add(rows).duplicates == 2
+
+
+def test_power_logs_are_bounded_and_measurements_stay(farm, store, jobs, sweep, measure, settings):
+    sweep()
+    for number in (1, 2, 3):
+        job = jobs.claim(number, worker="w", queue="a100")
+        assert jobs.record(number, job.attempt, "w", measure(job), samples=b"x" * 1000)
+    late = jobs.claim(4, worker="w", queue="a100")
+    assert not jobs.record(4, late.attempt, "w", measure(late), samples=b"x" * 1000, accept=False)
+    assert jobs.bound_raw_logs() == 0
+    bounded = type(jobs)(store, settings.model_copy(update={"raw_logs_bytes": 3500}))
+    assert bounded.bound_raw_logs() == 1
+    assert bounded.bound_raw_logs() == 0
+    assert len(list(Results(store).rows())) == 3
+    with pytest.raises(RequestError, match="FARM_RAW_LOGS_BYTES"):
+        Results(store).samples("m-1")
+    assert Results(store).samples("m-2") == b"x" * 1000
+    found = farm("doctor", "--db", store.url.render_as_string(hide_password=False)).out
+    assert "0.00 GB of power logs, at most 20.0 GB are kept" in found

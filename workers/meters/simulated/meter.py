@@ -12,12 +12,13 @@ from typing import Any, Final
 import numpy as np
 
 from farm import catalog
-from farm.domain import Configuration
+from farm.domain import Configuration, MeterError
 from workers.device.board import Device
 from workers.meters.base import Energy, Probe, Recording, Span
 from workers.meters.clock import Clock, VirtualClock
 from workers.meters.energy.by_label import energy_from
 from workers.meters.energy.cumulative import CumulativeEnergy
+from workers.meters.simulated.faults import Faults, of_device
 from workers.meters.simulated.truth import draws
 from workers.workload import BatchResult, PhaseWindow
 
@@ -38,11 +39,18 @@ class SimulatedMeter:
         self.clock: Clock = VirtualClock(speed=speed)
         self.device = Device(index=device, name=f"simulated {gpu.title}", uuid=f"SIM-{gpu.name}-{device}")
         self._gpu = gpu
+        self._faults = Faults()
         self._random = np.random.default_rng(0)
         self._readings: list[tuple[float, float, float]] = []
         self._joules = 0.0
         self._origin = 0.0
         self._last = 0.0
+
+    def begin(self) -> None:
+        """Be as well or ill as is told of the device. MeterError where it is told to fail."""
+        self._faults = of_device(self._gpu.name, self.device.index or 0)
+        if self._faults.fails:
+            raise MeterError(f"told to fail: {self._faults.fails}")
 
     def seed(self, random: np.random.Generator) -> None:
         """Draw the noise of what follows from that seed."""
@@ -50,7 +58,7 @@ class SimulatedMeter:
 
     def draw(self, watts: float, seconds: float) -> None:
         """The device draws that much above idle for so long."""
-        self._joules += watts * seconds
+        self._joules += watts * seconds * self._faults.energy_factor
         self.clock.sleep(seconds)
 
     def start(self) -> None:
@@ -102,6 +110,7 @@ class SimulatedWorkload:
     ) -> None:
         text = f"{configuration.key} {replicate} {attempt}"
         random = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
+        meter.begin()
         meter.seed(random)
         self._meter = meter
         self._random = random

@@ -69,6 +69,10 @@ def test_a_worker_does_all_of_its_work_under_the_role(sweep, jobs, worker, measu
     worker.count_load(job.id)
     assert worker.heartbeat(job.id, job.attempt)
     assert worker.report("w", state="busy", job_id=job.id, spool_waiting=0)
+    jobs.touch_coordinator("c")
+    with jobs.store.write() as db:
+        db.execute(text("UPDATE coordinator SET seen_at = 1"))
+    assert worker.report("w", state="busy", job_id=job.id, spool_waiting=0)  # it writes down that nobody coordinates
     assert not worker.drain_requested("w")
     assert worker.record(job.id, job.attempt, "w", measure(job), samples=b"log")
     assert not worker.record(job.id, job.attempt, "w", measure(job, "late"))

@@ -172,7 +172,7 @@ def test_a_refit_starts_only_for_new_results_and_not_too_often(settings, home):
     def tick(results):
         started = ticker.tick(results)
         if started:
-            ticker._process.wait()
+            ticker._child._process.wait()
         return started
 
     assert not tick(0)
