@@ -29,6 +29,7 @@ NEEDS: Final = ("numpy", "scipy", "sklearn")  # what the law takes: the extra [a
 INSTALL: Final = "pip install 'joulefarm[analysis]'"
 CHECK_SECONDS: Final = 2.0  # no more often is looked whether rows came
 PAGE_SECONDS: Final = 1.5  # what a page waits for a fit before it says that one is made
+KEPT: Final = 64  # results of a fit
 PROGRAM_SECONDS: Final = 60.0  # what an answer in JSON waits
 
 
@@ -47,6 +48,8 @@ class Known:
         """What ``work`` makes of this, made once; None while it is still at it. Raises what ``work`` raised."""
         with self._lock:
             if key not in self._results:
+                while len(self._results) >= KEPT:
+                    del self._results[next(iter(self._results))]
                 self._results[key] = self._pool.submit(work, self)
             result = self._results[key]
         try:

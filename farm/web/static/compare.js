@@ -1,0 +1,65 @@
+// Sliders gray out what takes more than they allow, at once and without asking the server; the address keeps them.
+const digits = (value) => Number(value.toPrecision(3));
+const shown = (value, unit) => {
+  if (unit === "s") return value >= 60 ? `${Math.floor(value / 60)} min ${Math.round(value % 60)} s` : `${digits(value)} s`;
+  const [prefix, factor] = value >= 1e6 ? ["M", 1e6] : value >= 1e3 ? ["k", 1e3] : ["", 1];
+  return `${digits(value / factor)} ${prefix}${unit}`;
+};
+const limit = (slider) => {
+  const { least, most } = slider.dataset;
+  const share = slider.value / slider.max;
+  return share === 1 ? Infinity : least * (most / least) ** share * (1 + 1e-9);
+};
+
+function apply() {
+  const [joules, seconds] = ["max_joules", "max_seconds"].map((id) => document.getElementById(id));
+  if (!joules) return;
+  const most = { joules: limit(joules), seconds: seconds ? limit(seconds) : Infinity };
+  for (const [slider, value] of [[joules, most.joules], [seconds, most.seconds]]) {
+    if (!slider) continue;
+    const text = shown(Number.isFinite(value) ? value : Number(slider.dataset.most), slider.dataset.unit);
+    document.getElementById(`${slider.id}_out`).textContent = text;
+    slider.setAttribute("aria-valuetext", text);
+  }
+  let meeting = 0, all = 0;
+  for (const mark of document.querySelectorAll("#compared [data-joules]")) {
+    const time = mark.dataset.seconds === "" ? Infinity : Number(mark.dataset.seconds);
+    const misses = Number(mark.dataset.joules) > most.joules || (Number.isFinite(most.seconds) && !(time <= most.seconds));
+    mark.classList.toggle("misses", misses);
+    if (mark.matches("td:not(.unfit)")) { all += 1; meeting += !misses; }
+  }
+  document.getElementById("meeting").textContent = `${meeting} of ${all} that fit meet this`;
+}
+
+function keep() {
+  const address = new URL(location);
+  for (const id of ["max_joules", "max_seconds"]) {
+    const slider = document.getElementById(id);
+    if (slider && Number.isFinite(limit(slider))) address.searchParams.set(id, digits(limit(slider)));
+    else address.searchParams.delete(id);
+  }
+  history.replaceState(history.state, "", address);
+}
+
+function begin() {
+  for (const id of ["max_joules", "max_seconds"]) {
+    const slider = document.getElementById(id);
+    if (!slider) continue;
+    const { least, most, chosen } = slider.dataset;
+    slider.value = Math.round((slider.max * Math.log(chosen / least)) / Math.log(most / least) || slider.max);
+    slider.value = most === least || Number(chosen) >= Number(most) ? slider.max : slider.value;
+  }
+  apply();
+}
+
+document.addEventListener("input", (event) => { if (event.target.closest("#sliders")) apply(); });
+document.addEventListener("change", (event) => { if (event.target.closest("#sliders")) keep(); });
+document.addEventListener("htmx:afterSettle", begin);
+// What the sliders say and what was laid goes along with every question.
+document.addEventListener("htmx:configRequest", (event) => {
+  if (!event.target.closest("#settings, #lay")) return;
+  const kept = new URL(location).searchParams;
+  for (const id of ["max_joules", "max_seconds", "sort", "rows"]) if (kept.has(id)) event.detail.parameters.set(id, kept.get(id));
+  if (event.target.closest("#settings")) for (const pick of kept.getAll("pick")) event.detail.parameters.append("pick", pick);
+});
+begin();
