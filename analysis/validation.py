@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -54,6 +54,19 @@ class Validation:
     @property
     def interval(self) -> dict[str, float | None]:
         return interval_metrics(self.measured_joules, self.low_joules, self.high_joules, self.level)
+
+    def take(self, rows: Any) -> Validation:
+        """Those test rows that a mask or positions pick."""
+        seconds = self.predicted_seconds
+        return replace(
+            self,
+            table=self.table.take(rows),
+            measured_joules=self.measured_joules[rows],
+            predicted_joules=self.predicted_joules[rows],
+            low_joules=self.low_joules[rows],
+            high_joules=self.high_joules[rows],
+            predicted_seconds=None if seconds is None else seconds[rows],
+        )
 
     def summary(self) -> dict[str, Any]:
         """What `farm law validate --json` prints."""
@@ -114,6 +127,14 @@ class LeftOut:
             "metrics": mean_of([outcome.metrics for outcome in done.values()]),
             "interval": mean_of([outcome.interval for outcome in done.values()]),
         }
+
+
+def of_fit(law: Law, X: Any, *, level: float = LEVEL) -> Validation:
+    """What a fitted law says of rows, which are those that it was fitted to or came since; nothing is fitted."""
+    rows = law.usable(X)
+    names = rows.table.names("model")
+    answer = law.forecast(rows.table, level)
+    return _validation(law, rows.table, rows.energy_joules, answer, names, names, law.n_, level)
 
 
 def in_sample(law: Law, X: Any, *, level: float = LEVEL) -> Validation:
@@ -226,13 +247,27 @@ def _assembled(
         forecasts.append(fresh.forecast(rows.table.take(tested), level))
         n_train = min(n_train, len(fitted))
     order, answer = np.concatenate(tested_rows), Forecast.joined(forecasts)
+    table = rows.table.take(order)
+    return _validation(law, table, rows.energy_joules[order], answer, train, test, n_train, level)
+
+
+def _validation(
+    law: Law,
+    tested: Table,
+    energy_joules: Floats,
+    answer: Forecast,
+    train: tuple[str, ...],
+    test: tuple[str, ...],
+    n_train: int,
+    level: float,
+) -> Validation:
     return Validation(
         law=law.name,
         train=train,
         test=test,
         n_train=n_train,
-        table=rows.table.take(order),
-        measured_joules=rows.energy_joules[order],
+        table=tested,
+        measured_joules=energy_joules,
         predicted_joules=answer.joules,
         low_joules=answer.low,
         high_joules=answer.high,

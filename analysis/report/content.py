@@ -155,14 +155,15 @@ def _pictures(rows: Table, origin: str) -> Iterable[Block]:
     yield Heading(f"Measured and predicted{_marked(origin)}")
     yield Illustration(f"Actual against predicted energy: {how}.", figures.actual_against_predicted(outcome))
     yield Paragraph("Mean error by factor, of the same predictions: above 0 where the law says too much.")
-    yield Grid(["factor", "value", "rows", "bias", "mean error"], list(_by_factor(outcome)))
+    yield Grid(["factor", "value", "rows", "bias", "mean error"], list(by_factor(outcome)))
     fullest = _fullest(rows)
     if fullest is not None:
         picture = figures.relative_energy(fullest)
         yield Illustration(f"How energy grows with the settings. {picture.caption}", picture)
 
 
-def _by_factor(outcome: Validation) -> Iterable[list[str]]:
+def by_factor(outcome: Validation) -> Iterable[list[str]]:
+    """Factor, value, rows, bias and mean error of each value of the factors in which rows differ, as text."""
     residual = 100 * (outcome.predicted_joules / outcome.measured_joules - 1)
     for factor in FACTORS:
         values = np.asarray(getattr(outcome.table, factor))
@@ -218,12 +219,13 @@ def _coefficients(rows: Table, origin: str) -> Iterable[Block]:
         except RequestError:
             continue
         yield Heading(f"{name}{_marked(origin)}", level=3)
-        yield _coefficient_grid(fitted.params_, fitted.params_std_)
+        yield coefficient_grid(fitted.params_, fitted.params_std_)
         for entry in fitted.left_out_:
             yield Paragraph("Left out: {count} {what}, {name}: {why}.".format_map(entry))
 
 
-def _coefficient_grid(params: Mapping[str, object], std: Mapping[str, object]) -> Grid:
+def coefficient_grid(params: Mapping[str, object], std: Mapping[str, object]) -> Grid:
+    """Coefficients of a fit with their standard errors."""
     lines = []
     for name, value in params.items():
         values = value if isinstance(value, Mapping) else {"": value}

@@ -158,6 +158,19 @@ class Mark:
     on_front: bool
 
 
+def trend(points: Sequence[tuple[float, float]], title: str, label: str) -> Markup:
+    """An error in per cent over a growing number (log); at least two points."""
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    x = Axis(min(xs) / 1.1, max(xs) * 1.1, LEFT, WIDTH - RIGHT, log=True)
+    y = Axis(0, max(ys) * 1.1 or 1.0, HEIGHT - BOTTOM, TOP)
+    parts = [_grid(x, y, lambda value: f"{value:,.0f}", lambda value: f"{value:g}%", label, None)]
+    parts.append(f'<polyline class="line" points="{" ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points)}"/>')
+    for a, b in points:
+        tip = escape(f"{a:,.0f} {label}: {words.percent(b)}")
+        parts.append(f'<circle class="measured" cx="{x(a):.1f}" cy="{y(b):.1f}" r="3" data-tip="{tip}"/>')
+    return _drawing(parts, title)
+
+
 def phases(parts: Sequence[tuple[str, float]], title: str) -> Markup:
     """A bar divided into phases; (name, joules) each."""
     total = sum(joules for _, joules in parts)
