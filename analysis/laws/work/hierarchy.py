@@ -225,12 +225,12 @@ def _mode(
         return float(r @ inverse(r) + at @ (precision * at)) + pooled.scatter
 
     eta, jacobian = model(p)
-    before = loss(eta, p)
+    before, size = loss(eta, p), 1.0
     for _ in range(_STEPS):
         slope = jacobian()
         information = slope.gram(whitened(slope.local, variance, tau, cell)) + np.diag(precision)
         step = cho_solve(cho_factor(information), slope.transposed(inverse(pooled.mean - eta)) - precision * p)
-        size = 1.0
+        size = min(1.0, 2 * size)  # where one full step goes too far, the next does
         while True:
             eta, jacobian = model(p + size * step)
             after = loss(eta, p + size * step)

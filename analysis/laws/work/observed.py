@@ -322,16 +322,17 @@ def included_watts(table: Table) -> Floats:
 
 
 def _configurations(table: Table, cudnn: NDArray[np.bool_]) -> tuple[Integers, Integers]:
-    """Rows that physics cannot tell apart: a row of each, and the configuration of every row. A row with idle power in
-    its energy has seconds of its own and is a configuration of its own."""
+    """Rows that physics cannot tell apart: a row of each, and the configuration of every row. Rows with idle
+    power in their energy are alike where that is the same."""
     first, alike = table.groups(*CELL_COLUMNS, "dataset", "steps", "prompts")
     limits, limit = np.unique(np.nan_to_num(table.power_limit_watts), return_inverse=True)
     if cudnn.any():
         limits, limit = np.unique(2 * limit + cudnn, return_inverse=True)
-    own = np.where(table.includes_idle, np.arange(1, len(table) + 1), 0)
-    if len(limits) <= 1 and not own.any():
+    idle_joules = included_watts(table) * np.nan_to_num(table.duration_seconds)
+    several, own = np.unique(np.where(table.includes_idle, idle_joules, -1.0), return_inverse=True)
+    if len(limits) <= 1 and len(several) <= 1:
         return first, alike
-    code = (alike * max(len(limits), 1) + limit) * (len(table) + 1) + own
+    code = (alike * max(len(limits), 1) + limit) * max(len(several), 1) + own
     _, first, alike = np.unique(code, return_index=True, return_inverse=True)
     return first, alike
 

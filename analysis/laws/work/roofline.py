@@ -9,6 +9,7 @@ decides.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -44,6 +45,7 @@ _PLAIN_TILES: Final = ((128, 128, 1.0), (128, 64, 0.93), (64, 64, 0.85))
 _SPLITS: Final = {"matmul": (1,), "fp32": (1, 2, 3, 4, 6, 8), "convolution": (1, 2, 4, 8)}
 _SPLIT_COST: Final = 1.05
 _SHORTEST_SPLIT: Final = 512  # of k
+_FEW: Final = 8192  # tiles whose waves are worked out beforehand: 20 waves of the largest chip
 _ARITHMETIC: Final = ("matmul", "attention", "convolution")  # kinds; all others only move bytes
 CALL_COLUMNS: Final = ("model", "gpu", "precision", "cfg", "width", "height", "batch")  # rows alike run alike calls
 _AT_ONCE: Final = 4096  # sizes that are worked out together: bounds the memory
@@ -142,61 +144,91 @@ def _one_kind(row: Configuration, table: Table, cudnn: NDArray[np.bool_], batch:
         for single in (True, False):
             at = np.flatnonzero((passes.samples * batch == 1) == single)
             if len(at):
-                parts = _parts(row.model, work.digest, phase, row.precision, single)
+                one = _pass(row.model, work.digest, phase, row.precision, single)
                 device = devices.take(place[at])
                 samples = passes.samples * batch[at]
-                per_pass = _seconds(parts, table.width[at], table.height[at], samples, device)
+                per_pass = _seconds(one, table.width[at], table.height[at], samples, device)
                 seconds[at, slot] = passes.calls * per_pass
                 dispatches[at, slot] = passes.calls * work.groups(phase, row.precision, single).count.sum()
     return seconds, dispatches
 
 
 @dataclass(frozen=True, slots=True)
+class _Moving:
+    """What all operations of one scale move that do nothing else: bytes, as coefficients [1, 5] of a polynomial."""
+
+    scale: float
+    moved: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class _Part:
-    """G groups of operations of one kind, width and scale. Coefficients of polynomials are [G, 5], of one operation."""
+    """G groups of operations of one kind and width, that multiply. Coefficients of polynomials are [G, 5], of one
+    operation."""
 
     kind: str
     wide: bool  # in fp32
-    scale: float
+    scale: Floats  # [G]
     count: Floats  # [G] operations in each group
     moved: Floats  # bytes
     flops: Floats
     dims: tuple[Floats, ...]  # b, m, n, k
 
 
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """One forward pass; views run no kernel."""
+
+    parts: tuple[_Part, ...]
+    moving: tuple[_Moving, ...]
+    kernels: float
+
+
 @lru_cache(maxsize=512)
-def _parts(model: str, _digest: str, phase: str, precision: str, single: bool) -> tuple[_Part, ...]:
-    """Of one forward pass; views run no kernel."""
+def _pass(model: str, _digest: str, phase: str, precision: str, single: bool) -> _Pass:
     groups = load.load(model).groups(phase, precision, single)
-    keys = list(zip(groups.kind, groups.precision, groups.scale.tolist(), strict=True))
+    kind, count, c = np.array(groups.kind, dtype=np.str_), groups.count, groups.coefficients
+    wide = np.array(groups.precision, dtype=np.str_) == "fp32"
+    moved = c["read_bytes"] + c["write_bytes"] + c["weight_bytes"]  # of all operations of a group
+    multiply = np.isin(kind, _ARITHMETIC)
+    run = kind != "view"
+    moving = [
+        _Moving(float(scale), moved[run & ~multiply & (groups.scale == scale)].sum(axis=0, keepdims=True))
+        for scale in np.unique(groups.scale[run & ~multiply])
+    ]
     parts = []
-    for key in sorted(set(keys)):
-        at = np.array([place for place, other in enumerate(keys) if other == key])
-        if key[0] == "view":
-            continue
-        c = {name: terms[at] for name, terms in groups.coefficients.items()}
-        count = groups.count[at]
-        moved = (c["read_bytes"] + c["write_bytes"] + c["weight_bytes"]) / count[:, None]
-        dims = tuple(c[name] for name in ("b", "m", "n", "k"))
-        parts.append(_Part(key[0], key[1] == "fp32", key[2], count, moved, c["flops"] / count[:, None], dims))
-    return tuple(parts)
+    for name, in_fp32 in sorted(set(zip(kind[multiply].tolist(), wide[multiply].tolist(), strict=True))):
+        at = np.flatnonzero(multiply & (kind == name) & (wide == in_fp32))
+        dims = tuple(c[side][at] for side in ("b", "m", "n", "k"))
+        each = count[at, None]
+        parts.append(_Part(name, in_fp32, groups.scale[at], count[at], moved[at] / each, c["flops"][at] / each, dims))
+    return _Pass(tuple(parts), tuple(moving), float(count[run].sum()))
 
 
-def _seconds(parts: tuple[_Part, ...], width: Integers, height: Integers, samples: Integers, device: Machine) -> Floats:
+def _seconds(work: _Pass, width: Integers, height: Integers, samples: Integers, device: Machine) -> Floats:
     """(n, classes): seconds of one forward pass."""
     total = np.zeros((len(width), len(CLASSES)))
     batch = samples[:, None].astype(np.float64)
-    for part in parts:
-        cells = (np.ceil(width / part.scale) * np.ceil(height / part.scale))[:, None]
-        other = polynomial(part.moved, cells, batch) / device.bandwidth
-        if part.kind in _ARITHMETIC:
-            flops, *dims = (polynomial(c, cells, batch) for c in (part.flops, *part.dims))
-            name, arithmetic = _arithmetic(part.kind, part.wide, flops, *dims, device=device)
-            bound = arithmetic > other
-            total[:, _PLACE[name]] += np.where(bound, arithmetic, 0.0) @ part.count
-            other = np.where(bound, 0.0, other)
-        total[:, _PLACE["memory"]] += other @ part.count + KERNEL_SECONDS * part.count.sum()
+    memory = np.full((len(width), 1), KERNEL_SECONDS * work.kernels)
+    for moving in work.moving:
+        memory += polynomial(moving.moved, _cells(width, height, moving.scale), batch) / device.bandwidth
+    for part in work.parts:
+        cells = _cells(width, height, part.scale)
+        flops, *dims = (polynomial(c, cells, batch) for c in (part.flops, *part.dims))
+        name, arithmetic = _arithmetic(part.kind, part.wide, flops, *dims, device=device)
+        moved = polynomial(part.moved, cells, batch) / device.bandwidth
+        bound = arithmetic > moved
+        total[:, _PLACE[name]] += np.where(bound, arithmetic, 0.0) @ part.count
+        memory[:, 0] += np.where(bound, 0.0, moved) @ part.count
+    total[:, _PLACE["memory"]] += memory[:, 0]
     return total
+
+
+def _cells(width: Integers, height: Integers, scale: Floats | float) -> Floats:
+    """Cells of an image at each scale, [N, G]; [N, 1] where all are one."""
+    scales = np.unique(scale)
+    cells: Floats = np.ceil(width[:, None] / scales) * np.ceil(height[:, None] / scales)
+    return cells if len(scales) == 1 else cells[:, np.searchsorted(scales, scale)]
 
 
 def _arithmetic(
@@ -218,19 +250,50 @@ def _arithmetic(
 
 def waste(name: str, b: Floats, m: Floats, n: Floats, k: Floats, processors: Floats | float) -> Floats:
     """How much longer b products m x k x n of a class take than at full rate: partial tiles and partial waves."""
-    best = np.full(np.broadcast_shapes(*map(np.shape, (b, m, n, processors))), np.inf)
-    too_short = {split: np.where(k >= split * _SHORTEST_SPLIT, 0.0, np.inf) for split in _SPLITS[name] if split > 1}
     shapes = _PLAIN_TILES if name == "fp32" else _TENSOR_TILES
     down = {rows: b * np.ceil(m / rows) for rows, _, _ in shapes}
     across = {columns: np.ceil(n / columns) for _, columns, _ in shapes}
+    waves = _waves_of(name, k, processors)
+    best = None
     for rows, columns, share in shapes:
-        tiles = down[rows] * across[columns]
-        for split in _SPLITS[name]:
-            waves = np.ceil(tiles * split / processors)
-            cost = waves * (rows * columns / (split * share))
-            np.minimum(best, cost if split == 1 else cost * _SPLIT_COST + too_short[split], out=best)
+        cost = waves(down[rows] * across[columns]) * (rows * columns / share)
+        best = cost if best is None else np.minimum(best, cost)
+    assert best is not None
     result: Floats = best * processors / np.maximum(b * m * n, 1.0)
     return result
+
+
+def _waves_of(name: str, k: Floats, processors: Floats | float) -> Callable[[Floats], Floats]:
+    """How many waves so many tiles take, k cut into the best number of parts.
+
+    Of few tiles it is looked up. Beyond 20 waves a partial one costs less than cutting k does.
+    """
+    if _SPLITS[name] == (1,):
+        return lambda tiles: np.asarray(np.ceil(tiles / processors))
+    several = tuple(sorted(set(np.ravel(processors).tolist())))
+    table = _waves_of_few(name, several)
+    limits = np.array(_SPLITS[name][1:]) * _SHORTEST_SPLIT
+    row = np.searchsorted(several, processors) * len(_SPLITS[name]) + np.searchsorted(limits, k, side="right")
+    start = row * _FEW
+
+    def waves(tiles: Floats) -> Floats:
+        few: Floats = table[start + np.minimum(tiles, _FEW - 1).astype(np.int64)]
+        return np.where(tiles < _FEW, few, np.ceil(tiles / processors))
+
+    return waves
+
+
+@lru_cache(maxsize=64)
+def _waves_of_few(name: str, several: tuple[float, ...]) -> Floats:
+    """Waves by number of multiprocessors, by how often k may be cut, and by number of tiles, flat."""
+    tiles, rows = np.arange(_FEW, dtype=np.float64), []
+    for processors in several:
+        waves = np.ceil(tiles / processors)
+        for split in _SPLITS[name]:
+            if split > 1:
+                waves = np.minimum(waves, np.ceil(tiles * split / processors) / split * _SPLIT_COST)
+            rows.append(waves)
+    return np.concatenate(rows)
 
 
 def _attention_waste(m: Floats, n: Floats, k: Floats) -> Floats:

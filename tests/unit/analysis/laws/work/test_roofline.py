@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from analysis.laws.work import roofline
 from analysis.laws.work.hardware import KERNEL_SECONDS, SHARES, machine, watts
 from analysis.laws.work.physics import COEFFICIENTS, respond
 from analysis.laws.work.roofline import CLASSES, demand, waste
@@ -136,3 +137,19 @@ def test_many_gpus_and_sizes_at_once_are_what_they_are_one_by_one() -> None:
         assert together.seconds[place, :slots] == pytest.approx(alone.seconds[0], rel=1e-12)
         assert together.dispatches[place, :slots].tolist() == alone.dispatches[0].tolist()
         assert together.times[place, slots:].tolist() == [0.0] * (together.times.shape[1] - slots)
+
+
+@pytest.mark.parametrize("name", ["matmul", "fp32", "convolution"])
+def test_waves_that_are_looked_up_are_those_of_the_best_tile_and_split(name: str) -> None:
+    """Beside plain loops over tiles and splits, from less than one wave to hundreds, on chips of several sizes."""
+    rng = np.random.default_rng(2)
+    m, n, k = (np.exp(rng.uniform(0.0, np.log(top), (300, 4))).round() for top in (3e5, 2e4, 2e4))
+    b, processors = np.ones((300, 1)), rng.choice([48.0, 108.0, 132.0, 304.0], (300, 1))
+    best = np.full(m.shape, np.inf)
+    for rows, columns, share in roofline._PLAIN_TILES if name == "fp32" else roofline._TENSOR_TILES:
+        for split in roofline._SPLITS[name]:
+            tiles = np.ceil(m / rows) * np.ceil(n / columns) * split
+            cost = np.ceil(tiles / processors) * rows * columns / (split * share) * (1.05 if split > 1 else 1.0)
+            best = np.minimum(best, np.where((split == 1) | (k >= 512 * split), cost, np.inf))
+    found = waste(name, b, m, n, k, processors)
+    assert found == pytest.approx(best * processors / (m * n), rel=1e-12)
