@@ -70,7 +70,7 @@ def claim(
         end_attempt(db, job_id, row.attempt, AttemptEnd.ERROR, "the worker's process ended without a result")
     elif row.state != JobState.QUEUED or not row.ripe:
         return None
-    elif row.urgent is not None:
+    elif row.urgent is not None and row.due_check is None:  # a health check comes before whatever is urgent
         taken = claim(db, row.urgent, worker=worker, queue=queue, lease_seconds=lease_seconds,
                       max_attempts=max_attempts, objection=objection)  # fmt: skip
         if taken is not None:

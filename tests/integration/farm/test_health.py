@@ -103,6 +103,20 @@ def test_a_check_is_for_its_device_alone_and_comes_first(register, look, sweep, 
     assert look() == [first, second]
 
 
+def test_a_check_comes_before_what_is_urgent(register, look, sweep, jobs, store):
+    sweep()
+    urgent = sweep(steps=[7])
+    control.set_priority(store, urgent.sweep, 5)
+    register("a")
+    (check,) = look()
+    assert jobs.claim(check, worker="a", queue="a100").id == check
+    first = jobs.claim(1, worker="a", queue="a100")
+    assert first.sweep_id == urgent.sweep
+    register("b")
+    other = look()[-1]
+    assert jobs.claim(2, worker="b", queue="a100").id == other
+
+
 def test_a_check_goes_to_no_other_device(register, look, jobs, store):
     register("a")
     (job,) = look()
