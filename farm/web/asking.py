@@ -143,6 +143,12 @@ def asked_by(request: Request, kind: type[A], usual: Mapping[str, str]) -> A:
         raise RequestError(str(first["loc"][-1]), first["input"], first["msg"].lower()) from None
 
 
+def refusal_status(request: Request) -> int:
+    """Of a page that says why a question cannot be answered: 422, but 200 for a part that htmx asks for while a reader
+    types, which a browser would report as a failure."""
+    return 200 if request.headers.get("hx-request") else 422
+
+
 def _found(text: str | None, field: str) -> str | None:
     """Names of the catalog for names that people have; never a folder of this machine, which a command may name."""
     if text is None:

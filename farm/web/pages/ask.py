@@ -18,7 +18,7 @@ from farm.domain import Configuration
 from farm.domain.configuration import PRECISIONS
 from farm.domain.errors import RequestError
 from farm.web import charts, words
-from farm.web.asking import Asked, asked_by
+from farm.web.asking import Asked, asked_by, refusal_status
 from farm.web.knowledge import INSTALL, Known
 from farm.web.site import Here, Page, Site
 
@@ -59,7 +59,7 @@ def ask(request: Request, site: Here) -> Response:
         view["refused"] = error
     view["api"] = urlencode({name: value for name, value in view["given"].items() if value})
     view["waiting"] = view["answer"] is None and view["refused"] is None
-    return site.page(request, "ask.html.j2", status=422 if view["refused"] else 200, **view)
+    return site.page(request, "ask.html.j2", status=refusal_status(request) if view["refused"] else 200, **view)
 
 
 @router.get("/ask/surer")

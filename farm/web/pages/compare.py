@@ -16,7 +16,7 @@ from farm import catalog, style
 from farm.domain.configuration import PRECISIONS
 from farm.domain.errors import RequestError
 from farm.web import charts, words
-from farm.web.asking import Asked, Real, asked_by, nothing
+from farm.web.asking import Asked, Real, asked_by, nothing, refusal_status
 from farm.web.knowledge import INSTALL
 from farm.web.site import Here, Page, Site
 
@@ -85,7 +85,7 @@ def compare(request: Request, site: Here) -> Response:
         except RequestError as error:
             view["refused"] = error
         view["waiting"] = view["found"] is None and view["refused"] is None
-    return site.page(request, "compare.html.j2", status=422 if view["refused"] else 200, **view)
+    return site.page(request, "compare.html.j2", status=refusal_status(request) if view["refused"] else 200, **view)
 
 
 @dataclass(frozen=True, slots=True)
