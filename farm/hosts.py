@@ -46,6 +46,11 @@ class Hosts:
         with self._store.read() as db:
             return [_off(row) for row in devices.known(db) if row["off_kind"]]
 
+    def last_measured(self, worker: str) -> dict[str, Any] | None:
+        """What a worker said of its device when it last measured: temperature, power limit, idle power, driver."""
+        with self._store.read() as db:
+            return progress.last_measured(db, worker)
+
     def coordinator(self) -> Coordinator:
         """Whether a coordinator is here."""
         with self._store.read() as db:

@@ -187,6 +187,11 @@ class Measurements:
             "results": listed,
         }
 
+    def mark(self) -> tuple[int, float | None]:
+        """Another value when rows came or went: how many there are, and when the newest came."""
+        with self._store.read() as db:
+            return rows.mark(db)
+
     def choices(self) -> dict[str, list[Any]]:
         """What a filter can be set to: the values that rows have."""
         with self._store.read() as db:

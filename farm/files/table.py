@@ -94,6 +94,14 @@ def csv_text(columns: Mapping[str, Sequence[Any]]) -> str:
     return out.getvalue()
 
 
+def write_csv(path: Path, names: Sequence[str], documents: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows with these columns as CSV, one after another: those of :func:`csv_text`, however many."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(map(plain_cell, names))
+        writer.writerows([plain_cell(document.get(name)) for name in names] for document in documents)
+
+
 def read_cells(path: Path, field: str = "table") -> Cells:
     """Header and rows of any table: texts of a CSV file as people have them, values of a Parquet file.
 

@@ -18,7 +18,8 @@ MOST_ATTEMPTS: Final = 5000  # that are drawn
 
 
 def grid(db: Connection, sweep_id: int, model: str | None = None, gpu: str | None = None) -> list[dict[str, Any]]:
-    """The grid points of a sweep: jobs by state, one of them, and the mean joules an image of what was measured.
+    """The grid points of a sweep: jobs by state, one of them, the mean joules an image of what was measured and its
+    origin.
 
     Jobs that differ in prompts, batch, seed or replicate stand together.
     """
@@ -28,7 +29,11 @@ def grid(db: Connection, sweep_id: int, model: str | None = None, gpu: str | Non
     point = [c[name] for name in POINT]
     query = (
         select(
-            *point, *counts, func.min(t.job.c.id).label("job"), func.avg(row.energy_joules_per_image).label("joules")
+            *point,
+            *counts,
+            func.min(t.job.c.id).label("job"),
+            func.avg(row.energy_joules_per_image).label("joules"),
+            func.max(row.origin).label("origin"),
         )
         .select_from(
             t.job.join(t.configuration, c.id == t.job.c.configuration_id).outerjoin(
@@ -123,3 +128,31 @@ def attempts_since(db: Connection, seconds: float) -> list[dict[str, Any]]:
         .limit(MOST_ATTEMPTS)
     )  # fmt: skip
     return [dict(row) for row in db.execute(query).mappings()][::-1]
+
+
+def last_measured(db: Connection, worker: str) -> dict[str, Any] | None:
+    """The environment of what a worker measured last, and the idle power then; None where it measured nothing."""
+    attempt = t.attempt.c
+    newest = (
+        select(attempt.job_id)
+        .where(attempt.worker == worker, attempt.end == "accepted")
+        .order_by(attempt.started_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    document = db.execute(select(t.measurement.c.document).where(t.measurement.c.job_id == newest)).scalar()
+    if document is None:
+        return None
+    return {**(document.get("environment") or {}), "idle_watts": document.get("idle_watts")}
+
+
+def energies(db: Connection, sweep_id: int) -> dict[str, float]:
+    """Joules above idle of a sweep's measurements, by their origin; what is not known cannot be counted."""
+    row, link = t.measured_row.c, t.sweep_job.c
+    query = (
+        select(row.origin, func.coalesce(func.sum(row.energy_joules), 0.0))
+        .select_from(t.sweep_job.join(t.measured_row, row.job_id == link.job_id))
+        .where(link.sweep_id == sweep_id)
+        .group_by(row.origin)
+    )
+    return {origin: float(joules) for origin, joules in db.execute(query)}

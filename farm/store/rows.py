@@ -102,6 +102,12 @@ def count(db: Connection, wanted: Wanted) -> int:
     return int(db.execute(select(func.count()).select_from(t.measured_row).where(*wanted.where())).scalar_one())
 
 
+def mark(db: Connection) -> tuple[int, float | None]:
+    """How many rows there are, and when the newest came."""
+    counted, newest = db.execute(select(func.count(), func.max(ROW.added_at)).select_from(t.measured_row)).one()
+    return int(counted), newest
+
+
 def page(
     db: Connection, wanted: Wanted, *, sort: str, descending: bool, limit: int, offset: int
 ) -> list[dict[str, Any]]:

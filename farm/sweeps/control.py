@@ -12,7 +12,7 @@ from farm import waiting
 from farm.actor import user_at_host
 from farm.domain import JobState, RequestError
 from farm.domain.times import utc
-from farm.store import actions, hosts, limits, progress, sweeps
+from farm.store import actions, hosts, progress, sweeps
 from farm.store.engine import Store
 from farm.store.progress import Failures
 from farm.sweeps import stamps
@@ -64,7 +64,7 @@ def history(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
 def _overview(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
     document = status(store, row["id"])
     with store.read() as db:
-        joules = limits.spent(db, row["id"])
+        energies = progress.energies(db, row["id"])
     state, why = _state(row, document)
     return {
         "id": row["id"],
@@ -76,7 +76,8 @@ def _overview(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
         "priority": row["priority"],
         "deadline": utc(row["deadline"]),
         "eta_seconds": document["eta_seconds"],
-        "joules": joules,
+        "joules": sum(energies.values()),
+        "origins": sorted(energies),
         "budget_joules": row["budget_joules"],
         "submitted_at": utc(row["created_at"]),
     }

@@ -71,10 +71,10 @@ class Live:
         try:
             yield "retry: 2000\n\n"
             while not self.ends():
+                reader.news.clear()  # before what waits is taken: what comes while it is sent must wake us again
                 sent, reader.waiting = reader.waiting, {}
                 for topic, text in sent.items():
                     yield event(topic, text)
-                reader.news.clear()
                 try:
                     await asyncio.wait_for(reader.news.wait(), ALIVE_SECONDS)
                 except TimeoutError:

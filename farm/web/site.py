@@ -20,7 +20,7 @@ from farm.domain.documents import json_text
 from farm.domain.errors import FarmError
 from farm.settings import Settings
 from farm.version import __version__
-from farm.web import words
+from farm.web import bearer, words
 from farm.web.database import Database
 from farm.web.knowledge import Knowledge
 from farm.web.live import Live
@@ -88,6 +88,7 @@ class Site:
             "now": now,
             "version": __version__,
             "here": request.url.path,
+            "can_change": None if self.token is None else bearer.may(request, self.token),
         }
         text = self.part(template, **common, **values)
         return HTMLResponse(text, status_code=status, headers={"cache-control": "no-cache"})

@@ -172,6 +172,7 @@ class Cell:
     state: str
     text: str  # which jobs, in words
     joules: float | None  # of an image, where something was measured
+    origin: str  # of that, where it was not measured: simulated, estimated
     href: str
 
 
@@ -213,7 +214,8 @@ def _cell(point: Mapping[str, Any] | None, sweep_id: int) -> Cell | None:
         href = f"/jobs/{point['job']}"
     else:
         href = "/jobs?" + urlencode({"sweep": sweep_id, **{name: point[name] for name in POINT}})
-    return Cell(shown, text, point["joules"], href)
+    origin = point["origin"] or ""
+    return Cell(shown, text, point["joules"], "" if origin == "measured" else origin, href)
 
 
 def _live_cards(site: Site, _argument: str) -> str:

@@ -1,0 +1,86 @@
+"""Devices: lanes of what ran on them, and what the workers say, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+from farm.domain import Failure
+from farm.domain.worker import WorkerInfo
+
+WORKER = WorkerInfo(
+    name="w<1>",
+    gpu="a100",
+    queue="a100",
+    device_name="A100",
+    device_uuid="GPU-1",
+    host="h",
+    pid=1,
+    code_version="0.1.0",
+)
+
+
+@pytest.fixture
+def worked(store, jobs, sweep, measure) -> None:
+    """A worker that measured two jobs, failed one and runs one; another that is silent."""
+    sweep(models=["sd2"], steps=[1, 2, 3, 4])
+    jobs.register(WORKER)
+    jobs.register(replace(WORKER, name="w2", device_uuid="GPU-2"))
+    for job_id in (1, 2):
+        job = jobs.claim(job_id, worker=WORKER.name, queue="a100")
+        jobs.record(job_id, 1, WORKER.name, measure(job, environment={"temperature_celsius": 41, "driver": "560"}))
+    jobs.claim(3, worker=WORKER.name, queue="a100")
+    jobs.fail(3, 1, WORKER.name, Failure(reason="error", message="no", retry=False))
+    jobs.claim(4, worker=WORKER.name, queue="a100")
+    jobs.report(WORKER.name, state="busy", job_id=4, spool_waiting=0)
+    ago = {1: (3000, 2000), 2: (1990, 1000), 3: (900, 800), 4: (700, None)}  # seconds before now
+    now = "CAST(strftime('%s', 'now') AS REAL)" if store.is_sqlite else "EXTRACT(EPOCH FROM now())"
+    with store.write() as db:
+        for job_id, (start, end) in ago.items():
+            ended = "NULL" if end is None else f"{now} - {end}"
+            db.execute(
+                text(f"UPDATE attempt SET started_at = {now} - {start}, ended_at = {ended} WHERE job_id = {job_id}")
+            )
+        db.execute(text("UPDATE worker SET seen_at = seen_at - 3965 WHERE name = 'w2'"))
+
+
+def test_the_json_is_what_the_command_prints(page, worked, store, farm):
+    printed = json.loads(farm("workers", "list", "--db", store.url.render_as_string(hide_password=False), "--json").out)
+    document = page.get("/api/workers").json()
+    for entry in (*printed["workers"], *document["workers"]):
+        assert entry.pop("silent_seconds") >= 0  # it goes on
+    printed["coordinator"].pop("silent_seconds")
+    document["coordinator"].pop("silent_seconds")
+    assert document == printed
+
+
+def test_a_lane_shows_what_ran_failed_and_runs_still(page, worked):
+    html = page.get("/devices?hours=1.0").text
+    second, first = html.split('<article class="card device"')[1:]
+    assert "w&lt;1&gt;" in first
+    assert [first.count(f'<rect class="{state}"') for state in ("done", "failed", "running")] == [2, 1, 1]
+    assert 'href="/jobs/4"' in first
+    assert "41 °C" in first
+    assert "560" in first
+    assert "silent for 1 h 6 min" in second
+    assert '<rect class="done"' not in second
+
+
+def test_what_is_too_near_to_tell_apart_is_drawn_as_one(page, worked):
+    html = page.get("/devices?hours=720").text
+    assert html.count('<rect class="done"') == 1
+    assert "2 attempts" in html
+
+
+def test_what_ran_before_the_axis_begins_is_not_drawn(page, worked):
+    html = page.get("/devices?hours=0.25").text
+    assert html.count('<rect class="done"') == 0
+    assert html.count('<rect class="running"') == 1
+
+
+@pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf", "1e9", "x"])
+def test_hours_that_cannot_be_are_refused(page, hours):
+    assert page.get(f"/devices?hours={hours}").status_code == 422
