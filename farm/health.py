@@ -16,7 +16,7 @@ from farm.catalog import memory
 from farm.domain import Configuration, JobState, RequestError
 from farm.domain.errors import unknown_name
 from farm.domain.health import BASELINE_CHECKS, LONGEST_BASELINE, Verdict, deviation
-from farm.domain.measurement import Measurement
+from farm.domain.measurement import SPOILING_FLAGS, Measurement
 from farm.domain.times import utc
 from farm.settings import Settings
 from farm.store import devices, health
@@ -138,9 +138,9 @@ class HealthChecks:
         measured = Measurement.from_dict(check["measurement"])
         values: dict[str, Any] = {"energy_joules": measured.energy_joules, "why": None}
         if measured.spoiled or not measured.energy_joules or measured.energy_joules <= 0:
-            return Verdict.FAILED, values | {
-                "why": f"flagged {' '.join(measured.flags)}" if measured.flags else "no energy"
-            }
+            spoiling = [flag for flag in measured.flags if flag in SPOILING_FLAGS]
+            why = f"flagged {' '.join(spoiling)}" if spoiling else "no energy above idle"
+            return Verdict.FAILED, values | {"why": why}
         good = [row["energy_joules"] for row in made if row["verdict"] == Verdict.GOOD]
         found = deviation(measured.energy_joules, good, self._settings.health_tolerance_percent)
         if found is None:

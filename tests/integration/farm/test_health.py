@@ -198,9 +198,16 @@ def test_a_spoiled_check_has_failed_and_one_whose_worker_left_is_cancelled(store
     assert jobs.record(first, job.attempt, "a", measure(job, flags=("foreign_process",)))
     look()
     assert series(store, "a")[0]["checks"][0]["why"] == "flagged foreign_process"
+    (second,) = look()
+    job = jobs.claim(second, worker="a", queue="a100")
+    assert jobs.record(second, job.attempt, "a", measure(job, energy_joules=-1.0, flags=("simulated",)))
+    look()
+    assert series(store, "a")[0]["checks"][1]["why"] == "no energy above idle"
+    Hosts(store).put_back("a")
+    look()
     jobs.leave("a")
     look()
-    assert [verdict for verdict, _ in verdicts(store)] == ["failed", "cancelled"]
+    assert [verdict for verdict, _ in verdicts(store)] == ["failed", "failed", "cancelled"]
     assert look() == []
 
 
