@@ -12,8 +12,9 @@ from farm.domain import RequestError
 from farm.files.atomic import atomic_write
 from farm.settings import Settings, load
 from farm.store import backup as copies
-from farm.store import migrations, roles
+from farm.store import migrations, roles, sweeps
 from farm.store.engine import Store
+from farm.sweeps import stamps
 
 __all__ = ["Store", "backup", "grant_worker", "opened", "restore", "schema_version", "upgrade"]
 
@@ -44,8 +45,18 @@ def opened(
 def upgrade(db: str | None = None) -> str:
     """Make the tables, or bring older ones to this version; the database's name."""
     store = Store.upgrade(load(), db)
-    store.close()
+    try:
+        _renew_stamps(store)
+    finally:
+        store.close()
     return store.name
+
+
+def _renew_stamps(store: Store) -> None:
+    """Offer what an earlier version queued: its entries of the catalog, and how it named them, were others."""
+    with store.write() as db:
+        for sweep_id in sweeps.open_ids(db):
+            stamps.renew(db, sweep_id)
 
 
 def backup(store: Store, path: Path) -> dict[str, int]:
@@ -81,7 +92,9 @@ def restore(path: Path, db: str | None = None) -> tuple[str, dict[str, int]]:
                     raise RequestError(
                         "database", target.name, "one without sweeps or measurements: nothing is replaced"
                     )
-                return target.name, copies.copy(rows, connection)
+                copied_rows = copies.copy(rows, connection)
+            _renew_stamps(target)
+            return target.name, copied_rows
         finally:
             source.close()
             target.close()

@@ -51,6 +51,11 @@ class Fits:
         with self._store.read() as db:
             return refits.mark(db)
 
+    def newest(self, law: str, version: str) -> dict[str, Any] | None:
+        """The pinned fit of a law, or the newest to everything that was measured; None where there is none."""
+        with self._store.read() as db:
+            return refits.newest_of_all(db, law, version)
+
     def pin(self, fit_id: int) -> None:
         """Have predictions use this fit until another is pinned, or none."""
         with self._store.write() as db:

@@ -33,48 +33,84 @@ NOT_SETTINGS: Final = (
 class Settings(BaseSettings):
     """Everything that can be set. Durations are in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="FARM_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FARM_", extra="ignore", use_attribute_docstrings=True)
 
     home: Path = Field(default_factory=catalog.home)
-    database_url: SecretStr | None = None  # default: SQLite in home
-    database_url_file: Path | None = None  # a file that holds it, so that no process list shows it
-    broker_url: SecretStr | None = None  # default: the embedded broker of home
+    """Where everything of a farm lies: database, spool, catalog of a lab's own, logs."""
+    database_url: SecretStr | None = None
+    """The database; by default SQLite in home."""
+    database_url_file: Path | None = None
+    """A file that holds the database's URL, so that no process list shows it."""
+    broker_url: SecretStr | None = None
+    """The broker; by default the embedded one of home."""
     broker_url_file: Path | None = None
-    broker_ca: Path | None = None  # the authority that signed a rediss:// broker's certificate; default: the system's
+    """A file that holds the broker's URL, so that no process list shows it."""
+    broker_ca: Path | None = None
+    """The authority that signed a rediss:// broker's certificate; default: the system's."""
 
-    events_urls: SecretStr | None = None  # who is told of events: URLs of Apprise's (webhooks, mail), blanks between
+    events_urls: SecretStr | None = None
+    """Who is told of events: URLs of Apprise's (webhooks, mail), blanks between."""
     events_urls_file: Path | None = None
-    events_gather_seconds: Wait = 60.0  # between two messages of one kind; what comes meanwhile goes together
-    coordinator_gone_seconds: Seconds = 60.0  # of silence, before its absence is an event
+    """A file that holds them, so that no process list shows them."""
+    events_gather_seconds: Wait = 60.0
+    """Between two messages of one kind; what comes meanwhile goes together."""
+    coordinator_gone_seconds: Seconds = 60.0
+    """Of silence of the coordinator, before its absence is an event."""
 
     # Health of devices: a small configuration measured each night and after a change of driver; off unless one of
     # the first two is set.
-    health_hour: int | None = Field(default=None, ge=0, le=23)  # of the night, UTC
-    health_interval_seconds: Seconds | None = None  # instead, or beside it: so long after the last check
+    health_hour: int | None = Field(default=None, ge=0, le=23)
+    """Hour of the night, UTC, at which the health of devices is checked; not checked where neither this nor an interval
+    is set."""
+    health_interval_seconds: Seconds | None = None
+    """Instead of the hour, or beside it: so long after the last check of health."""
     health_configuration: str = "model=sd2 resolution=512 steps=20 precision=fp16 prompts=10"
-    health_tolerance_percent: float = Field(default=3.0, gt=0, le=1000, allow_inf_nan=False)  # less is never drift
+    """What a check of health measures."""
+    health_tolerance_percent: float = Field(default=3.0, gt=0, le=1000, allow_inf_nan=False)
+    """A smaller difference from earlier checks is never called drift."""
 
-    lease_seconds: Seconds = 120.0  # a worker silent for so long has lost its job
+    lease_seconds: Seconds = 120.0
+    """A worker silent for so long has lost its job."""
     heartbeat_seconds: Seconds = 20.0
-    tick_seconds: Seconds = 2.0  # coordinator: reap, top up, look for results
-    message_grace_seconds: Seconds = 60.0  # a message that nobody claimed for so long was lost
-    refit_seconds: Seconds = 30.0  # at most one refit in so long
+    """Between two renewals of the lease of a job that runs."""
+    tick_seconds: Seconds = 2.0
+    """Between two looks of the coordinator at what was lost, at limits and at new results."""
+    message_grace_seconds: Seconds = 60.0
+    """A message that nobody claimed for so long was lost."""
+    refit_seconds: Seconds = 30.0
+    """The laws are fitted again at most once in so long."""
     max_attempts: int = Field(default=3, ge=1, le=100)
-    retry_seconds: Wait = 5.0  # wait after a failed attempt, doubled with every one
+    """Tries of a job before it has failed for good."""
+    retry_seconds: Wait = 5.0
+    """Pause after an attempt that failed, doubled with every one."""
     visibility_timeout_seconds: Seconds = 14400.0
-    on_sigterm: Literal["requeue", "drain"] = "requeue"  # what a stopping worker does with its running job
-    meter: str = "auto"  # what workers measure with, by its name in workers/meters; checked where a worker is begun
+    """After so long the broker itself gives a message again that was taken and not acknowledged."""
+    on_sigterm: Literal["requeue", "drain"] = "requeue"
+    """What a stopping worker does with its running job."""
+    meter: str = "auto"
+    """What workers measure with, by its name in workers/meters; checked where a worker is begun."""
     foreign_processes: Literal["refuse", "wait", "allow"] = "refuse"
-    idle_seconds: Seconds = 20.0  # idle baseline on each side of a measurement, on NVML
-    settle_seconds: Wait = 60.0  # before it, at most so long until power and temperature are steady
-    repeat_seconds: Wait = 600.0  # no further pass of a measurement is begun after so long
+    """What a worker does where another process computes on its device."""
+    idle_seconds: Seconds = 20.0
+    """Idle baseline on each side of a measurement, on NVML."""
+    settle_seconds: Wait = 60.0
+    """Before the first baseline, at most so long until power and temperature are steady."""
+    repeat_seconds: Wait = 600.0
+    """No further pass of a measurement is begun after so long."""
     spool_drain_seconds: Seconds = 5.0
-    raw_logs_bytes: int = Field(default=20_000_000_000, ge=0)  # of power logs in SQL; beyond it the oldest are dropped
-    log_bytes: int = Field(default=10_000_000, ge=10_000)  # of each log of `farm up`, of which five older are kept
-    tf32: Literal["default", "on", "off"] = "default"  # torch's default: convolutions use TF32, matmuls do not
-    weights_dir: Path | None = None  # folders of pretrained weights, one a model; otherwise the hub's cache
-    cpu_threads: int | None = Field(default=None, ge=1, le=1024)  # of torch; default: as many as torch takes
+    """Between two looks at results that the database does not have yet."""
+    raw_logs_bytes: int = Field(default=20_000_000_000, ge=0)
+    """Of power logs in SQL; beyond it the oldest are dropped."""
+    log_bytes: int = Field(default=10_000_000, ge=10_000)
+    """Of each log of `farm up`, of which five older are kept."""
+    tf32: Literal["default", "on", "off"] = "default"
+    """TF32 on tensor cores for fp32; torch's default: convolutions use it, matrix products do not."""
+    weights_dir: Path | None = None
+    """Folders of pretrained weights, one a model; otherwise the hub's cache."""
+    cpu_threads: int | None = Field(default=None, ge=1, le=1024)
+    """Threads of torch on a processor; default: as many as torch takes."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What long-running commands say."""
 
     @classmethod
     def settings_customise_sources(

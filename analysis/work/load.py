@@ -10,6 +10,7 @@ from analysis.work import ondemand
 from analysis.work.format import ModelWork, parse
 from analysis.work.trace.pipeline import from_catalog
 from farm import catalog
+from farm.domain.errors import RequestError
 
 SHIPPED: Final = catalog.SHIPPED / "work"
 
@@ -21,6 +22,22 @@ def load(name: str) -> ModelWork:
     RequestError where the catalog has no such model; OperationError where it must be traced and torch is not installed.
     """
     return _load(name, catalog.build(name).digest, str(ondemand.home()))
+
+
+def is_known(name: str) -> bool:
+    """Whether ``load`` has the table at hand, rather than has to trace it."""
+    try:
+        return _is_known(name, catalog.build(name).digest, str(ondemand.home()))
+    except RequestError:
+        return False
+
+
+@lru_cache(maxsize=64)
+def _is_known(name: str, _digest: str, _home: str) -> bool:
+    pipeline = from_catalog(catalog.build(name))
+    path = SHIPPED / f"{name}.json"
+    ships = path.is_file() and json.loads(path.read_text())["digest"] == pipeline.digest
+    return ships or ondemand.is_kept(pipeline, "table")
 
 
 @lru_cache(maxsize=64)

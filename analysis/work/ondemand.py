@@ -94,8 +94,17 @@ def _require_torch() -> None:
         raise OperationError(f"counting the work of this model needs {error.name}: install joulefarm[worker]") from None
 
 
+def is_kept(pipeline: Pipeline, what: str) -> bool:
+    """Whether a count of this pipeline was made and kept earlier."""
+    return _kept_at(pipeline, what).is_file()
+
+
+def _kept_at(pipeline: Pipeline, what: str) -> Path:
+    return home() / "cache" / "work" / f"{pipeline.digest}-{what}.json"
+
+
 def _cached(pipeline: Pipeline, what: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    path = home() / "cache" / "work" / f"{pipeline.digest}-{what}.json"
+    path = _kept_at(pipeline, what)
     try:
         known: dict[str, Any] = json.loads(path.read_text())
         return known

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from farm.domain import JobState, OperationError
 from farm.domain.text import one_line
-from farm.domain.units import with_prefix
+from farm.domain.units import duration, with_prefix
 from farm.waiting import NO_COORDINATOR, Coordinator
 
 Status = dict[str, Any]
@@ -212,6 +212,4 @@ def _remaining(eta: float | None, counts: dict[str, int]) -> str:
         return ""
     if eta is None:
         return "?"
-    minutes, seconds = divmod(round(eta), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{seconds:02d}s"
+    return duration(eta)

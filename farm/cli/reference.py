@@ -1,12 +1,24 @@
-"""docs/commands.md, made from the commands themselves: ``python -m farm.cli.reference > docs/commands.md``."""
+"""The references, made from what they describe: docs/commands.md from the commands themselves, docs/settings.md and
+docs/sweeps.md from the models of settings and sweep files.
+
+``python -m farm.cli.reference > docs/commands.md``, ``python -m farm.cli.reference settings > docs/settings.md``,
+``sweeps`` likewise, and ``sweep-schema > docs/schemas/sweep.schema.json`` for editors.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
 
 import click
+from pydantic.fields import FieldInfo
 
 from farm.cli import cli
+from farm.settings import Settings
+from farm.sweeps.file import SweepFile
 
 HEAD = """\
 # Commands
@@ -33,5 +45,96 @@ def _sections(command: click.Command, ctx: click.Context) -> Iterator[str]:
             yield from _sections(child, click.Context(child, info_name=name, parent=ctx, **settings))
 
 
+SETTINGS: Final = """\
+# Settings
+
+Made from `farm/settings.py` by `python -m farm.cli.reference settings`; a test fails when it is out of date. Each is an
+environment variable, or the same name without `FARM_`, in small letters, in `FARM_HOME/farm.toml`; the variable wins.
+Durations are in seconds.
+
+| variable | default | values | meaning |
+| --- | --- | --- | --- |
+"""
+SWEEPS: Final = """\
+# Sweep files
+
+Made from `farm/sweeps/file.py` by `python -m farm.cli.reference sweeps`; a test fails when it is out of date. YAML, or
+JSON; `farm sweep submit FILE` reads it, `-` is the standard input. Only `models` and `gpus` are required; a key that is
+not here is refused. Lists are axes, their product is the sweep; a single value stands for a list of one. What a GPU
+cannot hold or a model cannot make is left out and said. `farm sweep submit FILE --dry-run` checks, counts and forecasts
+without writing.
+
+| key | default | meaning |
+| --- | --- | --- |
+"""
+IN_AN_EDITOR: Final = """
+## In an editor
+
+[schemas/sweep.schema.json](schemas/sweep.schema.json) is a JSON Schema of these keys. Editors with the YAML language
+server (VS Code's YAML extension, Neovim, Emacs, JetBrains) complete and check a sweep file that begins with
+
+```yaml
+# yaml-language-server: $schema=PATH/TO/docs/schemas/sweep.schema.json
+```
+"""
+
+
+def settings() -> str:
+    """Every setting as Markdown."""
+    rows = (
+        f"| `FARM_{name.upper()}` | {_default(field)} | {_values(Settings, name)} | {field.description} |\n"
+        for name, field in Settings.model_fields.items()
+    )
+    return SETTINGS + "".join(rows)
+
+
+def sweeps() -> str:
+    """Every key of a sweep file as Markdown."""
+    rows = (
+        f"| `{name}` | {_default(field)} | {field.description} |\n" for name, field in SweepFile.model_fields.items()
+    )
+    return SWEEPS + "".join(rows) + IN_AN_EDITOR
+
+
+def sweep_schema() -> str:
+    """The JSON Schema of a sweep file."""
+    return json.dumps(SweepFile.model_json_schema(), indent=2) + "\n"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if isinstance(value, Path):
+        return "`~/.local/share/joulefarm`"
+    return "" if value is None or value == [] else f"`{json.dumps(value)}`"
+
+
+def _values(model: type[Settings], name: str) -> str:
+    """What a setting can be, in words."""
+    schema = _property(model, name)
+    if "enum" in schema:
+        return ", ".join(map(str, schema["enum"]))
+    kind = {"integer": "a whole number", "number": "a number", "string": "a text"}[schema["type"]]
+    if schema.get("format") in ("path", "password"):
+        kind = {"path": "a path", "password": "a URL"}[schema["format"]]
+    words = {"exclusiveMinimum": "above", "minimum": "from", "maximum": "to"}
+    bounds = [f"{word} {schema[key]:g}" for key, word in words.items() if key in schema]
+    return " ".join([kind, *bounds])
+
+
+def _property(model: type[Settings], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = model.model_json_schema()["properties"][name]
+    branches = [branch for branch in found.get("anyOf", [found]) if branch.get("type") != "null"]
+    return dict(branches[0])
+
+
+DOCUMENTS: Final[dict[str, Callable[[], str]]] = {
+    "commands": render,
+    "settings": settings,
+    "sweeps": sweeps,
+    "sweep-schema": sweep_schema,
+}
+
 if __name__ == "__main__":
-    click.echo(render(), nl=False)
+    click.echo(DOCUMENTS[sys.argv[1] if len(sys.argv) > 1 else "commands"](), nl=False)

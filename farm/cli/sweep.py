@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import click
@@ -10,6 +10,7 @@ import click
 from farm.cli.completion import complete_sweep
 from farm.cli.options import FiniteRange, db_option, emit_json, json_option
 from farm.database import Store, opened
+from farm.domain.units import duration, joules_text, with_prefix
 from farm.sweeps import control
 from farm.sweeps.read import read_spec
 from farm.sweeps.submit import submit as submit_sweep
@@ -33,6 +34,10 @@ def submit(spec: str, dry_run: bool, priority: int, db: str | None, as_json: boo
     checked = read_spec(spec)
     with opened(db, create=not dry_run, missing_is_empty=dry_run) as store:
         result = submit_sweep(store, checked, priority=priority, dry_run=dry_run)
+    forecast = result.forecast or {}
+    if forecast.get("exceeds_deadline"):
+        when, takes = f"{checked.deadline:%Y-%m-%d %H:%MZ}", duration(forecast["seconds"])
+        click.echo(f"farm: deadline {when}: too early, for by the forecast the sweep takes {takes}", err=True)
     if as_json:
         emit_json(result.to_dict())
         return
@@ -46,8 +51,22 @@ def submit(spec: str, dry_run: bool, priority: int, db: str | None, as_json: boo
     ):
         if count:
             click.echo(f"  {count:6d} {what}")
+    for line in _forecast_lines(forecast) if result.jobs else ():
+        click.echo(line)
     for row in result.infeasible:
         click.echo(f"  {row['count']:6d} infeasible: {row['model']} {row['precision']} on {row['gpu']}: {row['why']}")
+
+
+def _forecast_lines(forecast: Mapping[str, Any]) -> Iterator[str]:
+    """What the new jobs will take, a line a GPU type."""
+    for gpu, part in forecast.get("by_gpu", {}).items():
+        if part["seconds"] is None:
+            yield f"  forecast: {gpu}: not known, for the work of a model was never counted"
+            continue
+        joules = joules_text(part["energy_joules"])
+        yield f"  forecast: {gpu}: {duration(part['seconds'])} with {part['workers']} worker(s), {joules} above idle"
+    if forecast.get("raw_log_bytes"):
+        yield f"  forecast: raw logs of {with_prefix(forecast['raw_log_bytes'], 'B')}"
 
 
 @sweep.command("list")

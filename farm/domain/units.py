@@ -42,6 +42,13 @@ def significant(value: float, digits: int = 3) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def duration(seconds: float) -> str:
+    """A time for people: "1h05m", "3m20s"."""
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{left:02d}s"
+
+
 def joules_text(joules: float) -> str:
     """Joules with watt-hours beside them: "3.37 kJ (936 mWh)"."""
     return f"{with_prefix(joules, 'J')} ({with_prefix(joules / 3600, 'Wh')})"

@@ -92,6 +92,15 @@ def kept(db: Connection, law: str) -> dict[str, Any] | None:
     return None if row is None else dict(row)
 
 
+def newest_of_all(db: Connection, law: str, version: str) -> dict[str, Any] | None:
+    """The fit of a law's version that is pinned, or kept, or the newest to all measured rows."""
+    of_all = (t.fit.c.dataset == "all") & (t.fit.c.scope["origin"].as_string() == "measured")
+    bound = t.fit.c.pinned_at.is_not(None) | t.fit.c.kept_at.is_not(None)
+    query = select(t.fit).where(t.fit.c.law == law, t.fit.c.law_version == version, bound | of_all)
+    row = db.execute(query.order_by(bound.desc(), t.fit.c.id.desc()).limit(1)).mappings().first()
+    return None if row is None else dict(row)
+
+
 def pin(db: Connection, fit_id: int) -> None:
     """Have predictions use this fit, and no other that was pinned or kept."""
     unpin(db)

@@ -77,8 +77,11 @@ def look(db: Connection, wanted: Sequence[Wanted], tally: Tally) -> tuple[list[W
     return new, shared
 
 
-def add_jobs(db: Connection, wanted: Sequence[Wanted], job: Mapping[str, Any]) -> None:
-    """Jobs for new configurations, in this order; ``job`` holds the columns that all of them share."""
+def add_jobs(
+    db: Connection, wanted: Sequence[Wanted], forecasts: Sequence[Mapping[str, float | None]], job: Mapping[str, Any]
+) -> None:
+    """Jobs for new configurations, in this order, each with its forecast (columns of tables.Job); ``job`` holds the
+    columns that all of them share."""
     if not wanted:
         return
     unique = {w.key: w.configuration for w in wanted}
@@ -93,12 +96,13 @@ def add_jobs(db: Connection, wanted: Sequence[Wanted], job: Mapping[str, Any]) -
         [
             {
                 **job,
+                **forecast,
                 "configuration_id": ids[w.key],
                 "replicate": w.replicate,
                 "queue": w.queue,
                 "catalog_version": w.catalog_version,
             }
-            for w in wanted
+            for w, forecast in zip(wanted, forecasts, strict=True)
         ],
     )
 

@@ -17,7 +17,6 @@ SelectT = TypeVar("SelectT", bound=Select[*tuple[Any, ...]])
 
 OPEN = t.job.c.state.in_((JobState.QUEUED, JobState.RUNNING))
 REASONS = 20  # groups of failed jobs that are told apart
-RECENT = 50  # attempts of a GPU type from which its speed is taken
 
 
 def find(db: Connection, name_or_id: str) -> dict[str, Any] | None:
@@ -127,23 +126,6 @@ def failed_jobs(db: Connection, sweep_ids: Collection[int]) -> int:
     wanted = select(t.sweep_job.c.job_id).where(t.sweep_job.c.sweep_id.in_(sweep_ids))
     query = select(func.count()).select_from(t.job).where(t.job.c.state == JobState.FAILED, t.job.c.id.in_(wanted))
     return int(db.execute(query).scalar_one())
-
-
-def speed(db: Connection, gpu: str, sweep_id: int | None) -> float | None:
-    """Jobs per second that a GPU type has done of late, all its workers together; None where none was done."""
-    query = (
-        select(t.attempt.c.started_at, t.attempt.c.ended_at)
-        .join(t.job, t.job.c.id == t.attempt.c.job_id)
-        .join(t.configuration, t.configuration.c.id == t.job.c.configuration_id)
-        .where(t.configuration.c.gpu == gpu, t.attempt.c.end == AttemptEnd.ACCEPTED)
-        .order_by(t.attempt.c.ended_at.desc())
-        .limit(RECENT)
-    )
-    times = db.execute(of_sweep(query, sweep_id)).all()
-    if not times:
-        return None
-    span = max(row.ended_at for row in times) - min(row.started_at for row in times)
-    return len(times) / span if span > 0 else None
 
 
 def set_priority(db: Connection, sweep_id: int, priority: int) -> int:

@@ -15,7 +15,7 @@ from farm.domain.times import utc
 from farm.store import actions, hosts, progress, sweeps
 from farm.store.engine import Store
 from farm.store.progress import Failures
-from farm.sweeps import stamps
+from farm.sweeps import pace, stamps
 
 STATES: Final = tuple(state.value for state in JobState)
 ABOUT: Final = ("name", "paused", "cancelled", "priority")  # of a sweep, beside its status
@@ -105,10 +105,8 @@ def status(store: Store, sweep_id: int | None) -> dict[str, Any]:
         by_gpu: dict[str, dict[str, int]] = {}
         for gpu, state, count, _ in rows:
             by_gpu.setdefault(gpu, dict.fromkeys(STATES, 0))[state] = count
-        eta = {
-            gpu: _eta(counts, sweeps.speed(db, gpu, sweep_id) if _open(counts) else None)
-            for gpu, counts in by_gpu.items()
-        }
+        left = pace.remaining(db, sweep_id) if any(map(_open, by_gpu.values())) else {}
+        eta = {gpu: left.get(gpu) if _open(counts) else 0.0 for gpu, counts in by_gpu.items()}
         spooled = hosts.spool_waiting(db)
         waits = waiting.reasons(db, sweep_id)
         failed = [asdict(group) for group in sweeps.failures(db, sweep_id)]
@@ -203,9 +201,3 @@ def retry(store: Store, sweep_id: int) -> int:
 
 def _open(counts: dict[str, int]) -> int:
     return counts[JobState.QUEUED] + counts[JobState.RUNNING]
-
-
-def _eta(counts: dict[str, int], jobs_per_second: float | None) -> float | None:
-    if not _open(counts):
-        return 0.0
-    return _open(counts) / jobs_per_second if jobs_per_second else None

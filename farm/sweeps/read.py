@@ -13,12 +13,10 @@ from farm.domain.configuration import MAX_SEED
 from farm.domain.parsing import parse_whole
 from farm.files.yaml import STDIN, read_yaml
 from farm.sweeps.axes import AXES, check_resolutions, complete_grid, is_number, parse_axis, parse_grid, refuse_key
+from farm.sweeps.file import KEYS, MAX_REPLICATES
 from farm.sweeps.spec import SweepSpec
 
 MAX_JOBS: Final = 10_000_000
-MAX_REPLICATES: Final = 1000
-
-SETTINGS: Final = ("name", "replicates", "seed", "prompts_file", "include", "exclude", "deadline", "budget_joules")
 
 
 def read_spec(path: str | Path) -> SweepSpec:
@@ -32,10 +30,9 @@ def read_spec(path: str | Path) -> SweepSpec:
 
 def parse_spec(document: Mapping[Any, Any], *, folder: Path, default_name: str = "sweep") -> SweepSpec:
     """Check a sweep. Paths in it are relative to ``folder``."""
-    known = [key for key, _, _ in AXES] + list(SETTINGS)
     for key in document:
-        if key not in known:
-            refuse_key("sweep", key, known)
+        if key not in KEYS:
+            refuse_key("sweep", key, list(KEYS))
     axes = {row: parse_axis(key, document.get(key), row, default) for key, row, default in AXES}
     spec = SweepSpec(
         name=_name(document.get("name"), default_name),

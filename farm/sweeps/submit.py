@@ -15,6 +15,8 @@ from farm.store import actions, prompts, submission, sweeps
 from farm.store.engine import Store
 from farm.store.submission import Tally, Wanted
 from farm.sweeps import stamps
+from farm.sweeps.demand import Demand
+from farm.sweeps.forecast import Forecaster
 from farm.sweeps.prompts import read_prompts
 from farm.sweeps.spec import SweepSpec
 from farm.version import __version__
@@ -35,6 +37,7 @@ class Submission:
     failed_before: int
     infeasible: tuple[dict[str, Any], ...]
     jobs: int
+    forecast: dict[str, Any] | None  # of the jobs that it adds; None where no law is installed
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "infeasible": list(self.infeasible)}
@@ -49,6 +52,7 @@ def submit(store: Store, spec: SweepSpec, *, priority: int = 0, dry_run: bool = 
     listed = read_prompts(spec.prompts_file, max(max(grid["prompts"]) for grid in (spec.axes, *spec.include)))
     screen = _Screen()
     tally = Tally()
+    demand = Demand(Forecaster.of(store))
     wants = False  # any job at all
     with store.read() if dry_run else store.write() as db:
         sweep_id = None
@@ -67,11 +71,13 @@ def submit(store: Store, spec: SweepSpec, *, priority: int = 0, dry_run: bool = 
         for batch in _batches(screen.feasible(spec.jobs())):
             new, shared = submission.look(db, batch, tally)
             wants |= bool(new or shared)
+            forecasts = demand.add([want.configuration for want in new])
             if sweep_id is not None:
-                submission.add_jobs(db, new, shared_columns)
+                submission.add_jobs(db, new, [expected.columns() for expected in forecasts], shared_columns)
                 submission.share(db, sweep_id, shared)
         if not screen.configurations:
             raise RequestError("exclude", f"{len(spec.exclude)} rows", "rows that leave at least one configuration")
+        forecast = demand.forecast(db, spec.deadline)
         if sweep_id is not None:
             submission.link_new(db, sweep_id)
             stamps.renew(db, sweep_id)  # jobs that it shares with earlier sweeps, submitted with other entries
@@ -87,6 +93,7 @@ def submit(store: Store, spec: SweepSpec, *, priority: int = 0, dry_run: bool = 
         name=spec.name,
         configurations=screen.configurations,
         infeasible=tuple(screen.infeasible()),
+        forecast=forecast,
         **asdict(tally),
     )
 

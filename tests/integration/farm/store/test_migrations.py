@@ -6,6 +6,7 @@ set of three rows, a fit.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,10 @@ from farm.store import tables as t
 from farm.store.engine import Store
 from farm.sweeps.read import parse_spec
 from farm.sweeps.submit import submit
+from tests.both_sides import Jobs
+from tests.integration.farm.conftest import measured
+from workers.device.identity import WorkerIdentity
+from workers.runtime.eligibility import Eligibility
 
 DUMPS = Path(__file__).parent / "data"
 
@@ -93,3 +98,43 @@ def test_what_0_1_0_measured_or_queued_is_not_asked_again(old_url: str) -> None:
     with store.read() as db:
         assert set(db.execute(text("SELECT frames FROM configuration")).scalars()) == {1}
     store.close()
+
+
+def test_what_0_1_0_queued_runs_after_the_upgrade(farm, old_url: str) -> None:
+    """Its stamps, of the whole catalog as it was, are nobody's any more: `farm db upgrade` gives those of today."""
+    assert farm("db", "upgrade", "--db", old_url).code == 0
+    status = json.loads(farm("sweep", "status", "--db", old_url, "--json").out)
+    assert (status["jobs"]["done"], status["jobs"]["queued"]) == (1, 1)
+    (wait,) = status["waiting"]
+    assert (wait["gpu"], wait["count"]) == ("a100", 1)
+    assert "no worker serves the queue a100" in wait["why"]
+    settings = load(database_url=old_url)
+    store = Store.open(settings)
+    jobs = Jobs(store, settings)
+    here = WorkerIdentity(
+        name="w", gpu="a100", queue="a100", device=0, device_name="A100", device_uuid="GPU-1", host="h"
+    )  # fmt: skip
+    job = jobs.claim(2, worker="w", queue="a100", objection=Eligibility(here, jobs).objection)
+    assert job is not None
+    assert jobs.record(2, job.attempt, "w", measured(job, "new"))
+    assert [row.measurement_id for row in Results(store).rows(OWN)] == ["old-1", "new-2"]
+    store.close()
+    assert json.loads(farm("sweep", "status", "--db", old_url, "--json").out)["jobs"]["done"] == 2
+
+
+def test_a_job_that_nobody_may_do_says_who_refused_it(farm, old_url: str) -> None:
+    """Where the tables alone were brought up, by whoever: why the job waits, and what helps."""
+    settings = load(database_url=old_url)
+    store = Store.upgrade(settings)
+    jobs = Jobs(store, settings)
+    here = WorkerIdentity(
+        name="w", gpu="a100", queue="a100", device=0, device_name="A100", device_uuid="GPU-1", host="h"
+    )  # fmt: skip
+    assert jobs.claim(2, worker="w", queue="a100", objection=Eligibility(here, jobs).objection) is None
+    store.close()
+    (wait,) = json.loads(farm("sweep", "status", "--db", old_url, "--json").out)["waiting"]
+    assert "than w has" in wait["why"]
+    assert "farm sweep retry" in wait["why"]
+    assert farm("sweep", "retry", "--db", old_url).code == 0
+    (wait,) = json.loads(farm("sweep", "status", "--db", old_url, "--json").out)["waiting"]
+    assert "than w has" not in wait["why"]

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from farm.domain import Failure, RequestError
+from farm.domain.worker import WorkerInfo
 from farm.store import leases
 from farm.sweeps import control, submit
 from farm.sweeps.read import parse_spec, read_spec
@@ -23,6 +24,14 @@ def tables(store) -> list[int]:
     names = ("sweep", "configuration", "job", "sweep_job", "prompt_list")
     with store.read() as db:
         return [db.execute(text(f"SELECT count(*) FROM {name}")).scalar_one() for name in names]
+
+
+def worker_of(gpu: str, name: str = "w") -> WorkerInfo:
+    """A worker that has just come."""
+    return WorkerInfo(
+        name=f"{name}-{gpu}", gpu=gpu, queue=gpu, device_name="d", device_uuid=f"{name}-{gpu}", host="h", pid=1,
+        code_version="0",
+    )  # fmt: skip
 
 
 def finish(jobs, measure, job_id: int, **values: object) -> None:
@@ -267,7 +276,7 @@ class TestLimits:
 
 class TestStatus:
     def test_counts_loads_and_tells_how_long(self, store, jobs, sweep, measure):
-        first = sweep(gpus=["a100", "h100"])
+        first = sweep(models=["sd2"], gpus=["a100", "h100"], steps=[10, 11, 12, 13])  # all about as long
         assert control.status(store, first.sweep)["eta_seconds"] is None
         with store.read() as db:
             ids = db.execute(text("SELECT id FROM job ORDER BY id")).scalars().all()
@@ -280,6 +289,9 @@ class TestStatus:
                 break
         with store.write() as db:  # each job took ten seconds, one after the other
             db.execute(text("UPDATE attempt SET started_at = 10.0 * id, ended_at = 10.0 * id + 10.0"))
+        assert control.status(store, first.sweep)["eta_seconds"] is None  # nobody is there to do the rest
+        for gpu in ("a100", "h100"):
+            jobs.register(worker_of(gpu))
         known = control.status(store, first.sweep)
         assert set(known) >= {"sweep", "jobs", "by_gpu", "pipeline_loads", "eta_seconds"}
         assert known["jobs"]["done"] == known["pipeline_loads"] > 3

@@ -1,0 +1,91 @@
+"""What jobs will take, by the law: worked out once, when they are submitted, and kept with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from farm.catalog import NANO
+from farm.domain import Configuration
+from farm.domain.errors import FarmError
+from farm.fits import Fits
+from farm.store.engine import Store
+
+if TYPE_CHECKING:
+    from analysis.laws.base import Law
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Seconds and joules above idle of one pass over a configuration's prompts; None where nothing tells."""
+
+    seconds: float | None = None
+    joules: float | None = None
+
+    def columns(self) -> dict[str, float | None]:
+        """As a job's row keeps it."""
+        return {"forecast_seconds": self.seconds, "forecast_joules": self.joules}
+
+
+UNKNOWN = Expected()
+
+
+class Forecaster:
+    """Asks the law. Without the extra [analysis], or for a model whose work was never counted, nothing is known."""
+
+    def __init__(self, law: Law | None, source: str | None) -> None:
+        self._law = law
+        self.source = source  # what the numbers rest on, in words
+        self._known: dict[tuple[str, str], bool] = {}  # by model and size
+
+    @classmethod
+    def of(cls, store: Store) -> Self:
+        """The law as the farm's newest fit of measured rows has it, else as specifications alone do.
+
+        A fit made now, of all rows, would take seconds and say little more of hours.
+        """
+        try:
+            from analysis import laws
+            from analysis.laws.base import Law
+        except ImportError:
+            return cls(None, None)
+        fit = Fits(store).newest(laws.DEFAULT, str(laws.get(laws.DEFAULT).version))
+        if fit is not None:
+            return cls(Law.from_json(json.dumps(fit["document"])), f"fit {fit['id']}")
+        from analysis.shipped import shipped_rows
+
+        return cls(laws.get(laws.DEFAULT)().fit(shipped_rows().take(slice(0, 0))), "specifications")
+
+    def expect(self, configurations: Sequence[Configuration]) -> list[Expected]:
+        """One answer a configuration."""
+        answers = [UNKNOWN] * len(configurations)
+        if self._law is None:
+            return answers
+        places = [place for place, configuration in enumerate(configurations) if self._has_work(configuration)]
+        for place, answer in zip(places, self._ask([configurations[place] for place in places]), strict=True):
+            answers[place] = answer
+        return answers
+
+    def _ask(self, configurations: Sequence[Configuration]) -> list[Expected]:
+        if not configurations or self._law is None:
+            return []
+        from analysis.table import Table
+
+        try:
+            forecast = self._law.forecast(Table.of(list(configurations)))
+        except FarmError:  # a form of model that this law does not know
+            return [UNKNOWN] * len(configurations)
+        joules: list[float] = forecast.joules.tolist()
+        seconds: list[Any] = [None] * len(joules) if forecast.seconds is None else forecast.seconds.tolist()
+        return [Expected(time, energy) for time, energy in zip(seconds, joules, strict=True)]
+
+    def _has_work(self, configuration: Configuration) -> bool:
+        """Whether the model's work is known already: counting it takes torch, and minutes."""
+        build = (configuration.model, configuration.size)
+        if build not in self._known:
+            from analysis.work.load import is_known
+
+            self._known[build] = is_known(configuration.model + (NANO if configuration.size == "nano" else ""))
+        return self._known[build]
