@@ -82,7 +82,7 @@ server (VS Code's YAML extension, Neovim, Emacs, JetBrains) complete and check a
 def settings() -> str:
     """Every setting as Markdown."""
     rows = (
-        f"| `FARM_{name.upper()}` | {_default(field)} | {_values(Settings, name)} | {field.description} |\n"
+        f"| `FARM_{name.upper()}` | {_default(field)} | {_values(Settings, name)} | {_meaning(field)} |\n"
         for name, field in Settings.model_fields.items()
     )
     return SETTINGS + "".join(rows)
@@ -90,15 +90,17 @@ def settings() -> str:
 
 def sweeps() -> str:
     """Every key of a sweep file as Markdown."""
-    rows = (
-        f"| `{name}` | {_default(field)} | {field.description} |\n" for name, field in SweepFile.model_fields.items()
-    )
+    rows = (f"| `{name}` | {_default(field)} | {_meaning(field)} |\n" for name, field in SweepFile.model_fields.items())
     return SWEEPS + "".join(rows) + IN_AN_EDITOR
 
 
 def sweep_schema() -> str:
     """The JSON Schema of a sweep file."""
     return json.dumps(SweepFile.model_json_schema(), indent=2) + "\n"
+
+
+def _meaning(field: FieldInfo) -> str:
+    return " ".join((field.description or "").split())
 
 
 def _default(field: FieldInfo) -> str:

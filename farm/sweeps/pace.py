@@ -98,13 +98,8 @@ def of_gpu(db: Connection, gpu: str, settings: Settings | None = None) -> Pace:
 
 def serving(workers: Sequence[WorkerInfo], queue: str) -> int:
     """Workers that take jobs from a queue now."""
-    return sum(
-        worker.queue == queue
-        and worker.alive
-        and not worker.drain_requested
-        and worker.state not in ("draining", NO_DEVICE)
-        for worker in workers
-    )
+    there = [worker for worker in workers if worker.queue == queue and worker.alive and not worker.off]
+    return sum(not worker.drain_requested and worker.state not in ("draining", NO_DEVICE) for worker in there)
 
 
 def remaining(db: Connection, sweep_id: int | None) -> dict[str, float | None]:

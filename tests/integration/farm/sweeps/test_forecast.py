@@ -8,6 +8,7 @@ import sys
 import pytest
 from sqlalchemy import text
 
+from farm.hosts import Hosts
 from farm.store.pace import Timed
 from farm.sweeps import control
 from farm.sweeps.forecast import Forecaster
@@ -176,6 +177,12 @@ class TestTimeLeft:
         control.pause(store, done)
         assert control.status(store, done)["eta_seconds"] is None
         control.resume(store, done)
+        assert control.status(store, done)["eta_seconds"] > 0
+
+    def test_a_device_that_is_off_or_drained_helps_nobody(self, store, done, jobs) -> None:
+        Hosts(store).request_drain("w-a100")
+        assert control.status(store, done)["eta_seconds"] is None
+        jobs.register(worker_of("a100", "v"))
         assert control.status(store, done)["eta_seconds"] > 0
 
     def test_what_runs_has_only_the_rest_to_go(self, store, done, jobs) -> None:
