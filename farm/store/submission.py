@@ -78,10 +78,13 @@ def look(db: Connection, wanted: Sequence[Wanted], tally: Tally) -> tuple[list[W
 
 
 def add_jobs(
-    db: Connection, wanted: Sequence[Wanted], forecasts: Sequence[Mapping[str, float | None]], job: Mapping[str, Any]
+    db: Connection,
+    wanted: Sequence[Wanted],
+    job: Mapping[str, Any],
+    forecasts: Sequence[Mapping[str, float | None]] | None = None,
 ) -> None:
-    """Jobs for new configurations, in this order, each with its forecast (columns of tables.Job); ``job`` holds the
-    columns that all of them share."""
+    """Jobs for new configurations, in this order; ``job`` holds the columns that all of them share, ``forecasts`` those
+    of each by itself."""
     if not wanted:
         return
     unique = {w.key: w.configuration for w in wanted}
@@ -102,7 +105,7 @@ def add_jobs(
                 "queue": w.queue,
                 "catalog_version": w.catalog_version,
             }
-            for w, forecast in zip(wanted, forecasts, strict=True)
+            for w, forecast in zip(wanted, forecasts or [{}] * len(wanted), strict=True)
         ],
     )
 

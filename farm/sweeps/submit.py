@@ -73,7 +73,7 @@ def submit(store: Store, spec: SweepSpec, *, priority: int = 0, dry_run: bool = 
             wants |= bool(new or shared)
             forecasts = demand.add([want.configuration for want in new])
             if sweep_id is not None:
-                submission.add_jobs(db, new, [expected.columns() for expected in forecasts], shared_columns)
+                submission.add_jobs(db, new, shared_columns, [expected.columns() for expected in forecasts])
                 submission.share(db, sweep_id, shared)
         if not screen.configurations:
             raise RequestError("exclude", f"{len(spec.exclude)} rows", "rows that leave at least one configuration")
