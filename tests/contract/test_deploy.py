@@ -213,6 +213,33 @@ def test_the_units_of_systemd(said):
         check_command(words)
 
 
+def test_workers_of_two_types_on_one_host_come_as_two_users():
+    text = (DEPLOY / "systemd" / "farm-worker@.service").read_text()
+    (start,) = re.findall(r"^ExecStart=(.+)$", text, re.M)
+    shell = shlex.split(start.replace("%i", "rtx6000-ada-0").replace("$$", "$"))[-1].partition("exec")[0]
+    shown = subprocess.run(
+        ["sh", "-c", f'{shell} echo "$FARM_BROKER_URL_FILE"'], capture_output=True, text=True, timeout=20, check=True
+    )
+    assert shown.stdout == "/etc/joulefarm/worker-rtx6000-ada\n"
+    for unit in ("farm-coordinator.service", "farm-worker@.service"):
+        (file,) = re.findall(r"^EnvironmentFile=/etc/joulefarm/(.+)$", (DEPLOY / "systemd" / unit).read_text(), re.M)
+        assert (DEPLOY / "systemd" / file).is_file()
+
+
+def test_the_walk_through_a_lab_asks_for_commands_and_settings_that_there_are():
+    text = (ROOT / "docs" / "lab.md").read_text()
+    blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S))
+    lines = [line for line in blocks.splitlines() if line.startswith("farm ")]
+    lines += re.findall(r"`(farm (?!up )[^`]+)`", text)
+    assert len(lines) > 12
+    for line in lines:
+        check_command(shlex.split(line)[1:])
+    known = {f"FARM_{name.upper()}" for name in Settings.model_fields}
+    assert set(re.findall(r"\bFARM_[A-Z_]+\b", text)) <= known
+    for name in re.findall(r"[\w@.-]+\.(?:service|env|conf)\b", text):
+        assert (DEPLOY / "systemd" / name).is_file(), name
+
+
 def test_the_script_of_slurm(said):
     urls = {"FARM_DATABASE_URL_FILE": "d", "FARM_BROKER_URL_FILE": "b"}
     words = said("bash", str(DEPLOY / "slurm" / "worker.sbatch"), GPU="h100", **urls)
