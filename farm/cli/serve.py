@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import click
@@ -22,20 +25,35 @@ LEAST_TOKEN = 16  # characters
 @click.option("--port", default=PORT, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
 @click.option("--token-file", metavar="FILE", help="A secret; who sends it as bearer may change things.")
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A name it is reached by, such as a proxy's.")
-def serve(db: str | None, host: str, port: int, token_file: str | None, allow_host: tuple[str, ...]) -> None:
+@click.option("--demo", is_flag=True, help="Show a small simulated farm at work, in a temporary home.")
+def serve(
+    db: str | None, host: str, port: int, token_file: str | None, allow_host: tuple[str, ...], demo: bool
+) -> None:
     """What is known, as a live page."""
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401 - both are there
 
-        from farm.coordinator.watch import CoordinatorWatch
-        from farm.web.app import create_app
-        from farm.web.database import Database
+        import farm.web.app  # noqa: F401
     except ImportError as error:
         raise OperationError(f"farm serve needs {error.name}: pip install 'joulefarm[web]'") from None
     token = None if token_file is None else _token(token_file)
     if token is None and not is_loopback(host):
         remedy = f"{HOST}, which only this machine reaches, or --token-file FILE beside it"
         raise RequestError("--host", host, remedy)
+    if demo and db is not None:
+        raise RequestError("--demo", "on", "goes without --db: it has a database of its own")
+    with _simulated() if demo else nullcontext():
+        _serve(db, host, port, token, allow_host)
+
+
+def _serve(db: str | None, host: str, port: int, token: str | None, names: tuple[str, ...]) -> None:
+    """Until it is ended."""
+    import uvicorn
+
+    from farm.coordinator.watch import CoordinatorWatch
+    from farm.web.app import create_app
+    from farm.web.database import Database
+
     configuration = settings.load()
     missing_is_empty = db is None and not configuration.names_database
     with closing(Database(configuration, db, missing_is_empty=missing_is_empty)) as database:
@@ -43,7 +61,7 @@ def serve(db: str | None, host: str, port: int, token_file: str | None, allow_ho
             database.store()
         with listen(host, port) as listener:
             click.echo(address(listener), err=True)
-            application = create_app(database, configuration, token=token, names=allow_host)
+            application = create_app(database, configuration, token=token, names=names)
             server = uvicorn.Server(uvicorn.Config(application, log_level="warning"))
             application.state.site.live.ends = lambda: server.should_exit  # it would wait for readers that stay
             watch = CoordinatorWatch(configuration, db)
@@ -52,6 +70,20 @@ def serve(db: str | None, host: str, port: int, token_file: str | None, allow_ho
                 server.run(sockets=[listener])
             finally:
                 watch.stop()
+
+
+@contextmanager
+def _simulated() -> Iterator[None]:
+    """A simulated farm to look at, ended with the page, also by SIGTERM."""
+    from farm.local.showcase import simulated
+
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        click.echo("a simulated farm begins; every number that it measures is simulated", err=True)
+        with simulated():
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _token(path: str) -> str:

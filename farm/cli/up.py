@@ -13,6 +13,7 @@ from farm import catalog
 from farm.cli.options import SPEED, broker_option, db_option
 from farm.domain.errors import OperationError, RequestError
 from farm.settings import load
+from farm.web.listen import PORT, page_address
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,8 @@ STOP_SECONDS: Final = 30.0  # for a worker to hand its job back
     help="One worker, for the processor, whatever GPUs there are; TYPE as in the catalog (default: "
     f"{catalog.PROCESSOR}).",
 )
-@click.option("--web", is_flag=True, help="Serve the live page too.")
+@click.option("--web", is_flag=True, help="Serve the live page too, and say where.")
+@click.option("--port", type=click.IntRange(1, 65535), metavar="N", help=f"Of the live page (default: {PORT}).")
 @click.option("--detach", is_flag=True, help="Return when the farm runs; end it with `farm down`.")
 @db_option
 @broker_option
@@ -45,6 +47,7 @@ def up(
     speed: float | None,
     cpu: str | None,
     web: bool,
+    port: int | None,
     detach: bool,
     db: str | None,
     broker: str | None,
@@ -57,6 +60,8 @@ def up(
     if cpu is not None and not catalog.gpu(cpu).is_processor:
         processors = [name for name, entry in catalog.gpus().items() if entry.is_processor]
         raise RequestError("--cpu", cpu, f"a processor of the catalog: {', '.join(processors)}")
+    if port is not None and not web:
+        raise RequestError("--port", port, "goes with --web")
     types = _types(simulate) if simulate is not None else None
     settings = load(database_url=db, broker_url=broker)
     settings.prepare_home()
@@ -72,10 +77,13 @@ def up(
     if detach:
         arguments = [*(["--simulate", simulate] if simulate is not None else [])]
         arguments += [*(["--speed", str(speed)] if speed is not None else []), *(["--web"] if web else [])]
+        arguments += [*(["--port", str(port)] if port is not None else [])]
         arguments += ["--cpu", cpu] if cpu is not None else []
         click.echo(local_farm.detach(settings, arguments, timeout_seconds=START_SECONDS), err=True)
+        if web:
+            click.echo(f"page: {page_address(port or PORT)}", err=True)
         return
-    plan = local_farm.Plan(simulate=types, speed=speed, web=web, processor=cpu)
+    plan = local_farm.Plan(simulate=types, speed=speed, web=web, port=port or PORT, processor=cpu)
     stop = threading.Event()
     again = threading.Event()  # a second signal: at once
 

@@ -105,12 +105,18 @@ class _StepError(OperationError):
 def _own_home() -> Iterator[settings.Settings]:
     """A fresh home below the user's, with its own broker and database, for this process and those it starts."""
     home = settings.load().prepare_home() / "demo" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    theirs = {name: value for name, value in os.environ.items() if name.startswith("FARM_")}
-    try:
-        _replace_settings({"FARM_HOME": str(home), "FARM_CPU_THREADS": "1"})  # nano models: threads only wait
-        ours = settings.load()
+    with own_settings({"FARM_HOME": str(home), "FARM_CPU_THREADS": "1"}) as ours:  # nano models: threads only wait
         ours.prepare_home()
         yield ours
+
+
+@contextmanager
+def own_settings(values: dict[str, str]) -> Iterator[settings.Settings]:
+    """These settings and no others of the environment, for this process and those it starts, until the block ends."""
+    theirs = {name: value for name, value in os.environ.items() if name.startswith("FARM_")}
+    try:
+        _replace_settings(values)
+        yield settings.load()
     finally:
         _replace_settings(theirs)
 

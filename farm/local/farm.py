@@ -26,6 +26,7 @@ from farm.local.rotation import Rotation
 from farm.local.supervisor import BrokerService, ProcessService, Service, Supervisor
 from farm.processes import ProcessIdentity, spawn
 from farm.settings import Settings
+from farm.web.listen import HOST, PORT, listen, page_address
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Plan:
     speed: float | None = None  # simulated seconds a second; None: unlimited
     processor: str | None = None  # its type: a worker for it alone, whatever GPUs there are
     web: bool = False
+    port: int = PORT  # of the page
 
 
 def run(
@@ -81,6 +83,8 @@ def run(
         try:
             lock.announce()
             logger.info("farm in %s: %s", settings.home, ", ".join(s.name for s in services))
+            if plan.web:
+                logger.info("page: %s", page_address(plan.port))
             rotation = Rotation(settings.run / "logs", settings.log_bytes)
             supervisor.run(stop, [Restarts(settings, supervisor).look, rotation.look])
             logger.info("farm: ending")
@@ -202,12 +206,12 @@ def _check_before(settings: Settings, plan: Plan, workers: Sequence[PlannedWorke
         for worker in workers:
             jobs.refuse_mixing(worker.gpu, simulate=worker.simulate)
     if plan.web:
-        from farm.web.listen import HOST, PORT, listen
-
         try:
-            listen().close()
+            listen(port=plan.port).close()
         except RequestError:
-            raise RequestError("--web", f"{HOST}:{PORT}", "a free port there: end what uses it") from None
+            raise RequestError(
+                "--web", f"{HOST}:{plan.port}", "a free port there: end what uses it, or --port"
+            ) from None
     if settings.broker() is not None:
         from farm.broker.app import Broker
 
@@ -231,7 +235,7 @@ def _services(settings: Settings, plan: Plan, workers: Sequence[PlannedWorker]) 
         services.append(BrokerService(EmbeddedBroker(settings)))
     commands = [("coordinator", ["coordinator"])]
     commands += [(f"worker {worker.name}", worker.arguments) for worker in workers]
-    commands += [("web", ["serve"])] if plan.web else []
+    commands += [("web", ["serve", "--port", str(plan.port)])] if plan.web else []
     for name, arguments in commands:
         log = settings.run / "logs" / f"{name.replace(' ', '-')}.log"
         services.append(ProcessService(name, [*FARM, *arguments], env=environment, log=log))

@@ -25,8 +25,13 @@ def listen(host: str = HOST, port: int = PORT) -> socket.socket:
 
 
 def address(listener: socket.socket) -> str:
-    """What a browser on this machine opens."""
+    """Of a listening socket, what a browser on this machine opens."""
     host, port = listener.getsockname()[:2]
+    return page_address(port, host)
+
+
+def page_address(port: int, host: str = HOST) -> str:
+    """What a browser on this machine opens."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 

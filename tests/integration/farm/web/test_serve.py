@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
@@ -93,3 +96,45 @@ def test_a_token_that_is_none_is_one_line(farm, tmp_path, content, said):
     assert outcome.code == 2
     assert said in outcome.err
     assert len(outcome.err.splitlines()) == 1
+
+
+def test_a_demonstration_works_in_a_home_of_its_own_and_leaves_nothing(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "farm", "serve", "--demo", "--port", "0"], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        assert "simulated" in process.stderr.readline()
+        address = process.stderr.readline().strip()
+        while not json.loads(get(address + "api/status"))["status"]["jobs"]["done"]:
+            assert process.poll() is None
+        newest = json.loads(get(address + "api/status"))["measurements"][0]
+        assert "simulated" in newest["flags"]
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+        process.stderr.close()
+    assert list(tmp_path.glob("joulefarm-demo-*")) == []
+    assert not (home / "farm.db").exists()
+
+
+def test_a_farm_says_where_its_page_is(home, farm):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = ["up", "--simulate", "a100", "--web", "--port", str(port), "--detach"]
+    done = subprocess.run([sys.executable, "-m", "farm", *words], capture_output=True, text=True, timeout=120)
+    try:
+        assert done.returncode == 0
+        assert done.stderr.splitlines()[-1] == f"page: http://127.0.0.1:{port}/"
+        for _ in range(1000):
+            try:
+                assert json.loads(get(f"http://127.0.0.1:{port}/healthz"))["open_jobs"] == 0
+                break
+            except urllib.error.URLError:
+                time.sleep(0.05)
+        else:
+            raise AssertionError("nothing answers there")
+    finally:
+        assert farm("down").code == 0
+    assert farm("up", "--port", "8601").err == "farm: --port: 8601: goes with --web\n"
