@@ -238,10 +238,4 @@ def _flat(document: Mapping[str, Any], before: str = "") -> list[tuple[str, str]
     return lines
 
 
-def _live(site: Site, _argument: str) -> str:
-    """How many rows there are: the list asks for itself anew when that changes."""
-    rows, newest = _mark(site)
-    return f"{rows} {newest}"
-
-
-PAGE: Final = Page("Measurements", "/measurements", 5, router, {"measurements": _live})
+PAGE: Final = Page("Measurements", "/measurements", 5, router)

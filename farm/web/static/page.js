@@ -50,9 +50,3 @@ setInterval(() => {
   const for_ = seconds < 120 ? `${seconds} s` : `${Math.round(seconds / 60)} min`;
   document.getElementById("now").innerHTML = `<span class="state away">this page's server silent for ${for_}</span>`;
 }, 1000);
-
-// A filter that is not set stays out of the address.
-document.addEventListener("htmx:configRequest", (event) => {
-  if (!event.detail.elt.matches("[data-clean]")) return;
-  for (const [name, value] of [...event.detail.formData.entries()]) if (value === "") event.detail.formData.delete(name);
-});

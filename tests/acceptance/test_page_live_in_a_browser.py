@@ -1,0 +1,133 @@
+"""``farm serve`` in a real browser beside a farm that works: counts move, failures are shown."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from farm.domain import Failure
+from farm.jobs import WorkerJobs
+from farm.results import Results
+from tests.integration.farm_fixture import RunningFarm
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: apt install chromium"),
+]
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+WAIT = 60_000  # milliseconds, on a busy machine
+JOBS = 8
+
+
+@pytest.fixture(scope="module")
+def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFarm]:
+    """A coordinator, a sweep of which one job failed, and nobody yet who measures the others."""
+    with pytest.MonkeyPatch.context() as patch:
+        farm = RunningFarm(tmp_path_factory.mktemp("farm") / "home", patch.setenv)
+        first, *_ = farm.submit(gpus=["a100"], count=JOBS)
+        jobs = WorkerJobs(farm.store, farm.settings)
+        job = jobs.claim(first, worker="w<b>", queue="a100")
+        jobs.fail(first, job.attempt, "w<b>", Failure(reason="out_of_memory", message="needs 90 GB", retry=False))
+        farm.start("coordinator")
+        yield farm
+        farm.close()
+
+
+@pytest.fixture(scope="module")
+def address(farm: RunningFarm) -> Iterator[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "farm", "serve", "--port", "0"], stderr=subprocess.PIPE, text=True, env=farm.environment
+    )
+    try:
+        assert process.stderr is not None
+        yield process.stderr.readline().strip().rstrip("/")
+    finally:
+        process.terminate()
+        process.wait(timeout=20)  # though readers stay connected
+        process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser) -> Iterator[Any]:
+    """A window; nothing may be said on its console."""
+    context = browser.new_context(viewport={"width": 1280, "height": 500})
+    context.set_default_timeout(WAIT)
+    page, said = context.new_page(), []
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    yield page
+    context.close()
+    assert said == []
+
+
+def test_counts_move_without_reload_and_keep_place_and_selection(farm, address, page):
+    page.goto(f"{address}/sweeps/1")
+    assert "queued" in page.inner_text("#head .counts")
+    page.evaluate(
+        "window.same = true; window.scrollTo(0, 120); getSelection().selectAllChildren(document.querySelector('h1'))"
+    )
+    selected = page.evaluate("getSelection().toString()")
+    farm.worker("a100", speed=2000)
+    page.wait_for_function(f"() => document.querySelector('#head .counts').textContent.includes('{JOBS - 1} done')")
+    page.wait_for_function(f"() => document.querySelectorAll('#grid .cell.done').length === {JOBS - 1}")
+    page.wait_for_function("() => document.getElementById('now').textContent.includes('nothing runs')")
+    assert page.evaluate("window.same") is True
+    assert page.evaluate("window.scrollY") == 120
+    assert page.evaluate("getSelection().toString()") == selected != ""
+
+
+def test_the_failed_job_is_one_click_away_with_its_reason(farm, address, page):
+    page.goto(f"{address}/sweeps/1")
+    page.click("#grid .cell.failed")
+    page.wait_for_url("**/jobs/*")
+    assert "needs 90 GB" in page.inner_text("main")
+    assert "w<b>" in page.inner_text("main")
+    page.goto(f"{address}/sweeps/failures")
+    assert "farm sweep retry 1" in page.inner_text("main")
+
+
+PAGES = (
+    "/sweeps",
+    "/sweeps/1",
+    "/sweeps/failures",
+    "/jobs/1",
+    "/jobs?sweep=1",
+    "/devices?hours=1",
+    "/measurements",
+    "one",
+)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_every_page_is_accessible_and_scrolls_one_way(farm, address, browser, width, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    one = next(Results(farm.store).rows("farm")).measurement_id
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    context.set_default_timeout(WAIT)
+    window = context.new_page()
+    for path in PAGES:
+        window.goto(address + (f"/measurements/{one}" if path == "one" else path))
+        found = Axe().run(window).response["violations"]
+        serious = [
+            (entry["id"], entry["nodes"][0]["html"][:200])
+            for entry in found
+            if entry["impact"] in ("serious", "critical")
+        ]
+        assert serious == [], path
+        assert window.evaluate("document.documentElement.scrollWidth") <= width, path
+    context.close()
