@@ -34,7 +34,8 @@ from farm.domain.errors import RequestError
 COST_EXPONENT: Final = 0.25  # 0 would not mind the energy; 1 would pick many cheap rows alike
 ALLOWANCE: Final = 0.045  # of the energy of all candidates: a twentieth, less a margin for the error of prediction
 MAX_CANDIDATES: Final = 3000  # K of as many rows takes 72 MB
-_KEY: Final = (*CELL_COLUMNS, "steps")  # rows that agree in these differ in the number of prompts alone
+KIND: Final = (*CELL_COLUMNS, "steps")  # rows that agree in these differ in the number of prompts alone
+EACH: Final = (*KIND, "prompts")
 
 RESOLUTIONS: Final = (256, 512, 768, 1024)
 STEPS: Final = (10, 20, 30, 40, 50)
@@ -174,43 +175,58 @@ class Candidates:
 
     Attributes:
         rows: the one with the fewest prompts of each kind that is not measured, (n,).
+        place: where each is among all rows, (n,).
         weight: how many rows that are not measured each stands for, (n,).
-        free: whether it may be picked: nothing of its kind is measured, (n,).
+        free: whether it may be picked: nothing of its kind is measured or barred, (n,).
         count: how many may be picked; more than ``free`` says where there are over MAX_CANDIDATES.
         energy_joules: expected of all that may be picked, together.
     """
 
     rows: Table
+    place: Integers
     weight: Floats
     free: NDArray[np.bool_]
     outlook: Outlook
     count: int
     energy_joules: float
+    kind: tuple[str, ...] = KIND
 
     @classmethod
-    def of(cls, law: WorkLaw, rows: Table, measured: Table) -> Self:
-        """Of these rows less those among the measured ones."""
-        known, kinds = set(_keys(measured, (*_KEY, "prompts"))), set(_keys(measured, _KEY))
+    def of(
+        cls,
+        law: WorkLaw,
+        rows: Table,
+        measured: Table,
+        *,
+        barred: Sequence[Configuration] = (),
+        kind: tuple[str, ...] = KIND,
+    ) -> Self:
+        """Of these rows less those among the measured ones. ``kind``: the columns in which rows of a kind agree."""
+        known, kinds = set(_keys(measured, EACH)), set(_keys(measured, kind))
+        if barred:
+            kinds |= set(_keys(Table.of(list(barred)), kind))
         best: dict[tuple[Any, ...], int] = {}
         weight: dict[tuple[Any, ...], int] = {}
         prompts = rows.prompts.tolist()
-        for place, key in enumerate(_keys(rows, _KEY)):
-            if (*key, prompts[place]) not in known:
+        for place, (key, each) in enumerate(zip(_keys(rows, kind), _keys(rows, EACH), strict=True)):
+            if each not in known:
                 weight[key] = weight.get(key, 0) + 1
                 if key not in best or prompts[place] < prompts[best[key]]:
                     best[key] = place
         order = sorted(best, key=best.__getitem__)
         free = np.array([key not in kinds for key in order], dtype=np.bool_)
         weights = np.array([weight[key] for key in order], dtype=np.float64)
-        distinct = rows.take(np.array([best[key] for key in order], dtype=np.int64))
+        places = np.array([best[key] for key in order], dtype=np.int64)
+        distinct = rows.take(places)
         count = int(free.sum())
         if len(distinct) <= MAX_CANDIDATES:
             outlook = law.outlook(distinct)
-            return cls(distinct, weights, free, outlook, count, float(outlook.forecast.joules[free].sum()))
+            energy = float(outlook.forecast.joules[free].sum())
+            return cls(distinct, places, weights, free, outlook, count, energy, kind)
         energy = float(law.predict(distinct)[free].sum())
         kept = np.sort(np.random.default_rng(0).permutation(len(distinct))[:MAX_CANDIDATES])
         distinct = distinct.take(kept)
-        return cls(distinct, weights[kept], free[kept], law.outlook(distinct), count, energy)
+        return cls(distinct, places[kept], weights[kept], free[kept], law.outlook(distinct), count, energy, kind)
 
     @property
     def joules(self) -> Floats:
@@ -226,8 +242,8 @@ class Candidates:
 
     def places(self, rows: Table) -> Integers:
         """Where the kinds of these rows are among the candidates, once each; those that are not there are left out."""
-        places = {key: place for place, key in enumerate(_keys(self.rows, _KEY))}
-        return np.array(sorted({places[key] for key in _keys(rows, _KEY) if key in places}), dtype=np.int64)
+        places = {key: place for place, key in enumerate(_keys(self.rows, self.kind))}
+        return np.array(sorted({places[key] for key in _keys(rows, self.kind) if key in places}), dtype=np.int64)
 
 
 class Selection:
@@ -269,8 +285,20 @@ class Selection:
         for place in places.tolist():
             self._condition(place)
 
-    def pick(self, count: int, slots: Mapping[str, int] | None = None) -> None:
-        """Pick up to so many more; with ``slots`` no more on a GPU type than it has of them (1: not named)."""
+    def pick(
+        self,
+        count: int,
+        slots: Mapping[str, int] | None = None,
+        *,
+        blindly: np.random.Generator | None = None,
+    ) -> None:
+        """Pick up to so many more.
+
+        Args:
+            count: at most so many.
+            slots: no more on a GPU type than it has of them; one on a type that is not named.
+            blindly: draws picks instead of weighing them: what they show is what the rest would show.
+        """
         left = {} if slots is None else {gpu: slots.get(gpu, 1) for gpu in np.unique(self._gpu).tolist()}
         cost = self.candidates.joules
         for _ in range(count):
@@ -280,8 +308,7 @@ class Selection:
             open_now = self._free & ~np.isin(self._gpu, full)
             if not open_now.any():
                 break
-            gain = self._weight @ self._remaining**2
-            worth = gain / (np.diag(self._remaining) + self.candidates.outlook.noise) / cost**self._exponent
+            worth = self._worth() if blindly is None else blindly.random(len(cost))
             affordable = open_now & (cost[self.picks].sum() + cost <= self._allowance)
             value = worth if affordable.any() else -cost
             best = int(np.argmax(np.where(affordable if affordable.any() else open_now, value, -np.inf)))
@@ -289,6 +316,12 @@ class Selection:
             self._condition(best)
             if left:
                 left[str(self._gpu[best])] -= 1
+
+    def _worth(self) -> Floats:
+        """What each row would lessen of the variance of all, by its energy."""
+        gain = self._weight @ self._remaining**2
+        worth = gain / (np.diag(self._remaining) + self.candidates.outlook.noise)
+        return np.asarray(worth / self.candidates.joules**self._exponent)
 
     def _condition(self, place: int) -> None:
         column = self._remaining[:, place].copy()

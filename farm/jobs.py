@@ -19,6 +19,7 @@ from farm.domain.worker import WorkerInfo
 from farm.health import HealthChecks
 from farm.settings import Settings
 from farm.store import (
+    adaptive,
     devices,
     events,
     hosts,
@@ -310,3 +311,8 @@ class CoordinatorJobs(_Jobs):
                 return 0
         with self._store.write() as db:
             return results.drop_oldest_samples(db, self._settings.raw_logs_bytes)
+
+    def has_adaptive_sweeps(self) -> bool:
+        """Whether it is to be chosen what some sweep measures next."""
+        with self._store.read() as db:
+            return bool(adaptive.to_choose(db))

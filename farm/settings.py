@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     """What a stopping worker does with its running job."""
     meter: str = "auto"
     """What workers measure with, by its name in workers/meters; checked where a worker is begun."""
+    simulated_law: Literal["paper", "traced"] = "paper"
+    """What simulated devices follow: Eq. 3 of the paper, or the traced work at rates of their own."""
     foreign_processes: Literal["refuse", "wait", "allow"] = "refuse"
     """What a worker does where another process computes on its device."""
     idle_seconds: Seconds = 20.0

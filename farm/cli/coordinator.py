@@ -26,7 +26,7 @@ def coordinator(db: str | None, broker: str | None) -> None:
     from farm import logs
     from farm.broker.app import Broker
     from farm.broker.embedded import EmbeddedBroker
-    from farm.coordinator import refit
+    from farm.coordinator import adapt, refit
     from farm.coordinator.dispatcher import Dispatcher
     from farm.coordinator.outbox import OutboxTicker
     from farm.jobs import CoordinatorJobs
@@ -44,11 +44,20 @@ def coordinator(db: str | None, broker: str | None) -> None:
     try:
         sender = Broker(settings)
         sender.ping()
-        ticker = refit.RefitTicker(settings) if refit.available() else None
-        if ticker is None:
-            logger.warning("no refits here: they need joulefarm[analysis]")
+        can_fit = refit.available()
+        if not can_fit:
+            logger.warning("no refits and no adaptive sweeps here: they need joulefarm[analysis]")
         name = f"{socket.gethostname()}-{os.getpid()}"
-        dispatcher = Dispatcher(jobs, sender, settings, name=name, refit=ticker, outbox=outbox, health=health)
+        dispatcher = Dispatcher(
+            jobs,
+            sender,
+            settings,
+            name=name,
+            refit=refit.RefitTicker(settings) if can_fit else None,
+            outbox=outbox,
+            health=health,
+            adapt=adapt.AdaptiveTicker(settings) if can_fit else None,
+        )
         logger.info("coordinator %s: ready", name)
         try:
             dispatcher.run(stop)

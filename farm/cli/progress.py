@@ -41,7 +41,7 @@ def print_status(status: Status) -> None:
     click.echo(f"pipeline loads: {status['pipeline_loads']}")
     if status["spool_waiting"]:
         click.echo(f"in the spools of workers, not in the database yet: {status['spool_waiting']}")
-    for line in (*_waits(status), *_failures(status)):
+    for line in (*_adaptive(status), *_waits(status), *_failures(status)):
         click.echo(line)
 
 
@@ -85,6 +85,17 @@ def print_history(document: Mapping[str, Any]) -> None:
         role = f" (role {one_line(act['role'])})" if act["role"] else ""
         detail = ", ".join(f"{key} {value}" for key, value in act["detail"].items())
         click.echo(f"{act['at']}  {one_line(act['who'])}{role}: {act['action']} {one_line(detail, 300)}".rstrip())
+
+
+def _adaptive(status: Status) -> list[str]:
+    """How far an adaptive sweep is from its target, and why it ended."""
+    if "adaptive" not in status:
+        return []
+    expected = status["expected_error_percent"]
+    now = "not known yet" if expected is None else f"{expected:.3g}%"
+    lines = [f"expected error: {now}, target {status['target_error_percent']:g}%"]
+    reason = status["adaptive"]["end_reason"]
+    return lines if reason is None else [*lines, f"ended: {reason}"]
 
 
 def _waits(status: Status) -> list[str]:
@@ -155,7 +166,7 @@ def _bars(look: Callable[[], Status], interval: float, console: Console) -> Stat
                     completed=sum(counts.values()) - _open(counts),
                     note=_note(counts, status["eta_seconds_by_gpu"][gpu]),
                 )
-            if not _open(status["jobs"]):
+            if _is_over(status):
                 return status
             time.sleep(interval)
 
@@ -167,7 +178,7 @@ def _lines(look: Callable[[], Status], interval: float, err: bool) -> Status:
     said: set[str] = set()
     while True:
         status = look()
-        over = not _open(status["jobs"])
+        over = _is_over(status)
         if over or (status["by_gpu"] != shown and time.monotonic() >= due):
             for gpu, counts in status["by_gpu"].items():
                 total = sum(counts.values())
@@ -184,12 +195,18 @@ def _lines(look: Callable[[], Status], interval: float, err: bool) -> Status:
 def _news(status: Status, said: set[str]) -> list[str]:
     """What stands in the way and was not said before. That jobs wait their turn is no news."""
     causes = {f"{row['gpu']} waits: {one_line(row['why'])}" for row in status["waiting"] if row["stuck"]}
-    if _open(status["jobs"]) and not status["coordinator"]["alive"]:
+    if not _is_over(status) and not status["coordinator"]["alive"]:
         causes.add(NO_COORDINATOR)
+    causes |= {line for line in _adaptive(status) if status["expected_error_percent"] is not None}
     causes |= {f"failed: {one_line(row['reason'], 300)} (job {row['example_job']})" for row in status["failed"]}
     news = sorted(causes - said)
     said |= causes
     return news
+
+
+def _is_over(status: Status) -> bool:
+    """Whether nothing is open and nothing more is added to an adaptive sweep."""
+    return not _open(status["jobs"]) and not status["choosing"]
 
 
 def _open(counts: dict[str, int]) -> int:

@@ -10,8 +10,11 @@ import click
 from farm.cli.completion import complete_sweep
 from farm.cli.options import FiniteRange, db_option, emit_json, json_option
 from farm.database import Store, opened
+from farm.domain import RequestError
 from farm.domain.units import duration, joules_text, with_prefix
 from farm.sweeps import control
+from farm.sweeps.adaptive import Goal
+from farm.sweeps.adaptive import submit as submit_adaptive
 from farm.sweeps.read import read_spec
 from farm.sweeps.submit import submit as submit_sweep
 
@@ -27,13 +30,39 @@ def sweep() -> None:
 @click.argument("spec", metavar="SPEC.yaml", type=click.Path())
 @click.option("--dry-run", is_flag=True, help="Check and count; write nothing.")
 @click.option("--priority", default=0, show_default=True, type=PRIORITY, help="Jobs of a larger number run first.")
+@click.option("--adaptive", is_flag=True, help="Measure only what the law needs of it; with --target-error.")
+@click.option(
+    "--target-error", type=FiniteRange(), metavar="P", help="Expected error of all else, per cent, to end at."
+)
+@click.option(
+    "--joules", type=FiniteRange(min=0, min_open=True), metavar="J", help="End where J joules would be passed."
+)
+@click.option("--hours", type=FiniteRange(min=0, min_open=True), metavar="H", help="Likewise of hours on devices.")
 @db_option
 @json_option
-def submit(spec: str, dry_run: bool, priority: int, db: str | None, as_json: bool) -> None:
-    """Queue every configuration of SPEC.yaml (- for standard input) that is not measured yet."""
+def submit(
+    spec: str,
+    dry_run: bool,
+    priority: int,
+    adaptive: bool,
+    target_error: float | None,
+    joules: float | None,
+    hours: float | None,
+    db: str | None,
+    as_json: bool,
+) -> None:
+    """Queue every configuration of SPEC.yaml (- for standard input) that is not measured yet.
+
+    With --adaptive the coordinator queues a few at a time, as results come, until the error that the law expects of all
+    others meets the target.
+    """
+    goal = _goal(adaptive, target_error, joules, hours)
     checked = read_spec(spec)
     with opened(db, create=not dry_run, missing_is_empty=dry_run) as store:
-        result = submit_sweep(store, checked, priority=priority, dry_run=dry_run)
+        if goal is None:
+            result = submit_sweep(store, checked, priority=priority, dry_run=dry_run)
+        else:
+            result = submit_adaptive(store, checked, goal, priority=priority, dry_run=dry_run)
     forecast = result.forecast or {}
     if forecast.get("exceeds_deadline"):
         when, takes = f"{checked.deadline:%Y-%m-%d %H:%MZ}", duration(forecast["seconds"])
@@ -44,7 +73,7 @@ def submit(spec: str, dry_run: bool, priority: int, db: str | None, as_json: boo
     head = "dry run" if result.sweep is None else f"sweep {result.sweep}"
     click.echo(f"{head} ({result.name}): {result.configurations} configurations")
     for count, what in (
-        (result.new, f"new, {result.jobs} jobs"),
+        (result.new, f"new, {result.jobs} jobs" if goal is None else "new, of which the law's needs are measured"),
         (result.already_measured, "already measured"),
         (result.already_queued, "already queued by another sweep, shared with it"),
         (result.failed_before, "failed before: `farm sweep retry` tries them again"),
@@ -67,6 +96,18 @@ def _forecast_lines(forecast: Mapping[str, Any]) -> Iterator[str]:
         yield f"  forecast: {gpu}: {duration(part['seconds'])} with {part['workers']} worker(s), {joules} above idle"
     if forecast.get("raw_log_bytes"):
         yield f"  forecast: raw logs of {with_prefix(forecast['raw_log_bytes'], 'B')}"
+
+
+def _goal(adaptive: bool, target_error: float | None, joules: float | None, hours: float | None) -> Goal | None:
+    """What an adaptive sweep ends at; None for one that measures everything. RequestError for half of it."""
+    if not adaptive:
+        for name, value in (("target-error", target_error), ("joules", joules), ("hours", hours)):
+            if value is not None:
+                raise RequestError(name, value, "--adaptive beside it, or leave it out")
+        return None
+    if target_error is None:
+        raise RequestError("target-error", None, "required with --adaptive: an error in per cent, such as 5")
+    return Goal(target_error, joules, hours)
 
 
 @sweep.command("list")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from farm.broker.app import Broker
+from farm.coordinator.adapt import AdaptiveTicker
 from farm.coordinator.outbox import OutboxTicker
 from farm.coordinator.refit import RefitTicker
 from farm.domain.errors import OperationError
@@ -64,6 +65,7 @@ class Dispatcher:
         refit: RefitTicker | None = None,
         outbox: OutboxTicker | None = None,
         health: HealthChecks | None = None,
+        adapt: AdaptiveTicker | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._jobs = jobs
@@ -73,6 +75,7 @@ class Dispatcher:
         self._refit = refit
         self._outbox = outbox
         self._health = health
+        self._adapt = adapt
         self._clock = clock
         self._bound_from = float("-inf")  # when the raw logs are looked at next
         self._windows: defaultdict[str, Window] = defaultdict(Window)
@@ -126,6 +129,7 @@ class Dispatcher:
             self.look_at_devices,
             self.look_at_queues,
             self.refit,
+            self.adapt,
             self.bound_raw_logs,
             self.send_events,
         )
@@ -176,6 +180,11 @@ class Dispatcher:
         if self._refit is not None:
             self._refit.tick(self._jobs.result_count())
 
+    def adapt(self) -> None:
+        """Have it chosen what adaptive sweeps measure next."""
+        if self._adapt is not None:
+            self._adapt.tick(open_sweeps=self._jobs.has_adaptive_sweeps())
+
     def top_up(self) -> int:
         """Send what is due on every queue that has room; returns how many messages went out."""
         sent = 0
@@ -190,7 +199,7 @@ class Dispatcher:
         return sent
 
     def close(self) -> None:
-        for child in (self._refit, self._outbox):
+        for child in (self._refit, self._outbox, self._adapt):
             if child is not None:
                 child.close()
         self._broker.close()

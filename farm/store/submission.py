@@ -122,7 +122,8 @@ def share(db: Connection, sweep_id: int, job_ids: Sequence[int]) -> None:
 
 def link_new(db: Connection, sweep_id: int) -> None:
     """The sweep wants every job that was written for it."""
-    jobs = select(t.job.c.sweep_id, t.job.c.id).where(t.job.c.sweep_id == sweep_id)
+    linked = select(t.sweep_job.c.job_id).where(t.sweep_job.c.sweep_id == sweep_id)
+    jobs = select(t.job.c.sweep_id, t.job.c.id).where(t.job.c.sweep_id == sweep_id, t.job.c.id.not_in(linked))
     db.execute(t.sweep_job.insert().from_select(["sweep_id", "job_id"], jobs))
 
 

@@ -316,6 +316,8 @@ class AdaptiveSweep(SQLModel, table=True):
     expected_error_percent: float | None = None  # of what is not measured; null: not worked out yet
     looked_at: str | None = None  # what was measured, queued and at work when that was worked out
     rounds: int = 0  # how often configurations were chosen
+    # By the key of a configuration: the logarithm of the joules that were foreseen when it was chosen, and its spread.
+    foreseen: dict[str, list[float]] | None = Field(default=None, sa_column=Column(JSON, nullable=True))
     lease_until: float = 0.0  # of whoever chooses now
     token: int = 0  # of that lease; only ever grows
     ended_at: float | None = None

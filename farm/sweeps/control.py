@@ -12,12 +12,13 @@ from farm import waiting
 from farm.actor import user_at_host
 from farm.domain import JobState, RequestError
 from farm.domain.times import utc
-from farm.store import actions, hosts, progress, sweeps
+from farm.store import actions, adaptive, hosts, progress, sweeps
 from farm.store.engine import Store
 from farm.store.progress import Failures
 from farm.sweeps import pace, stamps
 
 STATES: Final = tuple(state.value for state in JobState)
+OF_ADAPTIVE: Final = ("expected_error_percent", "target_error_percent", "adaptive")  # beside the status of such a sweep
 ABOUT: Final = ("name", "paused", "cancelled", "priority")  # of a sweep, beside its status
 
 
@@ -78,8 +79,9 @@ def _overview(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
         "eta_seconds": document["eta_seconds"],
         "joules": sum(energies.values()),
         "origins": sorted(energies),
-        "budget_joules": row["budget_joules"],
+        "budget_joules": document.get("adaptive", row)["budget_joules"],
         "submitted_at": utc(row["created_at"]),
+        **{key: document[key] for key in OF_ADAPTIVE if key in document},
     }
 
 
@@ -87,14 +89,18 @@ def _state(row: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, st
     """open, paused, done or cancelled, and why where that is not plain."""
     if row["cancelled"]:
         return "cancelled", row["cancel_reason"]
-    if not _open(document["jobs"]):
+    if not _open(document["jobs"]) and not document["choosing"]:
         failed = document["jobs"]["failed"]
-        return "done", f"{failed} jobs failed for good: {document['failed'][0]['reason']}" if failed else None
+        whys = [document["adaptive"]["end_reason"]] if "adaptive" in document else []
+        whys += [f"{failed} jobs failed for good: {document['failed'][0]['reason']}"] if failed else []
+        return "done", "; ".join(whys) or None
     if row["paused"]:
         return "paused", "held by `farm sweep pause`; `farm sweep resume` lets it go"
     if not document["coordinator"]["alive"]:
         return "open", str(waiting.Coordinator(**document["coordinator"]))
-    return "open", document["waiting"][0]["why"] if document["waiting"] else None
+    if document["waiting"]:
+        return "open", document["waiting"][0]["why"]
+    return "open", "it is chosen what to measure next" if document["choosing"] and not _open(document["jobs"]) else None
 
 
 def status(store: Store, sweep_id: int | None) -> dict[str, Any]:
@@ -111,18 +117,38 @@ def status(store: Store, sweep_id: int | None) -> dict[str, Any]:
         waits = waiting.reasons(db, sweep_id)
         failed = [asdict(group) for group in sweeps.failures(db, sweep_id)]
         coordinator = waiting.coordinator(db)
+        choosing = [open_id for open_id in adaptive.open_ids(db) if sweep_id in (None, open_id)]
+        asked = None if sweep_id is None else adaptive.get(db, sweep_id)
     known = [seconds for seconds in eta.values() if seconds is not None]
     return {
         "sweep": sweep_id,
         "jobs": {state: sum(counts[state] for counts in by_gpu.values()) for state in STATES},
         "by_gpu": by_gpu,
         "pipeline_loads": sum(loads for *_, loads in rows),
-        "eta_seconds": max(known, default=0.0) if len(known) == len(eta) else None,
+        "eta_seconds": max(known, default=0.0) if len(known) == len(eta) and not choosing else None,
         "eta_seconds_by_gpu": eta,
         "spool_waiting": spooled,
         "waiting": [asdict(group) for group in waits],
         "failed": failed,
         "coordinator": asdict(coordinator),
+        "choosing": len(choosing),
+        **({} if asked is None else _adaptive(asked)),
+    }
+
+
+def _adaptive(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Of an adaptive sweep: the error that is expected of what is not measured, the one asked for, budgets, the end."""
+    seconds = row["budget_seconds"]
+    return {
+        "expected_error_percent": row["expected_error_percent"],
+        "target_error_percent": row["target_error_percent"],
+        "adaptive": {
+            "budget_joules": row["budget_joules"],
+            "budget_hours": None if seconds is None else seconds / 3600,
+            "rounds": row["rounds"],
+            "ended_at": utc(row["ended_at"]),
+            "end_reason": row["end_reason"],
+        },
     }
 
 
@@ -146,9 +172,9 @@ def why_failed(store: Store, sweep_id: int | None = None) -> list[Failures]:
 
 
 def open_sweeps(store: Store) -> frozenset[int]:
-    """The sweeps that want a job which is queued or runs."""
+    """The sweeps that want a job which is queued or runs, or to which jobs may be added."""
     with store.read() as db:
-        return frozenset(sweeps.open_ids(db))
+        return frozenset([*sweeps.open_ids(db), *adaptive.open_ids(db)])
 
 
 def failures(store: Store, sweep_ids: Collection[int]) -> int:

@@ -50,7 +50,7 @@ def submit(store: Store, spec: SweepSpec, *, priority: int = 0, dry_run: bool = 
     Raises RequestError where the sweep is empty or its prompts cannot be read; nothing is written then.
     """
     listed = read_prompts(spec.prompts_file, max(max(grid["prompts"]) for grid in (spec.axes, *spec.include)))
-    screen = _Screen()
+    screen = Screen()
     tally = Tally()
     demand = Demand(Forecaster.of(store))
     wants = False  # any job at all
@@ -60,7 +60,7 @@ def submit(store: Store, spec: SweepSpec, *, priority: int = 0, dry_run: bool = 
         if not dry_run:
             created_at = submission.begin(db)
             prompts.put(db, listed.sha256, listed.prompts)
-            sweep_id = submission.add_sweep(db, _sweep_row(spec, priority, created_at))
+            sweep_id = submission.add_sweep(db, sweep_row(spec, priority, created_at))
             shared_columns = {
                 "sweep_id": sweep_id,
                 "rank": -priority,
@@ -68,15 +68,14 @@ def submit(store: Store, spec: SweepSpec, *, priority: int = 0, dry_run: bool = 
                 "code_version": __version__,
                 "created_at": created_at,
             }
-        for batch in _batches(screen.feasible(spec.jobs())):
+        for batch in batches(screen.feasible(spec.jobs())):
             new, shared = submission.look(db, batch, tally)
             wants |= bool(new or shared)
             forecasts = demand.add([want.configuration for want in new])
             if sweep_id is not None:
                 submission.add_jobs(db, new, shared_columns, [expected.columns() for expected in forecasts])
                 submission.share(db, sweep_id, shared)
-        if not screen.configurations:
-            raise RequestError("exclude", f"{len(spec.exclude)} rows", "rows that leave at least one configuration")
+        screen.require_some(spec)
         forecast = demand.forecast(db, spec.deadline)
         if sweep_id is not None:
             submission.link_new(db, sweep_id)
@@ -88,17 +87,10 @@ def submit(store: Store, spec: SweepSpec, *, priority: int = 0, dry_run: bool = 
             else:
                 sweep_id = submission.fold(db, sweep_id)
             actions.note(db, user_at_host(), "submit", sweep_id=sweep_id, jobs=tally.jobs, priority=priority)
-    return Submission(
-        sweep=sweep_id,
-        name=spec.name,
-        configurations=screen.configurations,
-        infeasible=tuple(screen.infeasible()),
-        forecast=forecast,
-        **asdict(tally),
-    )
+    return screen.submission(spec, sweep_id, tally, forecast)
 
 
-class _Screen:
+class Screen:
     """Counts configurations as they pass, and groups those that cannot be run."""
 
     def __init__(self) -> None:
@@ -117,6 +109,24 @@ class _Screen:
                 group = (configuration.model, configuration.gpu, configuration.precision, why)
                 self._groups.setdefault(group, []).append(memory.estimate_bytes(configuration))
 
+    def require_some(self, spec: SweepSpec) -> None:
+        """RequestError where no configuration has passed."""
+        if not self.configurations:
+            raise RequestError("exclude", f"{len(spec.exclude)} rows", "rows that leave at least one configuration")
+
+    def submission(
+        self, spec: SweepSpec, sweep_id: int | None, tally: Tally, forecast: dict[str, Any] | None = None
+    ) -> Submission:
+        """What became of all that have passed."""
+        return Submission(
+            sweep=sweep_id,
+            name=spec.name,
+            configurations=self.configurations,
+            infeasible=tuple(self.infeasible()),
+            forecast=forecast,
+            **asdict(tally),
+        )
+
     def _digest(self, configuration: Configuration) -> str:
         uses = (configuration.model, configuration.gpu, configuration.size)
         if uses not in self._digests:
@@ -132,7 +142,8 @@ class _Screen:
         return rows
 
 
-def _sweep_row(spec: SweepSpec, priority: int, created_at: float) -> dict[str, Any]:
+def sweep_row(spec: SweepSpec, priority: int, created_at: float) -> dict[str, Any]:
+    """The columns of a sweep that was just asked for."""
     return {
         "name": spec.name,
         "spec": spec.to_dict(),
@@ -146,6 +157,6 @@ def _sweep_row(spec: SweepSpec, priority: int, created_at: float) -> dict[str, A
     }
 
 
-def _batches(wanted: Iterator[Wanted]) -> Iterator[list[Wanted]]:
+def batches(wanted: Iterator[Wanted]) -> Iterator[list[Wanted]]:
     while batch := list(islice(wanted, BATCH)):
         yield batch

@@ -79,10 +79,10 @@ RULES = [
     Rule("workers reach the database through farm.jobs", ("workers",), never=("farm.store", *SQL)),
     Rule("workers know no analysis", ("workers",), never=("analysis",)),
     Rule(
-        "analysis, less refit and its commands, knows neither database nor queue nor settings",
+        "analysis, less refit, adaptive sweeps and its commands, knows neither database nor queue nor settings",
         ("analysis",),
         never=("farm.store", "farm.jobs", "farm.broker", "farm.settings", "farm.coordinator", *SQL, *QUEUE),
-        but=("analysis.cli", "analysis.refit"),
+        but=("analysis.cli", "analysis.refit", "analysis.adaptive"),
     ),
     Rule("analysis knows no workers", ("analysis",), never=("workers",)),
     Rule(
@@ -198,7 +198,7 @@ PLANTED = [
         "workers.a imports analysis.cli.law",
     ),
     (
-        "analysis, less refit and its commands, knows neither database nor queue nor settings",
+        "analysis, less refit, adaptive sweeps and its commands, knows neither database nor queue nor settings",
         {"analysis/a.py": 'MODULE = "farm.settings"', "farm/settings.py": ""},
         "analysis.a imports farm.settings",
     ),

@@ -58,13 +58,15 @@ def open_meter(
     return _type_for(name, target).open(target)
 
 
-def simulated_workload(configuration: Configuration, meter: Meter, *, replicate: int = 0, attempt: int = 1) -> Workload:
-    """A workload that draws what the stated law says from a simulated meter."""
+def simulated_workload(
+    configuration: Configuration, meter: Meter, *, replicate: int = 0, attempt: int = 1, law: str = "paper"
+) -> Workload:
+    """A workload that draws from a simulated meter what Eq. 3 says, or (``law`` "traced") what the traced work says."""
     from workers.meters.simulated.meter import SimulatedMeter, SimulatedWorkload
 
     if not isinstance(meter, SimulatedMeter):
         raise TypeError(f"a simulated workload needs a simulated meter, not {meter.name}")
-    return SimulatedWorkload(configuration, meter, replicate=replicate, attempt=attempt)
+    return SimulatedWorkload(configuration, meter, replicate=replicate, attempt=attempt, law=law)
 
 
 def _target(

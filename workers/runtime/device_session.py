@@ -56,8 +56,9 @@ class Pipelines:
 class SimulatedLoads:
     """A simulated device has nothing to load; its workloads draw from the meter they are given."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, law: str) -> None:
         self._meter = meter
+        self._law = law
 
     def load(self, configuration: Configuration) -> None:
         """Nothing to do."""
@@ -65,7 +66,7 @@ class SimulatedLoads:
     def bind(self, configuration: Configuration, *, replicate: int, attempt: int) -> Workload:
         from workers.meters import simulated_workload
 
-        return simulated_workload(configuration, self._meter, replicate=replicate, attempt=attempt)
+        return simulated_workload(configuration, self._meter, replicate=replicate, attempt=attempt, law=self._law)
 
     def unload(self) -> None:
         """Nothing to do."""
@@ -162,6 +163,6 @@ class DeviceSession:
         here = self._place
         meter = open_meter(here.gpu, here.device, simulate=here.simulate, speed=here.speed, name=self._settings.meter)
         if here.simulate:
-            return meter, SimulatedLoads(meter)
+            return meter, SimulatedLoads(meter, self._settings.simulated_law)
         # A worker sees one CUDA device, the one that it is pinned to.
         return meter, Pipelines("cpu" if here.device is None else "cuda")

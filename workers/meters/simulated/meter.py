@@ -1,4 +1,4 @@
-"""A device that is not there: power by the stated law of ``truth``, read in virtual time.
+"""A device that is not there: power by the stated law of ``truth``, or as ``traced`` says, read in virtual time.
 
 Everything it gives is flagged ``simulated``. The same configuration, replicate and attempt give the same numbers.
 """
@@ -18,8 +18,8 @@ from workers.meters.base import Energy, Probe, Recording, Span
 from workers.meters.clock import Clock, VirtualClock
 from workers.meters.energy.by_label import energy_from
 from workers.meters.energy.cumulative import CumulativeEnergy
+from workers.meters.simulated import traced, truth
 from workers.meters.simulated.faults import Faults, of_device
-from workers.meters.simulated.truth import draws
 from workers.workload import BatchResult, PhaseWindow
 
 IDLE_NOISE: Final = 0.5  # W s^-1/2: idle energy wanders by this much in the root of a second
@@ -106,7 +106,13 @@ class SimulatedWorkload:
     """Draws what the stated law says, phase by phase."""
 
     def __init__(
-        self, configuration: Configuration, meter: SimulatedMeter, *, replicate: int = 0, attempt: int = 1
+        self,
+        configuration: Configuration,
+        meter: SimulatedMeter,
+        *,
+        replicate: int = 0,
+        attempt: int = 1,
+        law: str = "paper",
     ) -> None:
         text = f"{configuration.key} {replicate} {attempt}"
         random = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
@@ -114,7 +120,8 @@ class SimulatedWorkload:
         meter.seed(random)
         self._meter = meter
         self._random = random
-        self._draws = draws(configuration)
+        followed = traced.draws(configuration) if law == "traced" else None
+        self._draws = followed or truth.draws(configuration)
         self._session = np.exp(SESSION_NOISE * random.standard_normal())
         self._configuration = configuration
         self._model = catalog.model(configuration.model)

@@ -1,0 +1,204 @@
+"""Sweeps of whose grid only what the law needs is measured: submitted here, and added to as results come.
+
+What is chosen is chosen by ``analysis.adaptive``, which the coordinator starts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from farm.actor import user_at_host
+from farm.domain import Configuration, RequestError
+from farm.domain.worker import WorkerInfo
+from farm.store import actions, adaptive, hosts, prompts, submission, sweeps
+from farm.store.adaptive import AskedJob
+from farm.store.engine import Store
+from farm.store.submission import Tally
+from farm.sweeps.prompts import read_prompts
+from farm.sweeps.read import parse_spec
+from farm.sweeps.spec import SweepSpec
+from farm.sweeps.submit import Screen, Submission, batches, sweep_row
+from farm.version import __version__
+
+MOST: Final = 50_000  # configurations of such a sweep: all are predicted whenever results came
+KEY: Final = "adaptive"  # in the stored sweep file: what else was asked for
+LEAST_TARGET, MOST_TARGET = 0.1, 50.0  # per cent: below it nothing repeats, above it nothing need be measured
+NEEDS: Final = ("sklearn", "scipy")
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """When such a sweep has enough: an expected error of what is not measured, or a budget that is gone."""
+
+    target_error_percent: float
+    joules: float | None = None  # above idle
+    hours: float | None = None  # of the devices together, one pass of each configuration
+
+    def __post_init__(self) -> None:
+        if not LEAST_TARGET <= self.target_error_percent <= MOST_TARGET:
+            remedy = f"per cent from {LEAST_TARGET:g} (repeats differ by more) to {MOST_TARGET:g}"
+            raise RequestError("target-error", self.target_error_percent, remedy)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"target_error_percent": self.target_error_percent, "joules": self.joules, "hours": self.hours}
+
+
+def submit(store: Store, spec: SweepSpec, goal: Goal, *, priority: int = 0, dry_run: bool = False) -> Submission:
+    """Ask for what the law needs of a grid, in one transaction; no job is written yet.
+
+    Counts are of the whole grid. RequestError where the grid is empty or too large, or where sweep file and goal ask
+    for what cannot be together; nothing is written then.
+    """
+    if any(find_spec(name) is None for name in NEEDS):
+        raise RequestError("adaptive", True, "joulefarm[analysis] installed, here and where the coordinator is")
+    if spec.budget_joules is not None:
+        if goal.joules is not None:
+            raise RequestError(
+                "joules", goal.joules, f"budget_joules in the sweep ({spec.budget_joules:g}) or --joules"
+            )
+        spec, goal = replace(spec, budget_joules=None), replace(goal, joules=spec.budget_joules)
+    if spec.replicates != 1:
+        raise RequestError("replicates", spec.replicates, "1 with --adaptive: what a repeat would teach is chosen too")
+    listed = read_prompts(spec.prompts_file, max(max(grid["prompts"]) for grid in (spec.axes, *spec.include)))
+    screen, tally = Screen(), Tally()
+    with store.read() if dry_run else store.write() as db:
+        sweep_id = None
+        if not dry_run:
+            created_at = submission.begin(db)
+            prompts.put(db, listed.sha256, listed.prompts)
+            row = sweep_row(spec, priority, created_at)
+            sweep_id = submission.add_sweep(db, row | {"spec": {**row["spec"], KEY: goal.to_dict()}})
+            adaptive.add(
+                db,
+                {
+                    "sweep_id": sweep_id,
+                    "target_error_percent": goal.target_error_percent,
+                    "budget_joules": goal.joules,
+                    "budget_seconds": None if goal.hours is None else 3600 * goal.hours,
+                    "prompts_sha256": listed.sha256,
+                },
+            )
+        for batch in batches(screen.feasible(spec.jobs())):
+            submission.look(db, batch, tally)
+            if screen.configurations > MOST:
+                raise RequestError("adaptive", f"{screen.configurations:,} configurations", f"at most {MOST:,}")
+        screen.require_some(spec)
+        if not tally.new + tally.already_measured + tally.already_queued + tally.failed_before:
+            raise RequestError("adaptive", spec.name, "a grid of which at least one configuration fits its GPU")
+        if sweep_id is not None:
+            counts = {"configurations": screen.configurations, "already_measured": tally.already_measured}
+            submission.finish(db, sweep_id, {**counts, "infeasible": screen.infeasible()})
+            actions.note(db, user_at_host(), "submit", sweep_id=sweep_id, priority=priority, **{KEY: goal.to_dict()})
+    return screen.submission(spec, sweep_id, replace(tally, jobs=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A configuration that was chosen, and what is foreseen of it: the logarithm of its joules, and its spread."""
+
+    configuration: Configuration
+    ln_joules: float
+    spread: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """An adaptive sweep as it is now."""
+
+    sweep_id: int
+    row: Mapping[str, Any]  # the columns of tables.AdaptiveSweep; name, spec, late
+    jobs: Sequence[AskedJob]
+    workers: Mapping[str, int]  # living ones that take jobs, by GPU type
+    simulated: frozenset[str]  # GPU types whose workers are simulated devices
+
+    @property
+    def mark(self) -> str:
+        """Tells whether anything changed since somebody looked."""
+        states = Counter(str(job.state) for job in self.jobs)
+        parts = [f"{name} {count}" for name, count in sorted({**states, **self.workers}.items())]
+        return ", ".join([*parts, "late"] if self.row["late"] else parts)
+
+
+class AdaptiveSweeps:
+    """The adaptive sweeps of a store, for whoever chooses what they measure."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._grids: dict[int, list[Configuration]] = {}
+
+    def open(self) -> bool:
+        """Whether any is not at its end yet, paused ones too."""
+        with self._store.read() as db:
+            return bool(adaptive.open_ids(db))
+
+    def waiting(self) -> list[Sight]:
+        """Those for which something may be chosen now: what changed since it was last looked at."""
+        with self._store.read() as db:
+            rows = adaptive.to_choose(db)
+            if not rows:
+                return []
+            workers = [WorkerInfo(**row) for row in hosts.workers(db)]
+            at_work = Counter(w.gpu for w in workers if w.alive and not w.drain_requested)
+            simulated = frozenset(w.gpu for w in workers if w.alive and w.simulated)
+            sights = [
+                Sight(row["sweep_id"], row, adaptive.jobs(db, row["sweep_id"]), at_work, simulated) for row in rows
+            ]
+        return [sight for sight in sights if sight.mark != sight.row["looked_at"]]
+
+    def grid(self, sight: Sight) -> list[Configuration]:
+        """Every configuration of the sweep that fits its GPU, in the order in which they would run."""
+        if sight.sweep_id not in self._grids:
+            document = {name: value for name, value in sight.row["spec"].items() if name not in (KEY, "deadline")}
+            spec = parse_spec(document, folder=Path())
+            self._grids[sight.sweep_id] = [want.configuration for want in Screen().feasible(spec.jobs())]
+        return self._grids[sight.sweep_id]
+
+    def take_lease(self, sight: Sight, *, lease_seconds: float) -> int | None:
+        """The right to choose for a sweep, as a token; None where another has it."""
+        with self._store.write() as db:
+            return adaptive.take_lease(db, sight.sweep_id, lease_seconds=lease_seconds)
+
+    def give_up(self, sight: Sight, token: int) -> None:
+        """Let another choose."""
+        with self._store.write() as db:
+            adaptive.give_up(db, sight.sweep_id, token)
+
+    def queue(self, sight: Sight, token: int, picks: Sequence[Pick], error_percent: float | None) -> bool:
+        """Add jobs for what was chosen, with the error that is expected of what is not measured; False, and nothing
+        written, where another chose meanwhile or the sweep was paused or cancelled."""
+        picks = sorted(picks, key=lambda pick: pick.configuration.pipeline)
+        values: dict[str, Any] = {"expected_error_percent": error_percent}
+        with self._store.write() as db:
+            created_at = submission.begin(db)
+            if picks:
+                values["rounds"] = sight.row["rounds"] + 1
+                foreseen = {pick.configuration.key: [pick.ln_joules, pick.spread] for pick in picks}
+                values["foreseen"] = {**(sight.row["foreseen"] or {}), **foreseen}
+            else:
+                values["looked_at"] = sight.mark  # nothing to do before something changes
+            if not adaptive.write(db, sight.sweep_id, token, values, ended=False):
+                return False
+            wanted = list(Screen().feasible((pick.configuration, 0) for pick in picks))
+            new, shared = submission.look(db, wanted, Tally())
+            columns = {
+                "sweep_id": sight.sweep_id,
+                "prompts_sha256": sight.row["prompts_sha256"],
+                "code_version": __version__,
+                "created_at": created_at,
+            }
+            submission.add_jobs(db, new, columns)
+            submission.share(db, sight.sweep_id, shared)
+            submission.link_new(db, sight.sweep_id)
+            sweeps.rank(db, sight.sweep_id)
+            return True
+
+    def end(self, sight: Sight, token: int, reason: str, error_percent: float | None) -> bool:
+        """Say that a sweep has enough, and why; False where another took over or it was paused or cancelled."""
+        values = {"expected_error_percent": error_percent, "end_reason": reason, "looked_at": sight.mark}
+        with self._store.write() as db:
+            return adaptive.write(db, sight.sweep_id, token, values, ended=True)
