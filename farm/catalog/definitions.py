@@ -33,6 +33,7 @@ class Gpu:
     bandwidth: float  # bytes per second
     board_power_watts: float
     idle_watts: float  # typical, at rest; energies of laws are above it
+    chip_watts: float | None  # what the same chip draws at its full clock, where this board allows less; else None
     context_idle_watts: float | None  # a context keeps the clocks up and nothing runs; None where nobody published it
     multiprocessors: int
     boost_clock: float | None  # cycles per second of the multiprocessors; None where it is not stated

@@ -44,6 +44,7 @@ def _gpu(gpu: Gpu) -> dict[str, Any]:
         "bandwidth_bytes_per_second": gpu.bandwidth,
         "board_power_watts": gpu.board_power_watts,
         "idle_watts": gpu.idle_watts,
+        "chip_watts": gpu.chip_watts,
         "context_idle_watts": gpu.context_idle_watts,
         "queue": gpu.queue,
         "nvml_names": list(gpu.nvml_names),

@@ -21,7 +21,7 @@ from farm.domain.text import decode
 
 SHIPPED = Path(__file__).resolve().parent
 # Keys of a file that change no measurement: words, sources, and which boards are of a type.
-DESCRIPTIONS = ("title", "sources", "license", "gated", "nvml_names", "reach", "context_idle_watts")
+DESCRIPTIONS = ("title", "sources", "license", "gated", "nvml_names", "reach", "context_idle_watts", "chip_watts")
 
 
 def gpus_now() -> dict[str, Gpu]:
@@ -136,6 +136,7 @@ def _gpu(name: str, entry: Entry, digest: str) -> Gpu:
         bandwidth=entry.positive("bandwidth"),
         board_power_watts=board_power,
         idle_watts=entry.positive("idle_watts", at_most=board_power),
+        chip_watts=entry.positive("chip_watts", at_most=10_000) if entry.states("chip_watts") else None,
         context_idle_watts=(
             entry.positive("context_idle_watts", at_most=board_power) if entry.states("context_idle_watts") else None
         ),

@@ -111,9 +111,9 @@ def watts(gpu: str) -> tuple[float, ...]:
 
 @lru_cache(maxsize=256)
 def headroom_watts(gpu: str) -> float:
-    """Board power less idle of a catalog GPU."""
+    """Watts above idle of a catalog GPU whose chip runs at its full clock; a smaller board may allow less."""
     board = catalog.gpu(gpu)
-    return board.board_power_watts - board.idle_watts
+    return (board.chip_watts or board.board_power_watts) - board.idle_watts
 
 
 def _machine(gpu: Gpu, precision: str, cudnn: bool) -> Machine:

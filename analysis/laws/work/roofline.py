@@ -100,13 +100,15 @@ def demand(
 
 
 def _limits(table: Table) -> tuple[Floats, Floats]:
-    """The watts above idle that each row's board may draw for long, (n,), and the factor that a limit below the board's
-    own puts on the energy of work, (n,). A limit that the row does not know is the board's."""
+    """The watts above idle that each row's board may draw for long, (n,), and the factor that a limit below what its
+    chip would draw puts on the energy of work, (n,). A limit that the row does not know is the board's."""
     first, group = table.groups("gpu")
     headroom = np.array([headroom_watts(str(name)) for name in table.gpu[first]], dtype=np.float64)[group]
-    idle = np.array([catalog.gpu(str(name)).idle_watts for name in table.gpu[first]], dtype=np.float64)[group]
-    known = np.isfinite(table.power_limit_watts)
-    enforced = np.where(known, np.maximum(np.nan_to_num(table.power_limit_watts) - idle, 0.05 * headroom), headroom)
+    boards = [catalog.gpu(str(name)) for name in table.gpu[first]]
+    idle = np.array([board.idle_watts for board in boards], dtype=np.float64)[group]
+    own = np.array([board.board_power_watts for board in boards], dtype=np.float64)[group]
+    limit = np.where(np.isfinite(table.power_limit_watts), np.nan_to_num(table.power_limit_watts), own)
+    enforced = np.maximum(limit - idle, 0.05 * headroom)
     return enforced, np.minimum(enforced / headroom, 1.0) ** LIMIT_EXPONENT
 
 

@@ -28,6 +28,9 @@ def test_a_gpu_is_plausible_and_states_its_sources(name):
     gpu = catalog.gpu(name)
     assert {"memory_bytes", "bandwidth", "board_power_watts", "peak"} <= set(gpu.sources)
     assert 0 < gpu.idle_watts < gpu.board_power_watts
+    if gpu.chip_watts is not None:
+        assert gpu.chip_watts > gpu.board_power_watts
+        assert "chip_watts" in gpu.sources
     if gpu.context_idle_watts is not None:
         assert gpu.idle_watts < gpu.context_idle_watts < gpu.board_power_watts
         assert "context_idle_watts" in gpu.sources

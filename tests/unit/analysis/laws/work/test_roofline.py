@@ -7,8 +7,10 @@ import pytest
 
 from analysis.laws.work import roofline
 from analysis.laws.work.hardware import KERNEL_SECONDS, SHARES, machine, watts
+from analysis.laws.work.law import WorkLaw
 from analysis.laws.work.physics import COEFFICIENTS, respond
 from analysis.laws.work.roofline import CLASSES, demand, waste
+from analysis.shipped import shipped_rows
 from analysis.table import Table
 from analysis.work import load
 from farm import catalog
@@ -113,12 +115,22 @@ def test_the_time_between_kernels_adds_to_each() -> None:
     assert seconds > 744 * KERNEL_SECONDS + load.load("sd2").totals("denoise", 256, 256).flops / 3.12e14
 
 
-def test_a_machine_never_draws_more_than_its_board() -> None:
+def test_a_machine_never_draws_more_than_its_chip() -> None:
     for name, gpu in catalog.gpus().items():
         drawn = watts(name)
         assert len(drawn) == len(SHARES)
-        assert max(drawn) <= gpu.board_power_watts - gpu.idle_watts + 1e-9
+        assert max(drawn) <= (gpu.chip_watts or gpu.board_power_watts) - gpu.idle_watts + 1e-9
         assert min(drawn) > 0
+
+
+def test_a_chip_on_a_smaller_board_takes_less_energy_and_stays_below_its_limit() -> None:
+    """The A100's chip at 400, 300 and 250 W: as under enforced limits, energy falls by less than the watts do."""
+    limits = {"a100": 400.0, "a100-pcie": 300.0, "a100-pcie-40gb": 250.0}
+    rows = Table.from_rows([BASE | {"gpu": gpu, "steps": 28} for gpu in limits])
+    forecast = WorkLaw().fit(shipped_rows()).forecast(rows)
+    joules, seconds = forecast.joules, forecast.seconds
+    assert joules[0] > joules[1] > joules[2] > 0.66 * joules[0]
+    assert (joules / seconds <= np.array(list(limits.values())) - 50.0).all()
 
 
 def test_many_gpus_and_sizes_at_once_are_what_they_are_one_by_one() -> None:
