@@ -1,8 +1,7 @@
 """Who may do what on the broker: access rules for Redis and Valkey, one user for the coordinator, one for each queue.
 
 The embedded broker is started with them; ``python -m farm.broker.acl > deploy/broker/users.acl`` writes them as a
-template for a lab's own server. A worker's user reaches its queue and the keys in which the client library notes what
-it has taken; the server cannot divide those among queues (docs/security.md).
+template for a lab's own server. A worker's user reaches its own queue, and no key that others use.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ PLACEHOLDER: Final = "SHA256_OF_THE_PASSWORD"  # no digest, so that a server ref
 
 _SESSION: Final = "ping hello auth select multi exec discard watch unwatch exists"
 _SEND: Final = "lpush llen sadd smembers"
-_TAKE: Final = "brpop rpush zadd zrem zrange hset hget hdel"  # take, note as taken, acknowledge, give back
+_TAKE: Final = "brpop rpush"  # take, give back
 
 
 def worker(queue: str) -> str:
@@ -27,11 +26,10 @@ def worker(queue: str) -> str:
 
 def users(queues: Iterable[str], barred: Iterable[str] = ()) -> dict[str, str]:
     """The rules of each user, without a password; of those who are barred, none."""
-    shared = "~unacked ~unacked_index"
     rules = {OWNER: "~* &* +@all", COORDINATOR: f"~* resetchannels -@all {_plus(_SESSION, _SEND)}"}
     for queue in sorted(set(queues)):
         # Beside the queue itself, those of its messages with another priority: the name, two control characters, 3-9.
-        keys = f"~{queue} ~{queue}??[369] ~_kombu.binding*.{queue} {shared}"
+        keys = f"~{queue} ~{queue}??[369] ~_kombu.binding*.{queue}"
         rules[worker(queue)] = f"{keys} resetchannels -@all {_plus(_SESSION, _SEND, _TAKE)}"
     return {name: rule for name, rule in rules.items() if name not in set(barred)}
 

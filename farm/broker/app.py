@@ -17,7 +17,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 from celery import Celery
-from kombu.exceptions import ChannelError, KombuError
+from kombu.exceptions import ChannelError, ConnectionError, KombuError
 
 from farm.broker import acl
 from farm.broker.embedded import EmbeddedBroker
@@ -31,6 +31,8 @@ MEASURE: Final = "joulefarm.measure"  # the one task
 SCHEMES: Final = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps")
 MASTER: Final = "master_name"  # what a sentinel:// URL calls the Redis that is asked for, and what it mostly is called
 USUAL_MASTER: Final = "mymaster"
+NOT_FOUND: Final = 404  # AMQP's codes
+REFUSED: Final = 403
 # A peer that dies without a word is noticed within 15 s, rather than after the system's two hours. (Linux)
 _KEEPALIVE: Final = {
     getattr(socket, name): value
@@ -129,6 +131,7 @@ def make_app(url: str, settings: Settings, newest_url: Callable[[], str] | None 
         broker_connection_retry=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # so RabbitMQ says that a password has changed
         broker_transport_options={
             "visibility_timeout": settings.visibility_timeout_seconds,  # lost jobs are the reaper's business, not its
             "unacked_restore_interval": 10,
@@ -168,7 +171,7 @@ def _tls(url: str, settings: Settings) -> dict[str, Any]:
             raise RequestError("FARM_BROKER_CA", str(settings.broker_ca), "a file with certificates (PEM)")
         options["ca_certs"] = str(settings.broker_ca)
     if url.startswith("amqps:"):
-        return options
+        return options | {"server_hostname": urlsplit(url).hostname}  # without it, any host's certificate would do
     return {f"ssl_{name}": value for name, value in (options | {"check_hostname": True}).items()}
 
 
@@ -177,16 +180,17 @@ def check_queue(url: str, settings: Settings, queue: str) -> None:
     where the broker does not answer. Once listening, a worker waits for a broker that went away."""
     from redis.exceptions import NoPermissionError
 
-    with make_app(url, settings).connection_for_read() as connection:
+    app = make_app(url, settings)
+    with app.connection_for_read() as connection:
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0.1, timeout=5)
-            with contextlib.suppress(ChannelError):  # Redis keeps no empty queues
-                connection.default_channel.queue_declare(queue=queue, passive=True)
-        except NoPermissionError:
-            raise RequestError(
-                "FARM_BROKER_URL", redact(url), f"a user that may use the queue {queue} (docs/security.md)"
-            ) from None
+            _messages_in(connection, queue)
+            if url.startswith("amqp"):  # RabbitMQ lets anybody look
+                app.amqp.queues[queue].bind(connection.default_channel).declare()
         except _connection_errors() as error:
+            if isinstance(error, NoPermissionError) or (connection.connected and _code(error) == REFUSED):
+                remedy = f"a user that may use the queue {queue} (docs/security.md)"
+                raise RequestError("FARM_BROKER_URL", redact(url), remedy) from None
             raise _no_answer(url, error) from None
 
 
@@ -213,10 +217,7 @@ class Broker:
     def waiting(self, queue: str) -> int:
         """How many messages of a queue no worker has taken yet."""
         with self._reachable() as connection:
-            try:
-                return int(connection.default_channel.queue_declare(queue=queue, passive=True).message_count)
-            except ChannelError:
-                return 0  # Redis keeps no empty queues
+            return _messages_in(connection, queue)
 
     def ping(self) -> None:
         """Ask the broker for an answer; returns when it came."""
@@ -248,6 +249,20 @@ class Broker:
                 connection.collapse()
 
 
+def _messages_in(connection: Any, queue: str) -> int:
+    try:
+        return int(connection.default_channel.queue_declare(queue=queue, passive=True).message_count)
+    except ChannelError as error:
+        if _code(error) != NOT_FOUND:
+            raise
+        return 0  # Redis keeps no empty queues; on RabbitMQ nobody has declared it yet
+
+
+def _code(error: BaseException) -> int:
+    """AMQP's code of an error, which Redis's channel imitates; 0 where it has none."""
+    return int(getattr(error, "reply_code", None) or 0)
+
+
 def _no_answer(url: str, error: BaseException) -> OperationError:
     """An error in one line, without the URL's secret, which client libraries may repeat."""
     reason = " ".join(str(error).split()) or type(error).__name__
@@ -260,7 +275,7 @@ def _no_answer(url: str, error: BaseException) -> OperationError:
 def _connection_errors() -> tuple[type[BaseException], ...]:
     from redis.exceptions import RedisError
 
-    return (KombuError, RedisError, OSError)
+    return (KombuError, ChannelError, ConnectionError, RedisError, OSError)
 
 
 def register_measure(app: Celery, run: Callable[[object], None]) -> None:

@@ -16,7 +16,7 @@ from farm.store.clock import now
 from farm.store.upsert import upsert
 
 
-def served_by(worker: str) -> ScalarSelect[Any]:
+def served_by(worker: str | ColumnElement[str]) -> ScalarSelect[Any]:
     """The device of a registered worker, for use within a query."""
     return select(t.worker.c.device_uuid).where(t.worker.c.name == worker).scalar_subquery()
 

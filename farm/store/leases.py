@@ -4,9 +4,21 @@ workers one wins: PostgreSQL by SELECT ... FOR UPDATE, SQLite because a writing 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, func, select, text, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    ScalarSelect,
+    Select,
+    and_,
+    bindparam,
+    func,
+    select,
+    text,
+    update,
+)
 
 from farm.domain import AttemptEnd, Configuration, Job, JobState, RequestError
 from farm.domain.event import EventKind
@@ -17,10 +29,95 @@ from farm.store.clock import now
 RUNNING = t.job.c.state == JobState.RUNNING
 _CONFIGURATION = tuple(t.configuration.c[name] for name in Configuration.__dataclass_fields__)
 _JOB = tuple(t.job.c[name] for name in Job.__dataclass_fields__ if name != "configuration")
+_OF: BindParameter[int] = bindparam("of")  # a job's id
 REASON_LIMIT = 2000
 REFUSED_SECONDS = 2.0  # before a refused job is offered again: another worker may do it; doubled with every refusal
 LONGEST_REFUSED_SECONDS = 300.0
 FOR_ANOTHER_SECONDS = 1.0  # before a health check is offered again that a worker of another device was sent
+
+# The statements of every job, built once: to build and look up such a statement takes longer than to run it.
+_LOAD = (
+    select(*_JOB, *_CONFIGURATION, t.job.c.configuration_id)
+    .join(t.configuration, t.configuration.c.id == t.job.c.configuration_id)
+    .where(t.job.c.id == _OF)
+)
+
+
+def _claimable() -> Select[Any]:
+    """All that a claim looks at, locked; no row where there is no such job or its row is locked by another.
+
+    ``urgent`` is the first job of higher priority that waits on the same queue.
+    ``due_check`` is the health check that waits for this worker's device: it comes before any other job.
+    """
+    job, check = t.job.c, t.job.alias().c
+    device = devices.served_by(bindparam("asker"))
+    due_check = select(func.min(check.id)).where(
+        check.only_device == device, check.state == JobState.QUEUED, check.not_before <= now()
+    )
+    state = (
+        job.state,
+        job.held,
+        job.tries,
+        job.worker,
+        job.refusals,
+        (job.not_before <= now()).label("ripe"),
+        _urgent().label("urgent"),
+        devices.is_off(device).label("off"),
+        due_check.scalar_subquery().label("due_check"),
+        and_(job.only_device.is_not(None), job.only_device != func.coalesce(device, "")).label("of_other_device"),
+    )
+    return _LOAD.add_columns(*state).with_for_update(of=t.job, skip_locked=True)
+
+
+def _urgent() -> ScalarSelect[Any]:
+    """Asked with every claim, hence a part of its one statement, and a look into the index job_due."""
+    other = t.job.alias("other")
+    waits = text(
+        "other.state = 'queued' AND NOT other.held AND other.only_device IS NULL"
+    )  # literals: farm.store.messages
+    return (
+        select(other.c.id)
+        .where(waits, other.c.queue == t.job.c.queue, other.c.rank < t.job.c.rank, other.c.not_before <= now())
+        .order_by(other.c.rank, other.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .correlate(t.job)
+        .scalar_subquery()
+    )
+
+
+_CLAIMABLE = _claimable()
+_LOAD_LOCKED = _LOAD.add_columns(t.job.c.only_device).with_for_update(of=t.job)
+_CLAIM = (
+    update(t.job)
+    .where(t.job.c.id == _OF)
+    .values(
+        state=JobState.RUNNING,
+        attempt=bindparam("token"),
+        tries=t.job.c.tries + 1,
+        worker=bindparam("holder"),
+        lease_until=now() + bindparam("lease_seconds"),
+        reason=None,
+        refusals=0,
+    )
+)
+_BEGIN_ATTEMPT = t.attempt.insert().values(started_at=now(), detail={})
+_END_ANEW = (
+    update(t.attempt)
+    .where(t.attempt.c.job_id == _OF, t.attempt.c.number == bindparam("token"))
+    .values(
+        end=bindparam("why"),
+        message=bindparam("said"),
+        detail=bindparam("details", type_=t.attempt.c.detail.type),
+        ended_at=func.coalesce(t.attempt.c.ended_at, now()),
+    )
+)
+_END = _END_ANEW.where(t.attempt.c.end.is_(None))
+_HEARTBEAT = (
+    update(t.job)
+    .where(t.job.c.id == _OF, t.job.c.attempt == bindparam("token"), RUNNING)
+    .values(lease_until=now() + bindparam("lease_seconds"))
+)
 
 
 def claim(
@@ -44,7 +141,7 @@ def claim(
     ``objection`` says why this worker must not measure the job, nothing where it may. A job refused so stays queued,
     with the reason, and is offered again: after a while that doubles, in case nobody can do it.
     """
-    row = _claimable(db, job_id, worker)
+    row = db.execute(_CLAIMABLE, {"of": job_id, "asker": worker}).first()
     if row is None or row.queue != queue or row.held:
         return None
     if row.off:
@@ -88,72 +185,12 @@ def claim(
     if job is not None and (reason := objection(job)):
         _postpone(db, job_id, row.refusals, reason)
         return None
-    db.execute(
-        update(t.job)
-        .where(t.job.c.id == job_id)
-        .values(
-            state=JobState.RUNNING,
-            attempt=token,
-            tries=t.job.c.tries + 1,
-            worker=worker,
-            lease_until=now() + lease_seconds,
-            reason=None,
-            refusals=0,
-        )
-    )
-    db.execute(t.attempt.insert().values(job_id=job_id, number=token, worker=worker, started_at=now(), detail={}))
+    db.execute(_CLAIM, {"of": job_id, "token": token, "holder": worker, "lease_seconds": lease_seconds})
+    db.execute(_BEGIN_ATTEMPT, {"job_id": job_id, "number": token, "worker": worker})
     if problem:
         end, detail = AttemptEnd.INFEASIBLE, {"worker": worker}
         fail(db, job_id, token, end, problem, detail=detail, retry=False, max_attempts=max_attempts, back_off=0.0)
     return job
-
-
-def _claimable(db: Connection, job_id: int, worker: str) -> Any:
-    """All that a claim looks at, locked; None where there is no such job or its row is locked by another.
-
-    ``urgent`` is the first job of higher priority that waits on the same queue.
-    ``due_check`` is the health check that waits for this worker's device: it comes before any other job.
-    """
-    job, check = t.job.c, t.job.alias().c
-    device = devices.served_by(worker)
-    due_check = select(func.min(check.id)).where(
-        check.only_device == device, check.state == JobState.QUEUED, check.not_before <= now()
-    )
-    state = (
-        job.state,
-        job.held,
-        job.tries,
-        job.worker,
-        job.refusals,
-        (job.not_before <= now()).label("ripe"),
-        _urgent().label("urgent"),
-        devices.is_off(device).label("off"),
-        due_check.scalar_subquery().label("due_check"),
-        and_(job.only_device.is_not(None), job.only_device != func.coalesce(device, "")).label("of_other_device"),
-    )
-    return db.execute(
-        select(*_JOB, *_CONFIGURATION, *state)
-        .join(t.configuration, t.configuration.c.id == job.configuration_id)
-        .where(job.id == job_id)
-        .with_for_update(of=t.job, skip_locked=True)
-    ).first()
-
-
-def _urgent() -> ScalarSelect[Any]:
-    """Asked with every claim, hence a part of its one statement, and a look into the index job_due."""
-    other = t.job.alias("other")
-    waits = text(
-        "other.state = 'queued' AND NOT other.held AND other.only_device IS NULL"
-    )  # literals: farm.store.messages
-    return (
-        select(other.c.id)
-        .where(waits, other.c.queue == t.job.c.queue, other.c.rank < t.job.c.rank, other.c.not_before <= now())
-        .order_by(other.c.rank, other.c.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .correlate(t.job)
-        .scalar_subquery()
-    )
 
 
 def _postpone(db: Connection, job_id: int, refusals: int, reason: str) -> None:
@@ -178,14 +215,18 @@ def offer_again(db: Connection, queue: str) -> int:
     return requeue(db, free(refused), refusals=0, not_before=0.0, reason=None)
 
 
-def load(db: Connection, job_id: int) -> Job | None:
-    """The job as it stands, None where there is none of that id."""
-    row = db.execute(
-        select(*_JOB, *_CONFIGURATION)
-        .join(t.configuration, t.configuration.c.id == t.job.c.configuration_id)
-        .where(t.job.c.id == job_id)
-    ).first()
-    return None if row is None else _job(row._asdict())
+class Locked(NamedTuple):
+    """A job that nobody else can change before the transaction ends."""
+
+    job: Job
+    configuration_id: int
+    only_device: str | None  # of a health check: whose it is
+
+
+def load_locked(db: Connection, job_id: int) -> Locked | None:
+    """The job as it stands, locked; None where there is none of that id."""
+    row = db.execute(_LOAD_LOCKED, {"of": job_id}).first()
+    return None if row is None else Locked(_job(row._asdict()), row.configuration_id, row.only_device)
 
 
 def _job(row: Mapping[str, Any], **other: Any) -> Job:
@@ -196,11 +237,7 @@ def _job(row: Mapping[str, Any], **other: Any) -> Job:
 
 def heartbeat(db: Connection, job_id: int, attempt: int, *, lease_seconds: float) -> bool:
     """Extend the lease; False where the attempt does not hold it any more."""
-    done = db.execute(
-        update(t.job)
-        .where(t.job.c.id == job_id, t.job.c.attempt == attempt, RUNNING)
-        .values(lease_until=now() + lease_seconds)
-    )
+    done = db.execute(_HEARTBEAT, {"of": job_id, "token": attempt, "lease_seconds": lease_seconds})
     return done.rowcount == 1
 
 
@@ -276,18 +313,8 @@ def end_attempt(
     anew: bool = False,
 ) -> None:
     """Write why an attempt ended. The first reason stays, unless ``anew``: what it measured is the better one."""
-    attempt = t.attempt.c
-    where = [attempt.job_id == job_id, attempt.number == number]
-    db.execute(
-        update(t.attempt)
-        .where(*where, *([] if anew else [attempt.end.is_(None)]))
-        .values(
-            end=end,
-            message=_storable(message),
-            detail=dict(detail or {}),
-            ended_at=func.coalesce(attempt.ended_at, now()),
-        )
-    )
+    ended = {"of": job_id, "token": number, "why": end, "said": _storable(message), "details": dict(detail or {})}
+    db.execute(_END_ANEW if anew else _END, ended)
 
 
 def requeue(db: Connection, where: ColumnElement[bool], **values: Any) -> int:

@@ -25,7 +25,7 @@ from farm.store.engine import Store
 from tests.bench import FARM, Row, median, run
 from tests.both_sides import Jobs
 from tests.postgres import EmbeddedPostgres
-from workers.runtime.message_filter import job_id
+from workers.runtime.message_filter.redis import job_id
 
 PAPER = Path(__file__).resolve().parents[2] / "deploy" / "sweeps" / "paper.yaml"
 MANY = 100_000

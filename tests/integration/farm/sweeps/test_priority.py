@@ -65,7 +65,7 @@ def test_a_shared_job_has_the_highest_of_those_who_want_it_now(store, jobs, swee
 
 def _steps_of(store, job_id: int) -> int:
     with store.read() as db:
-        return leases.load(db, job_id).configuration.steps
+        return leases.load_locked(db, job_id).job.configuration.steps
 
 
 def test_what_was_sent_before_does_not_hold_it_back(store, jobs, sweep_of, measure) -> None:

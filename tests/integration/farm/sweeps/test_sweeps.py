@@ -169,7 +169,7 @@ def test_jobs_of_one_pipeline_follow_each_other_and_are_shuffled_inside(store, j
     for queue in ("a100", "h100"):
         due = jobs.due(queue, 1000)
         with store.read() as db:
-            order = [leases.load(db, job_id).configuration for job_id in due]
+            order = [leases.load_locked(db, job_id).job.configuration for job_id in due]
         assert len(order) == 80
         changes = sum(a.pipeline != b.pipeline for a, b in itertools.pairwise(order))
         assert changes == 3

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from farm.broker.app import MEASURE
 from farm.coordinator.dispatcher import POLL_SECONDS
 from tests.integration.farm_fixture import wait_until
-from workers.runtime.message_filter import job_message
+from workers.runtime.message_filter.redis import job_message
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from farm.broker.app import MEASURE
-from workers.runtime.message_filter import job_id, job_message
+from workers.runtime.message_filter.redis import job_id, job_message
 
 
 def message(content, **changes):

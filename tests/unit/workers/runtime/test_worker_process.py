@@ -185,7 +185,7 @@ def entry_of(process, jobs, job, *, job_id):
     from workers.runtime.spool import Entry
 
     with jobs.store.read() as db:
-        measured = leases.load(db, job)
+        measured = leases.load_locked(db, job).job
     measurement, _ = Device().measure(replace(measured, id=job_id), ())
     return Entry(job_id=job_id, attempt=1, worker="w", database=jobs.database, measurement=measurement, samples=None)
 
