@@ -13,7 +13,7 @@ from analysis.costs import Terms
 from analysis.table import Floats, Table
 from farm import catalog
 from farm.domain import PHASES, Configuration
-from farm.domain.units import JOULES_PER_KWH, WATT_HOUR
+from farm.domain.units import JOULES_PER_KWH, JOULES_PER_WH
 
 CONFIGURATION_KEYS: Final = tuple(Configuration.__dataclass_fields__)
 
@@ -183,7 +183,7 @@ class Predictions(Sequence[Prediction]):
             **_estimates("duration_seconds", "{}_seconds", self.seconds),
             **{f"{phase}_joules": _phase(self.phases, phase, len(self)) for phase in PHASES},
             "energy_joules_per_image": _listed(self.energy.value * images),
-            "watt_hours": _listed(self.energy.value / WATT_HOUR),
+            "watt_hours": _listed(self.energy.value / JOULES_PER_WH),
             **_estimates("energy_joules_with_idle", "{}_joules_with_idle", self.energy_with_idle()),
             **_estimates("grams_co2e", "{}_grams_co2e", self.grams_co2e()),
             **_estimates("cost", "{}_cost", self.cost()),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from farm.domain import words
 from farm.files.table import write_columns
 
 if TYPE_CHECKING:
@@ -41,19 +42,21 @@ def show_one(answer: Prediction) -> None:
     """A configuration in lines: of an image, of a thousand, of a day where asked."""
     asked = answer.configuration
     click.echo(f"{asked.label()} on {asked.gpu}, law {answer.law}")
-    click.echo(f"energy    {answer.energy_joules:.4g} J ({answer.energy_joules_per_image:.4g} J an image)")
-    click.echo(f"interval  {answer.low_joules:.4g} to {answer.high_joules:.4g} J ({answer.level:.0%})")
-    thousand = 1000 * answer.watt_hours / asked.prompts
-    click.echo(f"          {answer.watt_hours:.4g} Wh; a thousand images {_watt_hours(thousand)}")
+    click.echo(
+        f"energy    {words.joules(answer.energy_joules)} ({words.joules(answer.energy_joules_per_image)} an image)"
+    )
+    click.echo(f"interval  {words.interval(answer.low_joules, answer.high_joules, answer.level)}")
+    thousand = words.watt_hours(1000 * answer.energy_joules / asked.prompts)
+    click.echo(f"          {words.watt_hours(answer.energy_joules)}; a thousand images {thousand}")
     if answer.duration_seconds is not None:
-        bounds = f"{answer.low_seconds:.4g} to {answer.high_seconds:.4g} s"
-        click.echo(f"duration  {answer.duration_seconds:.4g} s ({bounds})")
+        bounds = f"{words.seconds(answer.low_seconds)} to {words.seconds(answer.high_seconds)}"
+        click.echo(f"duration  {words.seconds(answer.duration_seconds)} ({bounds})")
     for phase, joules in answer.phases.items():
         if joules is not None:
-            click.echo(f"{phase:<9} {joules:.4g} J")
+            click.echo(f"{phase:<9} {words.joules(joules)}")
     if answer.energy_joules_with_idle is not None:
-        bounds = f"{answer.low_joules_with_idle:.4g} to {answer.high_joules_with_idle:.4g} J"
-        click.echo(f"with idle {answer.energy_joules_with_idle:.4g} J ({bounds}): {answer.counted}")
+        bounds = f"{words.joules(answer.low_joules_with_idle)} to {words.joules(answer.high_joules_with_idle)}"
+        click.echo(f"with idle {words.joules(answer.energy_joules_with_idle)} ({bounds}): {answer.counted}")
     if answer.carbon_source is not None:
         click.echo(f"carbon    {_amount(answer, 'grams_co2e', 'g CO2e')}: {answer.carbon_source}")
     if answer.cost is not None:
@@ -80,10 +83,6 @@ def _amount(answer: Prediction, name: str, unit: str) -> str:
     ).replace("  ", " ")
 
 
-def _watt_hours(value: float) -> str:
-    return f"{value / 1000:.4g} kWh" if value >= 1000 else f"{value:.4g} Wh"
-
-
 def show_many(answers: Predictions, left_out: Sequence[Mapping[str, Any]]) -> None:
     """A line a configuration under what all of them share; then what was left out, and why."""
     from rich.console import Console
@@ -105,8 +104,8 @@ def show_many(answers: Predictions, left_out: Sequence[Mapping[str, Any]]) -> No
     console.print(grid)
     if count > ROWS_SHOWN:
         click.echo(f"and {count - ROWS_SHOWN:,} more: --out FILE.csv or --json has all of them")
-    for words in dict.fromkeys(answers.columns()["counted"]):
-        click.echo(f"with idle: {words}")
+    for counted in dict.fromkeys(answers.columns()["counted"]):
+        click.echo(f"with idle: {counted}")
     if answers.terms.carbon_source() is not None:
         click.echo(f"carbon: {answers.terms.carbon_source()}")
     reasons = Counter((str(entry["field"]), str(entry["why"])) for entry in left_out)

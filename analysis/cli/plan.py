@@ -15,7 +15,7 @@ from analysis.cli.options import data_options, parse_names
 from farm import catalog
 from farm.cli.completion import complete_gpus, complete_models
 from farm.cli.options import FiniteRange, emit_json, json_option
-from farm.domain import Configuration
+from farm.domain import Configuration, words
 from farm.domain.errors import RequestError
 from farm.files.atomic import atomic_write
 
@@ -116,8 +116,8 @@ def plan(
     click.echo(f"picked           {len(picks)} of {made.candidates} candidates", err=err)
     click.echo(f"expected error   {made.expected_error_percent:.2g}%, before {made.error_before_percent:.2g}%", err=err)
     part = made.expected_energy_joules / made.candidates_energy_joules
-    click.echo(f"expected energy  {made.expected_energy_joules:.4g} J, {part:.1%} of all candidates", err=err)
-    click.echo(f"expected time    {made.expected_seconds / 3600:.3g} device hours", err=err)
+    click.echo(f"expected energy  {words.joules(made.expected_energy_joules)}, {part:.1%} of all candidates", err=err)
+    click.echo(f"expected time    {words.seconds(made.expected_seconds)} of devices", err=err)
     if made.batches:
         hours_by_workers = sum(batch.expected_seconds for batch in made.batches) / 3600
         click.echo(f"batches          {len(made.batches)}, {hours_by_workers:.3g} h one after the other", err=err)

@@ -20,7 +20,8 @@ from farm import catalog
 from farm.catalog import memory
 from farm.domain import SPOILING_FLAGS, Configuration
 from farm.domain.errors import RequestError
-from farm.domain.units import grams_co2e, joules_text, significant, with_prefix
+from farm.domain.units import grams_co2e
+from farm.domain.words import joules_text, significant, with_prefix
 from farm.version import __version__
 
 TITLE: Final = "Energy of image generation"

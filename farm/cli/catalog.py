@@ -8,7 +8,7 @@ import click
 
 from farm.catalog import documents
 from farm.cli.options import emit_json, json_option
-from farm.domain.units import with_prefix
+from farm.domain.words import with_prefix
 
 
 @click.command()

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from farm.domain import JobState, OperationError
 from farm.domain.text import one_line
-from farm.domain.units import duration, with_prefix
+from farm.domain.words import seconds as duration
+from farm.domain.words import with_prefix
 from farm.waiting import NO_COORDINATOR, Coordinator
 
 Status = dict[str, Any]

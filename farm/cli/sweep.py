@@ -11,7 +11,8 @@ from farm.cli.completion import complete_sweep
 from farm.cli.options import FiniteRange, db_option, emit_json, json_option
 from farm.database import Store, opened
 from farm.domain import RequestError
-from farm.domain.units import duration, joules_text, with_prefix
+from farm.domain.words import joules_text, with_prefix
+from farm.domain.words import seconds as duration
 from farm.sweeps import control
 from farm.sweeps.adaptive import Goal
 from farm.sweeps.adaptive import submit as submit_adaptive

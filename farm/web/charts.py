@@ -13,7 +13,7 @@ from typing import Final
 from markupsafe import Markup, escape
 
 from farm import style
-from farm.web import words
+from farm.domain import words
 
 WIDTH: Final = 380  # a phone's; wider readers see it larger
 HEIGHT: Final = 240

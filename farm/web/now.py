@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from farm.database import Store
+from farm.domain import words
 from farm.sweeps import control
-from farm.web import words
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from markupsafe import Markup, escape
 
 from farm import style
-from farm.web import words
+from farm.domain import words
 from farm.web.charts import Axis, even_ticks
 
 if TYPE_CHECKING:

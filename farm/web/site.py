@@ -16,11 +16,12 @@ from markupsafe import Markup
 
 from farm import style
 from farm.database import Store
+from farm.domain import words
 from farm.domain.documents import json_text
 from farm.domain.errors import FarmError
 from farm.settings import Settings
 from farm.version import __version__
-from farm.web import bearer, words
+from farm.web import bearer
 from farm.web.database import Database
 from farm.web.knowledge import Knowledge
 from farm.web.live import Live

@@ -13,6 +13,7 @@ from farm import catalog, settings
 from farm.catalog import memory
 from farm.cli.options import GPU, MODEL, FiniteRange, emit_json, json_option
 from farm.domain import Configuration, Measurement, RequestError
+from farm.domain.words import with_prefix
 from farm.files.atomic import atomic_write
 from workers.meters import check_meter
 
@@ -174,7 +175,7 @@ def _show(measurement: Measurement) -> None:
     def joules(value: float | None, std: float | None) -> str:
         if value is None:
             return "unknown"
-        return f"{value:.4g} J" + (f" ± {std:.2g}" if std is not None else "")
+        return with_prefix(value, "J", 4) + (f" ± {with_prefix(std, 'J', 2)}" if std is not None else "")
 
     idle = "unknown" if measurement.idle_watts is None else f"{measurement.idle_watts:.3g} W"
     total = joules(measurement.energy_joules, measurement.energy_std_joules)

@@ -10,7 +10,7 @@ import numpy as np
 from analysis.report.figures import theme
 from analysis.report.figures.render import Picture
 from analysis.table import DataError, Table
-from farm.domain.units import significant, with_prefix
+from farm.domain.words import significant, with_prefix
 
 SIDE_COLOURS = ("#56B4E9", "#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#009E73")
 

@@ -13,7 +13,7 @@ from analysis.report.figures import theme
 from analysis.report.figures.render import Picture
 from analysis.table import DataError
 from analysis.validation import Validation
-from farm.domain.units import significant
+from farm.domain.words import significant
 
 BAND = 0.1  # drawn about the identity
 BAND_OPACITY = 0.15

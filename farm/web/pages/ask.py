@@ -14,10 +14,10 @@ from markupsafe import Markup
 
 from farm import catalog
 from farm.catalog import memory
-from farm.domain import Configuration
+from farm.domain import Configuration, words
 from farm.domain.configuration import PRECISIONS
 from farm.domain.errors import RequestError
-from farm.web import charts, words
+from farm.web import charts
 from farm.web.asking import Asked, asked_by, refusal_status
 from farm.web.knowledge import INSTALL, Known
 from farm.web.site import Here, Page, Site

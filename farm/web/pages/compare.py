@@ -13,9 +13,10 @@ from markupsafe import Markup
 from pydantic import BeforeValidator
 
 from farm import catalog, style
+from farm.domain import words
 from farm.domain.configuration import PRECISIONS
 from farm.domain.errors import RequestError
-from farm.web import charts, words
+from farm.web import charts
 from farm.web.asking import Asked, Real, asked_by, nothing, refusal_status
 from farm.web.knowledge import INSTALL
 from farm.web.site import Here, Page, Site

@@ -8,9 +8,8 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
-from farm.domain import Configuration
+from farm.domain import Configuration, words
 from farm.hosts import Hosts
-from farm.web import words
 from farm.web.site import Here, Page, Site, as_json
 
 SPANS: Final = (("15 min", 0.25), ("1 h", 1.0), ("6 h", 6.0), ("24 h", 24.0), ("7 d", 168.0))

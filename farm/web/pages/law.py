@@ -11,9 +11,10 @@ from fastapi import APIRouter, Request, Response
 from markupsafe import Markup, escape
 
 from farm import style
+from farm.domain import words
 from farm.domain.errors import FarmError, RequestError
 from farm.fits import Fits
-from farm.web import charts, words
+from farm.web import charts
 from farm.web.knowledge import INSTALL, Known
 from farm.web.site import Here, Page, Site
 

@@ -15,7 +15,7 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
 from farm.domain import Configuration, RequestError
-from farm.domain.units import significant
+from farm.domain.words import significant
 from farm.files.table import write_columns, write_csv
 from farm.measurements import LIMIT, NEWEST, Measurements, parse
 from farm.measurements import Query as Wanted

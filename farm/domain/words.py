@@ -1,19 +1,39 @@
-"""Numbers as the page says them: three digits, SI prefixes, "unknown" for what is not known."""
+"""Numbers as people read them: three digits, SI prefixes, "unknown" for what is not known."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from math import floor, isfinite, log10
 from typing import Final
 
-from farm.domain import Configuration
-from farm.domain.units import WATT_HOUR, significant, with_prefix
+from farm.domain.configuration import Configuration
+from farm.domain.units import JOULES_PER_WH
 
 UNKNOWN: Final = "unknown"
 MINUTE: Final = 60
 HOUR: Final = 3600
 DAY: Final = 86400
+_PREFIXES: Final = (("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0), ("m", 1e-3), ("µ", 1e-6))
+
+
+def with_prefix(value: float, unit: str, digits: int = 3) -> str:
+    """A quantity for people: so many significant digits and an SI prefix, as "3.37 kJ"; "0 J" for nothing."""
+    if value == 0:
+        return f"0 {unit}"
+    size = float(f"{abs(value):.{digits - 1}e}")  # rounded first: 999.9 J is 1 kJ
+    prefix, factor = next(((p, f) for p, f in _PREFIXES if size >= f), _PREFIXES[-1])
+    return f"{significant(value / factor, digits)} {prefix}{unit}"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """So many significant digits, never with an exponent; trailing zeros after the point are dropped."""
+    if value == 0 or not isfinite(value):
+        return f"{value:g}"
+    decimals = digits - 1 - floor(log10(abs(float(f"{value:.{digits - 1}e}"))))
+    text = f"{round(value, decimals):.{max(0, decimals)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def joules(value: float | None) -> str:
@@ -23,7 +43,12 @@ def joules(value: float | None) -> str:
 
 def watt_hours(value: float | None) -> str:
     """Of joules: ``940 mWh``."""
-    return UNKNOWN if value is None else with_prefix(value / WATT_HOUR, "Wh")
+    return UNKNOWN if value is None else with_prefix(value / JOULES_PER_WH, "Wh")
+
+
+def joules_text(joules: float) -> str:
+    """Joules with watt-hours beside them: "3.37 kJ (936 mWh)"."""
+    return f"{with_prefix(joules, 'J')} ({with_prefix(joules / JOULES_PER_WH, 'Wh')})"
 
 
 def watts(value: float | None) -> str:
