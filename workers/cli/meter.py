@@ -11,7 +11,7 @@ import click
 
 from farm.cli.options import emit_json, json_option
 from farm.domain import RequestError
-from farm.domain.words import with_prefix
+from farm.domain.words import significant
 from workers.meters.energy.statistics import Z_975
 
 if TYPE_CHECKING:
@@ -215,8 +215,8 @@ def _comparison_text(comparison: Mapping[str, Any] | None) -> list[str]:
 def _joules(value: float | None, interval: Sequence[float] | None = None) -> str:
     if value is None:
         return "unknown"
-    text = with_prefix(value, "J", 4)
-    return text if interval is None else f"{text} (95 %: {' to '.join(with_prefix(end, 'J', 4) for end in interval)})"
+    text = f"{significant(value, 4)} J"
+    return text if interval is None else f"{text} (95 %: {' to '.join(significant(end, 4) for end in interval)})"
 
 
 def _number(value: float | None) -> str:

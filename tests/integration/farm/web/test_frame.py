@@ -85,7 +85,8 @@ def test_a_json_document_is_sent_once(client):
 def test_a_damaged_database_is_said_and_comes_back(client, home):
     settings = load()
     Store.upgrade(settings).close()
-    assert client.get("/").status_code == 200
+    first = client.get("/")
+    assert first.status_code == 200, first.text
     file = home / "farm.db"
     good = file.read_bytes()
     file.unlink()
