@@ -163,8 +163,15 @@ SCENES = {
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
+    """What every scene came to: the job, whose clock is read most closely, by itself, then the others side by side."""
+    others = [name for name in SCENES if name != "job"]
+    return play(["job"], tmp_path_factory) | play(others, tmp_path_factory)
+
+
+def play(names: Sequence[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
     begin, running = time.monotonic(), {}
-    for name, scene in SCENES.items():
+    for name in names:
+        scene = SCENES[name]
         stage, folder = tmp_path_factory.mktemp("stage"), tmp_path_factory.mktemp("empty")
         with fake.load(stage, *scene.devices, clock="real") as gpu:
             for fault in scene.faults:
