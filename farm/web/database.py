@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from farm.database import Store
+from farm.domain.errors import OperationError, RequestError
 from farm.settings import Settings
 
 Mark = tuple[int, int] | None  # device and inode of a SQLite file; None where there is none
+
+
+@contextmanager
+def away() -> Iterator[None]:
+    """Turn a refusal of the database itself into OperationError: the reader's question is not at fault."""
+    try:
+        yield
+    except RequestError as error:
+        if error.field != "database":
+            raise
+        raise OperationError(str(error)) from error
 
 
 class Database:

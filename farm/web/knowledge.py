@@ -17,7 +17,7 @@ from farm.domain.errors import FarmError, OperationError
 from farm.fits import Fits
 from farm.jobs import CoordinatorJobs
 from farm.settings import Settings
-from farm.web.database import Database
+from farm.web.database import Database, away
 
 if TYPE_CHECKING:
     from analysis.cli.fits import Fitted
@@ -90,9 +90,14 @@ class Knowledge:
             from analysis import laws
 
             laws.get(law)
+        with away():
+            return self._newest(law, wait)
+
+    def _newest(self, law: str | None, wait: float, *, again: bool = True) -> Known | None:
         mark = self._marked()
         with self._lock:
-            if law not in self._work or self._work[law][0] != mark:
+            begun_before = law in self._work and self._work[law][0] == mark
+            if not begun_before:
                 self._work[law] = (mark, self._fits.submit(self._made, law))
             work = self._work[law][1]
             before = self._known.get(law)
@@ -104,6 +109,9 @@ class Knowledge:
             with self._lock:  # tried anew at the next request
                 if law in self._work and self._work[law][1] is work:
                     del self._work[law]
+                self._mark = None
+            if begun_before and again:  # for an earlier one: it may have met a database that was just being made
+                return self._newest(law, wait, again=False)
             raise
         with self._lock:
             self._known[law] = newest

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -108,3 +112,35 @@ def test_a_farm_that_begins_after_the_page_is_seen(client, farm, home):
     spec.write_text("models: [sd2]\ngpus: [a100]\nresolutions: [256]\nsteps: [10]\nprompts: [25]\n")
     assert farm("sweep", "submit", spec).code == 0
     assert client.get("/healthz").json()["open_jobs"] == 4
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/compare", "/law", "/api/predict?model=flux&gpu=a100&resolution=512&steps=20&precision=fp16"]
+)
+def test_a_database_that_wants_an_upgrade_is_no_fault_of_the_question(client, home, path):
+    make_old_database(home / "farm.db")
+    answer = client.get(path)
+    assert answer.status_code == 503
+    assert "farm db upgrade" in answer.text
+
+
+def test_a_fit_that_met_a_database_in_the_making_is_made_again(client, home):
+    knowledge = client.app.state.site.knowledge
+    path = home / "farm.db"
+    busy = threading.Event()
+    knowledge._fits.submit(busy.wait)  # so that the fit begins when the half-made file is there
+    assert knowledge.known(wait=0) is None
+    make_old_database(path)
+    busy.set()
+    knowledge._fits.submit(lambda: None).result(60)  # the fit has failed by now
+    path.unlink()
+    Store.upgrade(load()).close()
+    assert client.get("/").status_code == 200
+
+
+def make_old_database(path: Path) -> None:
+    """A joulefarm database of the first version."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Store.upgrade(load()).close()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE alembic_version SET version_num = '0001'")
