@@ -74,9 +74,7 @@ class Chooser:
                 continue
             try:
                 self._choose(sight, token)
-            except (
-                RequestError
-            ) as refusal:  # rows that no law can be fitted to, say: tried again when something changes
+            except RequestError as refusal:  # as of rows that no law can be fitted to: until something changes
                 logger.warning("sweep %s: nothing is chosen: %s", sight.sweep_id, refusal)
                 self.sweeps.queue(sight, token, (), sight.row["expected_error_percent"])
             except BaseException:

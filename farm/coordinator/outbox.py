@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Final
 
 from farm import imports
 from farm.coordinator.child import Child
@@ -78,6 +77,5 @@ def main() -> None:
     logger.info("%d event(s) sent", send(settings))
 
 
-_MAIN: Final = "__main__"
-if __name__ == _MAIN:
+if __name__ == "__main__":
     main()

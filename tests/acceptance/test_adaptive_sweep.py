@@ -5,7 +5,6 @@ The devices draw from the traced work at rates of their own (workers/meters/simu
 
 from __future__ import annotations
 
-import json
 import os
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 from analysis import Table
 from analysis.laws.work.law import WorkLaw
 from farm.sweeps.read import read_spec
+from tests.outcomes import document
 from workers.meters.simulated import meter, traced
 
 SPEC = """\
@@ -28,11 +28,6 @@ ENVIRONMENT = {"FARM_SIMULATED_LAW": "traced", "FARM_TICK_SECONDS": "0.3", "FARM
 # Of a whole grid: ADAPTIVE_MODELS=sd2,sd35,flux,qwen ADAPTIVE_GPUS=a100,h100 pytest ...; docs/reliability.md has it.
 MODELS = os.environ.get("ADAPTIVE_MODELS", "sd35").split(",")
 GPUS = os.environ.get("ADAPTIVE_GPUS", "a100").split(",")
-
-
-def document(outcome):
-    assert outcome.code == 0, outcome.err
-    return json.loads(outcome.out)
 
 
 @pytest.mark.slow

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: apt install chromium"),
-]
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+from tests.browser import NEEDS_BROWSER, WAIT, chromium, said_on_console, served
+
+pytestmark = NEEDS_BROWSER
 
 READY = {
     "/?model=sd15&gpu=a100-40gb&resolution=512&steps=25&cfg=1&country=FRA&price=0.3": "#answer dl.numbers",
@@ -26,7 +20,6 @@ READY = {
     "/law": "figure.altair svg",
 }
 CHANGED = "before => document.querySelector('#answer .first strong').textContent !== before"
-WAIT = 60_000  # milliseconds, for a fit on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -34,29 +27,17 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of a page that is served by a process of its own, its law fitted."""
     home = tmp_path_factory.mktemp("page") / "home"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FARM_")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "farm", "serve", "--port", "0"],
-        stderr=subprocess.PIPE, text=True, env={**clean, "FARM_HOME": str(home)},
-    )  # fmt: skip
-    try:
-        assert process.stderr is not None
-        address = process.stderr.readline().strip()
+    with served({**clean, "FARM_HOME": str(home)}) as address:
         point = "model=flux&gpu=a100&resolution=512&steps=20&precision=fp16"
-        urlopen(f"{address}api/predict?{point}", timeout=120).close()
-        yield address.rstrip("/")
+        urlopen(f"{address}/api/predict?{point}", timeout=120).close()
+        yield address
         assert not (home / "farm.db").exists()
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-        process.stderr.close()
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -69,8 +50,7 @@ def opened(browser, address: str) -> Iterator[Callable[..., Any]]:
         context.set_default_timeout(WAIT)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: said.append(str(error)))
+        said_on_console(page, said)
         page.goto(address + path)
         page.wait_for_selector(ready)
         return page

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,15 +10,10 @@ import pytest
 from farm.domain import Failure
 from farm.jobs import WorkerJobs
 from farm.results import Results
+from tests.browser import NEEDS_BROWSER, WAIT, chromium, said_on_console, served
 from tests.integration.farm_fixture import RunningFarm
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: apt install chromium"),
-]
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-WAIT = 60_000  # milliseconds, on a busy machine
+pytestmark = NEEDS_BROWSER
 JOBS = 8
 
 
@@ -41,24 +33,14 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFarm]:
 
 @pytest.fixture(scope="module")
 def address(farm: RunningFarm) -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "farm", "serve", "--port", "0"], stderr=subprocess.PIPE, text=True, env=farm.environment
-    )
-    try:
-        assert process.stderr is not None
-        yield process.stderr.readline().strip().rstrip("/")
-    finally:
-        process.terminate()
-        process.wait(timeout=20)  # though readers stay connected
-        process.stderr.close()
+    with served(farm.environment) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -67,8 +49,7 @@ def page(browser) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1280, "height": 500})
     context.set_default_timeout(WAIT)
     page, said = context.new_page(), []
-    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
+    said_on_console(page, said)
     yield page
     context.close()
     assert said == []

@@ -13,6 +13,7 @@ import math
 import pytest
 
 from farm import catalog
+from tests.outcomes import document
 from tests.processes import wait_until
 from workers.meters.simulated import truth
 
@@ -29,11 +30,6 @@ prompts: [25, 100]
 """
 STDS = 4.0  # every parameter within so many stated standard errors: by chance one run in 3,000 fails, its seed is fixed
 REFIT = {"FARM_REFIT_SECONDS": "1", "FARM_TICK_SECONDS": "0.5"}
-
-
-def document(outcome):
-    assert outcome.code == 0, outcome.err
-    return json.loads(outcome.out)
 
 
 @pytest.mark.slow

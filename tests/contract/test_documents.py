@@ -17,8 +17,8 @@ from farm.settings import Settings
 ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|(?:src|srcset|href)=\"([^\"]+)\"")
 SETTING = re.compile(r"\bFARM_[A-Z][A-Z0-9_]+\b")
-# Read elsewhere than in the settings, or an old name that the documents explain.
-OTHER_SETTINGS = {"FARM_DEBUG", "FARM_DOORBELL_GRACE_SECONDS", "FARM_LOCK_TOKENS"}
+# Read elsewhere than in the settings.
+OTHER_SETTINGS = {"FARM_DEBUG", "FARM_LOCK_TOKENS"}
 SHELL = {"console", "sh", "bash"}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,11 @@ from typing import Any
 import pytest
 
 from analysis.shipped import TRANSFORMERS
+from tests.outcomes import document, refused
 
 Farm = Callable[..., Any]
 ONE = ("--model", "flux", "--gpu", "h100", "--resolution", "768", "--steps", "20", "--precision", "fp16")
 NUMBERS = ("energy_joules", "low_joules", "high_joules", "duration_seconds", "phases")
-
-
-def document(outcome: Any) -> Any:
-    assert outcome.code == 0, outcome.err
-    return json.loads(outcome.out)
-
-
-def refused(outcome: Any, *words: object) -> None:
-    assert (outcome.code, outcome.out) == (2, ""), outcome
-    assert outcome.err.count("\n") == 1
-    assert all(str(word) in outcome.err for word in words), outcome.err
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -13,24 +12,13 @@ from typing import Any
 import pytest
 
 from analysis.shipped import TRANSFORMERS as SHIPPED
+from tests.outcomes import document, refused
 
 PAPER = str(SHIPPED)
 METRICS = {"r2_log", "mape_percent", "bias_percent", "mae_joules", "spearman", "pearson"}
 HEADER = "model,gpu,resolution,steps,precision,cfg,prompts,energy_joules"
 FLUX = ("--model", "flux", "--gpu", "a100", "--resolution", 1024, "--steps", 28, "--precision", "fp16")
 Farm = Callable[..., Any]
-
-
-def document(outcome: Any) -> Any:
-    assert outcome.code == 0, outcome.err
-    return json.loads(outcome.out)
-
-
-def refused(outcome: Any, *words: object) -> None:
-    assert outcome.code == 2, (outcome.code, outcome.out, outcome.err)
-    assert outcome.out == ""
-    assert outcome.err.count("\n") == 1
-    assert all(str(word) in outcome.err for word in words), outcome.err
 
 
 def test_fit(farm: Farm) -> None:

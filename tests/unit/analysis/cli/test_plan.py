@@ -12,14 +12,10 @@ from typing import Any
 import pytest
 
 from farm.sweeps.read import read_spec
+from tests.outcomes import document
 
 Farm = Callable[..., Any]
 ASKED = ("plan", "--model", "sd2,FLUX", "--gpu", "h100,A6000")
-
-
-def document(outcome: Any) -> Any:
-    assert outcome.code == 0, outcome.err
-    return json.loads(outcome.out)
 
 
 def test_the_sweep_that_is_written_is_the_plan_and_can_be_submitted(farm: Farm, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from farm.files.table import read_table
+from tests.outcomes import document, refused
 
 Farm = Callable[..., Any]
 ONE = ("--model", "flux", "--gpu", "a100", "--resolution", "512", "--steps", "20", "--precision", "fp16")
@@ -19,17 +19,6 @@ MANY = (
     "--model", "flux,sd2", "--gpu", "a100,h100,a4000", "--resolution", "512,1024x768", "--steps", "10,50",
     "--precision", "fp16",
 )  # fmt: skip
-
-
-def document(outcome: Any) -> Any:
-    assert outcome.code == 0, outcome.err
-    return json.loads(outcome.out)
-
-
-def refused(outcome: Any, *words: object) -> None:
-    assert (outcome.code, outcome.out) == (2, ""), outcome
-    assert outcome.err.count("\n") == 1
-    assert all(str(word) in outcome.err for word in words), outcome.err
 
 
 def test_lists_are_a_line_for_each_combination_and_say_what_one_question_says(farm: Farm) -> None:

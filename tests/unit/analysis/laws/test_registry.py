@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from analysis import laws
 from analysis.shipped import TRANSFORMERS as SHIPPED
 from farm.domain.errors import OperationError, RequestError
+from tests.outcomes import document
 
 # What docs/add-a-law.md asks for, and nothing more: energy in proportion to steps, prompts and pixels.
 FLAT = '''
@@ -80,11 +80,6 @@ def installed(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch, name: st
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: lab-laws\nVersion: 1.0\n")
     (information / "entry_points.txt").write_text(f"[joulefarm.laws]\n{name} = lab_power\n")
     monkeypatch.syspath_prepend(str(folder))
-
-
-def document(outcome: Any) -> Any:
-    assert outcome.code == 0, outcome.err
-    return json.loads(outcome.out)
 
 
 def test_one_file_is_a_law_of_every_command(farm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.outcomes import document
+
 HEADER = "model,gpu,resolution,steps,precision,cfg,prompts,energy_joules"
 Farm = Callable[..., Any]
-
-
-def document(outcome: Any) -> Any:
-    assert outcome.code == 0, outcome.err
-    return json.loads(outcome.out)
 
 
 @pytest.fixture
