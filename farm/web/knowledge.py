@@ -96,10 +96,12 @@ class Knowledge:
     def _newest(self, law: str | None, wait: float, *, again: bool = True) -> Known | None:
         mark = self._marked()
         with self._lock:
-            begun_before = law in self._work and self._work[law][0] == mark
-            if not begun_before:
-                self._work[law] = (mark, self._fits.submit(self._made, law))
-            work = self._work[law][1]
+            of, work = self._work.get(law, (None, None))
+            # One at a time: where rows come faster than they are fitted, each fit is still ended and used.
+            begun_before = work is not None and (of == mark or not work.done())
+            if work is None or not begun_before:
+                work = self._fits.submit(self._made, law)
+                self._work[law] = (mark, work)
             before = self._known.get(law)
         try:
             newest = work.result(timeout=0 if before is not None else wait)
@@ -113,8 +115,6 @@ class Knowledge:
             if begun_before and again:  # for an earlier one: it may have met a database that was just being made
                 return self._newest(law, wait, again=False)
             raise
-        with self._lock:
-            self._known[law] = newest
         return newest
 
     def begin(self) -> None:
@@ -150,4 +150,7 @@ class Knowledge:
 
         url = self._database.url or (None if self._database.missing else self._settings.database())
         rows = fit_rows(None, (), url)
-        return Known(fitted_law(law, None, (), url), rows.table, rows.source, self._later)
+        known = Known(fitted_law(law, None, (), url), rows.table, rows.source, self._later)
+        with self._lock:
+            self._known[law] = known
+        return known

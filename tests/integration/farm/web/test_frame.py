@@ -17,6 +17,7 @@ from farm.web import pages
 from farm.web.app import create_app
 from farm.web.database import Database
 
+ROW_KEYS = "model,gpu,resolution,steps,precision,cfg,prompts,energy_joules"
 BAR = [page for page in pages.registered() if page.path is not None]
 
 
@@ -136,6 +137,24 @@ def test_a_fit_that_met_a_database_in_the_making_is_made_again(client, home):
     path.unlink()
     Store.upgrade(load()).close()
     assert client.get("/").status_code == 200
+
+
+def test_rows_that_come_faster_than_fits_do_not_keep_the_page_without_one(client, farm, tmp_path):
+    knowledge = client.app.state.site.knowledge
+    busy, begun = threading.Event(), set()
+    knowledge.known(wait=60)
+    knowledge._known.clear()
+    knowledge._fits.submit(busy.wait)
+    for seed in range(3):
+        rows = tmp_path / f"rows-{seed}.csv"
+        rows.write_text(f"{ROW_KEYS},seed\nflux,a100,512,20,fp16,0,25,23000,{seed}\n")
+        assert farm("results", "import", rows, "--dataset", f"lab-{seed}").code == 0
+        knowledge._mark = None  # as after CHECK_SECONDS
+        assert knowledge.known(wait=0) is None
+        begun.add(knowledge._work[None][1])
+    busy.set()
+    assert len(begun) == 1
+    assert knowledge.known(wait=60) is not None
 
 
 def make_old_database(path: Path) -> None:
