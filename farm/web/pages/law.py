@@ -61,7 +61,8 @@ def heldout(request: Request, site: Here, kind: str) -> Response:
 @router.get("/history")
 def history(request: Request, site: Here) -> Response:
     """The error of stored fits as rows came."""
-    return _part(request, site, "law_history.html.j2", "history", lambda known: _history(site, known))
+    key = ("history", Fits(site.store()).mark())  # fits are stored though no row came
+    return _part(request, site, "law_history.html.j2", key, lambda known: _history(site, known))
 
 
 def _part(request: Request, site: Site, template: str, key: Any, work: Callable[[Known], Any]) -> Response:

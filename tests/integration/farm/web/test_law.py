@@ -80,3 +80,19 @@ def test_stored_fits_are_drawn_as_rows_came(client, home):
         pass
     assert re.findall(r'data-tip="([^"]*)"', text) == ["20 rows: 8%", "40 rows: 4%"]
     assert [cells[1] for cells in rows_of(text).values()] == ["40", "20"]  # the newest first
+
+
+def test_what_was_worked_out_stays_while_rows_come_that_no_fit_uses(client, farm, tmp_path):
+    knowledge = client.app.state.site.knowledge
+    known = knowledge.known(wait=60)
+    assert known.derived("kept", lambda known: len(known.rows), wait=60) == 387
+    rows = tmp_path / "rows.csv"
+    rows.write_text(
+        "model,gpu,resolution,steps,precision,cfg,prompts,energy_joules,flags\n"
+        "flux,a100,512,20,fp16,0,25,23000,simulated\n"
+    )
+    assert farm("results", "import", rows, "--dataset", "toy").code == 0
+    knowledge._mark = None  # as after CHECK_SECONDS
+    knowledge.known(wait=0)
+    knowledge._work[None][1].result(60)
+    assert knowledge.known() is known
