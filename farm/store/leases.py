@@ -72,9 +72,8 @@ def _claimable() -> Select[Any]:
 def _urgent() -> ScalarSelect[Any]:
     """Asked with every claim, hence a part of its one statement, and a look into the index job_due."""
     other = t.job.alias("other")
-    waits = text(
-        "other.state = 'queued' AND NOT other.held AND other.only_device IS NULL"
-    )  # literals: farm.store.messages
+    # Literals, for the reason that farm.store.messages gives.
+    waits = text("other.state = 'queued' AND NOT other.held AND other.only_device IS NULL")
     return (
         select(other.c.id)
         .where(waits, other.c.queue == t.job.c.queue, other.c.rank < t.job.c.rank, other.c.not_before <= now())
@@ -120,6 +119,16 @@ _HEARTBEAT = (
 )
 
 
+class _Claimant(NamedTuple):
+    """Who asks for a job, on which terms."""
+
+    worker: str
+    queue: str
+    lease_seconds: float
+    max_attempts: int
+    objection: Callable[[Job], str]
+
+
 def claim(
     db: Connection,
     job_id: int,
@@ -141,23 +150,21 @@ def claim(
     ``objection`` says why this worker must not measure the job, nothing where it may. A job refused so stays queued,
     with the reason, and is offered again: after a while that doubles, in case nobody can do it.
     """
+    return _claim(db, job_id, _Claimant(worker, queue, lease_seconds, max_attempts, objection))
+
+
+def _claim(db: Connection, job_id: int, claimant: _Claimant) -> Job | None:
+    """The job of that id, or the one that comes before it."""
+    worker = claimant.worker
     row = db.execute(_CLAIMABLE, {"of": job_id, "asker": worker}).first()
-    if row is None or row.queue != queue or row.held:
+    if row is None or row.queue != claimant.queue or row.held:
         return None
     if row.off:
         _leave_to_others(db, row, worker)
         return None
     if row.state == JobState.QUEUED and row.due_check not in (None, job_id):
         _leave_to_others(db, row, worker)
-        return claim(
-            db,
-            row.due_check,
-            worker=worker,
-            queue=queue,
-            lease_seconds=lease_seconds,
-            max_attempts=max_attempts,
-            objection=objection,
-        )
+        return _claim(db, row.due_check, claimant)
     if row.of_other_device:
         _leave_to_others(db, row, worker, later_seconds=FOR_ANOTHER_SECONDS)
         return None
@@ -168,11 +175,16 @@ def claim(
     elif row.state != JobState.QUEUED or not row.ripe:
         return None
     elif row.urgent is not None and row.due_check is None:  # a health check comes before whatever is urgent
-        taken = claim(db, row.urgent, worker=worker, queue=queue, lease_seconds=lease_seconds,
-                      max_attempts=max_attempts, objection=objection)  # fmt: skip
+        taken = _claim(db, row.urgent, claimant)
         if taken is not None:
             requeue(db, t.job.c.id == job_id)
             return taken
+    return _take(db, row, claimant)
+
+
+def _take(db: Connection, row: Any, claimant: _Claimant) -> Job | None:
+    """Begin the next attempt at a job that was found free; None where it is not to be, which the job says."""
+    job_id, worker, max_attempts = row.id, claimant.worker, claimant.max_attempts
     if row.tries >= max_attempts:
         _close(db, job_id, JobState.FAILED, reasons(db, job_id))
         return None
@@ -182,10 +194,10 @@ def claim(
         job = _job(row._asdict(), attempt=token)
     except (RequestError, TypeError, ValueError) as error:  # written by somebody else: the domain has no such job
         problem = f"the job's row is not one of this version: {error}"
-    if job is not None and (reason := objection(job)):
+    if job is not None and (reason := claimant.objection(job)):
         _postpone(db, job_id, row.refusals, reason)
         return None
-    db.execute(_CLAIM, {"of": job_id, "token": token, "holder": worker, "lease_seconds": lease_seconds})
+    db.execute(_CLAIM, {"of": job_id, "token": token, "holder": worker, "lease_seconds": claimant.lease_seconds})
     db.execute(_BEGIN_ATTEMPT, {"job_id": job_id, "number": token, "worker": worker})
     if problem:
         end, detail = AttemptEnd.INFEASIBLE, {"worker": worker}
