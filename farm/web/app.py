@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from farm import style
 from farm.domain.errors import FarmError, RequestError
+from farm.domain.text import one_line
 from farm.settings import Settings
 from farm.version import __version__
 from farm.web import pages
@@ -107,6 +108,7 @@ def _failed(request: Request, error: Exception) -> Response:
 
 def _problem(request: Request, status: int, title: str, line: str, details: dict[str, Any] | None = None) -> Response:
     """One line of what, where and what to do: JSON for programs, a page for people."""
+    line = one_line(line)  # it repeats what was asked for
     if request.url.path.startswith(API) or request.url.path in ("/healthz", "/metrics", "/openapi.json"):
         known = {name: value if _plain(value) else str(value) for name, value in (details or {}).items()}
         return JSONResponse({"error": line, **known}, status_code=status)
