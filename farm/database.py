@@ -16,7 +16,7 @@ from farm.store import migrations, roles, sweeps
 from farm.store.engine import Store
 from farm.sweeps import stamps
 
-__all__ = ["Store", "backup", "grant_worker", "opened", "restore", "schema_version", "upgrade"]
+__all__ = ["Store", "backup", "grant_reader", "grant_worker", "opened", "restore", "schema_version", "upgrade"]
 
 
 @contextmanager
@@ -109,6 +109,12 @@ def grant_worker(store: Store, role: str) -> list[str]:
     """Give a PostgreSQL role what a worker needs; the statements. RequestError for a role that cannot be bound."""
     with store.write() as db:
         return roles.grant_worker(db, role)
+
+
+def grant_reader(store: Store, role: str) -> list[str]:
+    """Let a PostgreSQL role read everything, change nothing; the statements. RequestError as for ``grant_worker``."""
+    with store.write() as db:
+        return roles.grant_reader(db, role)
 
 
 def revoke(store: Store, role: str) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import shutil
 import signal
@@ -18,6 +17,7 @@ from typing import Any, Final
 from farm import catalog
 from farm.broker import acl
 from farm.domain.errors import OperationError
+from farm.files.atomic import write_private
 from farm.processes import ProcessIdentity, spawn
 from farm.settings import Settings
 
@@ -72,7 +72,7 @@ class EmbeddedBroker:
         if state is not None:
             state["passwords"].pop(user, None)
             state["barred"] = sorted({*state.get("barred", []), user})
-            _write_private(self._state, json.dumps(state))
+            write_private(self._state, json.dumps(state))
 
     @property
     def identity(self) -> ProcessIdentity | None:
@@ -103,9 +103,9 @@ class EmbeddedBroker:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         configuration = self._folder / "broker.conf"
         users = self._folder / "users.acl"
-        _write_private(users, acl.file(queues, passwords, barred))
+        write_private(users, acl.file(queues, passwords, barred))
         paths = {"folder": json.dumps(str(self._folder)), "users": json.dumps(str(users))}
-        _write_private(configuration, _CONFIGURATION.format(host=LOOPBACK, port=port, **paths))
+        write_private(configuration, _CONFIGURATION.format(host=LOOPBACK, port=port, **paths))
         try:
             return self._launch(configuration, port, passwords, barred, tied=tied, timeout_seconds=timeout_seconds)
         except OperationError:
@@ -129,7 +129,7 @@ class EmbeddedBroker:
         identity = ProcessIdentity.of(self._process.pid)
         document = {"port": port, "passwords": passwords, "pid": identity.pid, "started": identity.started}
         document["barred"] = barred
-        _write_private(self._state, json.dumps(document))
+        write_private(self._state, json.dumps(document))
         return self._await(timeout_seconds)
 
     def _forget_messages(self) -> bool:
@@ -240,15 +240,6 @@ def _free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Replace a file in one step; nobody but the owner can read it at any time."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    temporary.replace(path)
 
 
 def _last_line(path: Path) -> str:

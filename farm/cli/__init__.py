@@ -21,6 +21,7 @@ from farm.domain.text import one_line
 
 # name -> (module:attribute, the one line that `farm --help` shows). A test holds both against the code.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "broker": ("farm.cli.broker:broker", "Set up a lab's own Redis or Valkey."),
     "calibrate": (
         "farm.cli.calibrate:command",
         "A minute on a new GPU, kept as a data set that every later fit uses.",
@@ -29,7 +30,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "farm.cli.coordinator:coordinator",
         "Send jobs to the queues, take back lost ones, refit when results came.",
     ),
-    "db": ("farm.cli.db:db", "Upgrade the database, back it up, restore it, open it to workers."),
+    "db": ("farm.cli.db:db", "Upgrade the database, back it up, restore it, open it to workers and readers."),
     "demo": ("farm.cli.demo:demo", "The main job on this machine, from nothing."),
     "doctor": ("farm.cli.doctor:doctor", "Can this host measure? A line each: ok, warning or failure, and what to do."),
     "down": ("farm.cli.up:down", "Stop the embedded farm of this FARM_HOME."),

@@ -1,7 +1,8 @@
-"""``farm db``: the database upgraded, backed up, restored, opened to workers."""
+"""``farm db``: the database upgraded, backed up, restored, opened to workers and readers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from farm.cli.options import db_option, emit_json, json_option
 
 @click.group()
 def db() -> None:
-    """Upgrade the database, back it up, restore it, open it to workers."""
+    """Upgrade the database, back it up, restore it, open it to workers and readers."""
 
 
 @db.command()
@@ -34,8 +35,21 @@ def upgrade(db: str | None, as_json: bool) -> None:
 @json_option
 def grant_worker(role: str, db: str | None, as_json: bool) -> None:
     """Let a PostgreSQL role do what workers do, and nothing else. Run it as the owner, after every upgrade."""
+    _granted(role, database.grant_worker, db, as_json)
+
+
+@db.command("grant-reader")
+@click.argument("role")
+@db_option
+@json_option
+def grant_reader(role: str, db: str | None, as_json: bool) -> None:
+    """Let a PostgreSQL role read everything and change nothing: for `farm serve`. Again after every upgrade."""
+    _granted(role, database.grant_reader, db, as_json)
+
+
+def _granted(role: str, grant: Callable[[database.Store, str], list[str]], db: str | None, as_json: bool) -> None:
     with database.opened(db) as store:
-        statements = database.grant_worker(store, role)
+        statements = grant(store, role)
         name = store.name
     if as_json:
         emit_json({"database": name, "role": role, "statements": statements})

@@ -1,8 +1,8 @@
-"""A role for workers on PostgreSQL that can do what ``farm.jobs`` does for a worker, and nothing else."""
+"""Roles of PostgreSQL: one that can do what ``farm.jobs`` does for a worker, one that reads; each nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from sqlalchemy import Connection, Table, text
@@ -37,13 +37,9 @@ CHANGES: Final[dict[Table, tuple[str, ...]]] = {
 VERSION_TABLE: Final = "alembic_version"  # read before anything else
 
 
-def statements(role: str, schema: str) -> Iterator[str]:
-    """The grants, after everything that the role had in that schema is taken away; both names quoted already."""
-    yield f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role}"
-    yield f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA {schema} FROM {role}"
-    yield f"REVOKE ALL ON SCHEMA {schema} FROM {role}"
-    yield f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC"  # PostgreSQL before 15 lets anybody create tables there
-    yield f"GRANT USAGE ON SCHEMA {schema} TO {role}"
+def worker_statements(role: str, schema: str) -> Iterator[str]:
+    """The grants of a worker, after everything that the role had in that schema is taken away; names quoted already."""
+    yield from _anew(role, schema)
     for name in (*(table.name for table in READS), VERSION_TABLE):
         yield f"GRANT SELECT ON {schema}.{name} TO {role}"
     for table in ADDS:
@@ -56,8 +52,31 @@ def statements(role: str, schema: str) -> Iterator[str]:
     yield f"GRANT USAGE ON SEQUENCE {schema}.{t.attempt.name}_id_seq TO {role}"
 
 
+def reader_statements(role: str, schema: str) -> Iterator[str]:
+    """The grants of a reader, likewise."""
+    yield from _anew(role, schema)
+    yield f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}"
+
+
+def _anew(role: str, schema: str) -> Iterator[str]:
+    yield f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role}"
+    yield f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA {schema} FROM {role}"
+    yield f"REVOKE ALL ON SCHEMA {schema} FROM {role}"
+    yield f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC"  # PostgreSQL before 15 lets anybody create tables there
+    yield f"GRANT USAGE ON SCHEMA {schema} TO {role}"
+
+
 def grant_worker(db: Connection, role: str) -> list[str]:
     """Give a role what a worker needs; the statements. RequestError for a role that is not there or could do more."""
+    return _grant(db, role, worker_statements)
+
+
+def grant_reader(db: Connection, role: str) -> list[str]:
+    """Let a role read everything; the statements. RequestError likewise."""
+    return _grant(db, role, reader_statements)
+
+
+def _grant(db: Connection, role: str, statements: Callable[[str, str], Iterator[str]]) -> list[str]:
     if db.dialect.name != "postgresql":
         raise RequestError("database", db.dialect.name, "PostgreSQL: a SQLite file has no roles, only permissions")
     if not db.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}).scalar():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import stat
 import subprocess
@@ -11,15 +10,14 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from redis.exceptions import AuthenticationError, ConnectionError, NoPermissionError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from farm import catalog
 from farm.broker import acl
-from farm.broker.embedded import EmbeddedBroker, find_server, free_port
+from farm.broker.embedded import EmbeddedBroker, find_server
 from farm.domain import OperationError
-from farm.processes import spawn, stop
 from farm.settings import load
-from tests.integration.farm_fixture import RunningFarm, wait_until
+from tests.integration.farm_fixture import RunningFarm
 
 DEPLOY = Path(__file__).parents[4] / "deploy" / "broker"
 
@@ -128,34 +126,6 @@ def test_the_template_starts_no_server_before_passwords_are_in_it(tmp_path):
     (tmp_path / "broker.conf").write_text(f"port 0\naclfile {DEPLOY / 'users.acl'}\n")
     done = subprocess.run([find_server(), tmp_path / "broker.conf"], capture_output=True, timeout=10)
     assert done.returncode != 0
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="the recipe uses openssl")
-def test_the_recipe_for_a_lab_makes_users_who_can_log_in(tmp_path):
-    (recipe,) = re.findall(r"```sh\n(.*?)```", (DEPLOY / "README.md").read_text(), re.DOTALL)
-    shutil.copy(DEPLOY / "users.acl", tmp_path)
-    done = subprocess.run(["sh", "-eu"], input=recipe, cwd=tmp_path, capture_output=True, text=True, timeout=30)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "urls").iterdir()} == {0o600}
-    port = free_port()
-    (tmp_path / "broker.conf").write_text(
-        f'save ""\ndir {tmp_path}\nport {port}\nbind 127.0.0.1\naclfile {tmp_path / "filled.acl"}\n'
-    )
-    server = spawn([find_server(), tmp_path / "broker.conf"], log=tmp_path / "log")
-    try:
-        for path in (tmp_path / "urls").iterdir():
-            url = path.read_text().strip().replace("rediss://", "redis://")
-            with Redis.from_url(url.replace("broker.lab.example:6379", f"127.0.0.1:{port}")) as user:
-                wait_until(lambda user=user: answers(user), 5, f"an answer to {path.name}")
-    finally:
-        stop(server, 2.0)
-
-
-def answers(client: Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except ConnectionError:
-        return False
 
 
 def test_files_that_another_server_wrote_are_begun_anew(home):

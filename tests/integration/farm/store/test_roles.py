@@ -1,8 +1,9 @@
-"""A worker under its own PostgreSQL role: it can do its work, and nothing else."""
+"""Workers and the page under PostgreSQL roles of their own: they can do their work, and nothing else."""
 
 from __future__ import annotations
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import ProgrammingError
 
@@ -11,6 +12,8 @@ from farm.domain.worker import WorkerInfo
 from farm.jobs import WorkerJobs
 from farm.settings import load
 from farm.store.refits import result_count
+from farm.web.app import create_app
+from farm.web.database import Database
 
 ROLE = 'farm "worker": 7'  # a rude name
 
@@ -152,3 +155,50 @@ def test_a_file_has_no_roles(farm):
     refused = farm("db", "grant-worker", "w")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "PostgreSQL" in refused.err
+
+
+READER = "farm reader"
+
+
+@pytest.fixture
+def reader_url(empty_postgres, farm):
+    engine = create_engine(empty_postgres)
+    with engine.begin() as connection:
+        connection.execute(text(f'CREATE ROLE "{READER}" LOGIN'))
+    done = farm("db", "grant-reader", READER, "--db", empty_postgres)
+    assert (done.code, done.err) == (0, "")
+    yield make_url(empty_postgres).set(username=READER).render_as_string(hide_password=False)
+    with engine.begin() as connection:
+        for statement in (f'DROP OWNED BY "{READER}"', f'DROP ROLE "{READER}"'):
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def test_the_page_shows_everything_to_a_role_that_only_reads(sweep, jobs, measure, reader_url, tmp_path):
+    submitted = sweep()
+    job = jobs.claim(1, worker="w", queue="a100")
+    assert jobs.record(1, job.attempt, "w", measure(job))
+    settings = load(database_url=reader_url)
+    token = "t" * 32
+    app = create_app(Database(settings), settings, token=token)
+    with TestClient(app, base_url="http://127.0.0.1:8600") as client:
+        routes = [route for page in app.state.site.pages for route in page.router.routes if "GET" in route.methods]
+        paths = [route.path for route in routes if "{" not in route.path and route.path != "/events"]  # it never ends
+        assert len(paths) > 15
+        paths += [f"/api/sweeps/{submitted.sweep}", f"/api/measurements/m-{job.id}"]
+        answers = {path: client.get(path).text for path in paths}
+        assert {path: text for path, text in answers.items() if "permission denied" in text} == {}
+        assert f"m-{job.id}" in answers[f"/api/measurements/m-{job.id}"]
+        change = client.post(f"/api/sweeps/{submitted.sweep}/pause", headers={"authorization": f"Bearer {token}"})
+        assert change.status_code == 403
+
+
+def test_a_reader_changes_nothing(reader_url):
+    engine = create_engine(reader_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("SELECT data FROM samples"))
+        for statement in FORBIDDEN:
+            if not statement.startswith("SELECT *"):
+                with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"):
+                    connection.execute(text(statement))
+    engine.dispose()
