@@ -7,6 +7,7 @@ taken over can do no more than its methods do. ``CoordinatorJobs`` is for the ow
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import cycle, islice
 from typing import Self
@@ -33,13 +34,15 @@ from farm.store import (
     sweeps,
     waiting,
 )
-from farm.store.engine import Store
+from farm.store.engine import RowLocked, Store
 
 # Fields of WorkerInfo that are not the worker's to say.
 SET_BY_DATABASE = (
     "started_at", "seen_at", "silent_seconds", "drain_requested",
     "off_kind", "off_reason", "off_since", "suspect_since",
 )  # fmt: skip
+# A claim waits for who sweeps over many jobs; not for one that hangs with the job: its message is sent again.
+CLAIM_LOCK_SECONDS = 1.0
 
 
 class _Jobs:
@@ -83,7 +86,7 @@ class WorkerJobs(_Jobs):
         """
         if not 0 < job_id <= MAX_JOB_ID:
             return None
-        with self._store.write() as db:
+        with suppress(RowLocked), self._store.write(lock_seconds=CLAIM_LOCK_SECONDS) as db:
             return leases.claim(
                 db,
                 job_id,
@@ -93,6 +96,7 @@ class WorkerJobs(_Jobs):
                 max_attempts=self._settings.max_attempts,
                 objection=objection,
             )
+        return None
 
     def offer_again(self, queue: str) -> int:
         """Have the jobs of a queue that workers refused offered again at once; how many."""
@@ -247,9 +251,14 @@ class CoordinatorJobs(_Jobs):
             return messages.due(db, queue, limit)
 
     def mark_sent(self, job_ids: Sequence[int]) -> None:
-        """Note that the broker has their messages; called afterwards, since a message sent twice is harmless."""
+        """Note that their messages go to the broker now."""
         with self._store.write() as db:
             messages.mark_sent(db, job_ids)
+
+    def mark_unsent(self, job_ids: Sequence[int]) -> None:
+        """Note that the broker did not take all of them: they are sent again, and what comes twice is harmless."""
+        with self._store.write() as db:
+            messages.mark_unsent(db, job_ids)
 
     def resend_unclaimed(self, queue: str, *, older_than: float) -> int:
         """Make due again what was sent so many seconds ago and never claimed: its message was lost; how many."""

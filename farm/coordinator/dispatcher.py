@@ -192,9 +192,14 @@ class Dispatcher:
             room = self._windows[queue].room(self._broker.waiting(queue))
             due = self._jobs.due(queue, room) if room else []
             if due:
-                # Sent before it is marked: should we die in between, a doubled message is harmless, a lost one is not.
-                self._broker.send(queue, due)
+                # Marked before: a worker may be quicker than we are, and what it notes of a job must stay. Should we
+                # die in between, they are sent again as lost ones are.
                 self._jobs.mark_sent(due)
+                try:
+                    self._broker.send(queue, due)
+                except OperationError:
+                    self._jobs.mark_unsent(due)
+                    raise
                 sent += len(due)
         return sent
 

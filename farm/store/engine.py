@@ -16,7 +16,7 @@ from farm.settings import Settings
 from farm.store import documents, schema
 from farm.urls import is_plain
 
-__all__ = ["Connection", "Store"]
+__all__ = ["Connection", "RowLocked", "Store"]
 
 SQLITE_BUSY_SECONDS: Final = 60.0  # a sweep of 100,000 is written in one transaction of some seconds
 URL_REMEDY: Final = "sqlite:///PATH or postgresql://USER@HOST/NAME, special characters of a password percent-encoded"
@@ -33,9 +33,14 @@ CONNECT: Final[dict[str, Any]] = {
 # One transaction's patience, in milliseconds, so that one client that hangs cannot stop all. Set within the
 # transaction: what is set for a session would be another client's behind a pooler.
 PATIENCE: Final = {"lock_timeout": 5_000, "statement_timeout": 60_000, "idle_in_transaction_session_timeout": 30_000}
+LOCK_NOT_AVAILABLE: Final = "55P03"  # PostgreSQL's code where lock_timeout has passed
 _BEGIN: Final = "; ".join(["BEGIN", *(f"SET LOCAL {name} = {value}" for name, value in PATIENCE.items())])
 
 _BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"  # waits for nobody, may take long
+
+
+class RowLocked(OperationError):
+    """Somebody else's transaction held a row for longer than we wait for one."""
 
 
 class Store:
@@ -148,10 +153,17 @@ class Store:
         return _shown(self.url)
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction: all of it, or nothing where an exception leaves it."""
-        with self._plain_words(), self.engine.connect() as connection, self._begun(connection):
-            yield connection
+    def write(self, *, lock_seconds: float | None = None) -> Iterator[Connection]:
+        """A transaction: all of it, or nothing where an exception leaves it.
+
+        ``lock_seconds``: of patience with whoever holds a row, on PostgreSQL, instead of the usual; then RowLocked.
+        """
+        with self._plain_words(), self.engine.connect() as connection:
+            if lock_seconds is not None:
+                patience = f"; SET LOCAL lock_timeout = {round(1e3 * lock_seconds)}"
+                connection.execution_options(begin=_BEGIN + patience)
+            with self._begun(connection):
+                yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -206,7 +218,8 @@ class Store:
                 raise RequestError("database", self.name, "a database that can be written") from error
             if self.is_sqlite and "not a database" in said:
                 raise RequestError("database", self.name, "a SQLite file of joulefarm") from error
-            raise OperationError(f"database {self.name}: {_first_line(error.orig)}{_remedy(error.orig)}") from error
+            kind = RowLocked if getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE else OperationError
+            raise kind(f"database {self.name}: {_first_line(error.orig)}{_remedy(error.orig)}") from error
         except self._driver_error as error:
             raise OperationError(f"database {self.name}: {_first_line(error)}{_remedy(error)}") from error
 
@@ -217,7 +230,7 @@ def _remedy(error: BaseException | None) -> str:
         "42P01": " (`farm db upgrade` makes the tables)",
         "25006": " (a standby? the URL must lead to the primary)",
         "42501": " (`farm db grant-worker` grants what a worker needs)",
-        "55P03": " (another session holds a lock)",
+        LOCK_NOT_AVAILABLE: " (another session holds a lock)",
     }.get(getattr(error, "sqlstate", None) or "", "")
 
 

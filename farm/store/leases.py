@@ -43,9 +43,10 @@ _LOAD = (
 )
 
 
-def _claimable() -> Select[Any]:
-    """All that a claim looks at, locked; no row where there is no such job or its row is locked by another.
+def _claimable(*, wait: bool) -> Select[Any]:
+    """All that a claim looks at, locked; no row where there is no such job.
 
+    ``wait`` for whoever has the row locked, rather than find no row: a sweep over many jobs holds it for a moment.
     ``urgent`` is the first job of higher priority that waits on the same queue.
     ``due_check`` is the health check that waits for this worker's device: it comes before any other job.
     """
@@ -66,7 +67,7 @@ def _claimable() -> Select[Any]:
         due_check.scalar_subquery().label("due_check"),
         and_(job.only_device.is_not(None), job.only_device != func.coalesce(device, "")).label("of_other_device"),
     )
-    return _LOAD.add_columns(*state).with_for_update(of=t.job, skip_locked=True)
+    return _LOAD.add_columns(*state).with_for_update(of=t.job, skip_locked=not wait)
 
 
 def _urgent() -> ScalarSelect[Any]:
@@ -85,7 +86,8 @@ def _urgent() -> ScalarSelect[Any]:
     )
 
 
-_CLAIMABLE = _claimable()
+_CLAIMABLE = _claimable(wait=True)
+_CLAIMABLE_AT_ONCE = _claimable(wait=False)  # by who holds a row already: two that wait for each other wait in vain
 _LOAD_LOCKED = _LOAD.add_columns(t.job.c.only_device).with_for_update(of=t.job)
 _CLAIM = (
     update(t.job)
@@ -144,8 +146,7 @@ def claim(
     Where a job of higher priority waits on the queue, that one is taken, whose message may stand far behind in the
     broker; the message of the one that was named is sent again.
 
-    Another's lease is respected even when it ran out: the reaper alone knows whether its holder is to blame. A row
-    that somebody holds locked this moment is not waited for: its message is sent again.
+    Another's lease is respected even when it ran out: the reaper alone knows whether its holder is to blame.
 
     ``objection`` says why this worker must not measure the job, nothing where it may. A job refused so stays queued,
     with the reason, and is offered again: after a while that doubles, in case nobody can do it.
@@ -153,10 +154,10 @@ def claim(
     return _claim(db, job_id, _Claimant(worker, queue, lease_seconds, max_attempts, objection))
 
 
-def _claim(db: Connection, job_id: int, claimant: _Claimant) -> Job | None:
+def _claim(db: Connection, job_id: int, claimant: _Claimant, look: Select[Any] = _CLAIMABLE) -> Job | None:
     """The job of that id, or the one that comes before it."""
     worker = claimant.worker
-    row = db.execute(_CLAIMABLE, {"of": job_id, "asker": worker}).first()
+    row = db.execute(look, {"of": job_id, "asker": worker}).first()
     if row is None or row.queue != claimant.queue or row.held:
         return None
     if row.off:
@@ -164,7 +165,7 @@ def _claim(db: Connection, job_id: int, claimant: _Claimant) -> Job | None:
         return None
     if row.state == JobState.QUEUED and row.due_check not in (None, job_id):
         _leave_to_others(db, row, worker)
-        return _claim(db, row.due_check, claimant)
+        return _claim(db, row.due_check, claimant, _CLAIMABLE_AT_ONCE)
     if row.of_other_device:
         _leave_to_others(db, row, worker, later_seconds=FOR_ANOTHER_SECONDS)
         return None
@@ -175,7 +176,7 @@ def _claim(db: Connection, job_id: int, claimant: _Claimant) -> Job | None:
     elif row.state != JobState.QUEUED or not row.ripe:
         return None
     elif row.urgent is not None and row.due_check is None:  # a health check comes before whatever is urgent
-        taken = _claim(db, row.urgent, claimant)
+        taken = _claim(db, row.urgent, claimant, _CLAIMABLE_AT_ONCE)
         if taken is not None:
             requeue(db, t.job.c.id == job_id)
             return taken

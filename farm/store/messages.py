@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, and_, func, literal_column, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, select, text, update
 
 from farm.store import leases
 from farm.store import tables as t
@@ -23,10 +23,20 @@ def due(db: Connection, queue: str, limit: int) -> list[int]:
 
 
 def mark_sent(db: Connection, job_ids: Sequence[int]) -> None:
-    """Note that their messages are in the broker. A job that a worker has claimed meanwhile stays as it is."""
+    """Note that their messages go to the broker."""
+    _mark(db, job_ids, now())
+
+
+def mark_unsent(db: Connection, job_ids: Sequence[int]) -> None:
+    """Note that they are to be sent again."""
+    _mark(db, job_ids, None)
+
+
+def _mark(db: Connection, job_ids: Sequence[int], sent_at: ColumnElement[float] | None) -> None:
+    """A job that a worker has claimed meanwhile stays as it is."""
     if job_ids:
         queued = leases.free(and_(t.job.c.id.in_(job_ids), t.job.c.state == "queued"))
-        db.execute(update(t.job).where(queued).values(sent_at=now()))
+        db.execute(update(t.job).where(queued).values(sent_at=sent_at))
 
 
 def resend_unclaimed(db: Connection, queue: str, *, older_than: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
@@ -318,6 +319,32 @@ class TestMessages:
             db.execute(text("UPDATE job SET sent_at = sent_at - 61 WHERE id < 3"))
         assert jobs.resend_unclaimed("a100", older_than=60) == 2
         assert jobs.due("a100", 10) == [1, 2]
+
+    def test_a_message_that_comes_while_many_jobs_are_noted_is_not_spent(self, jobs, store, sweep):
+        """Whoever notes something of many jobs holds them for a moment; a claim in that moment waits."""
+        sweep()
+        held, claimed = Barrier(2), []
+
+        def note():
+            with store.write() as db:
+                db.execute(text("UPDATE job SET sent_at = 1"))
+                held.wait()
+                time.sleep(0.3)
+
+        with ThreadPoolExecutor(1) as pool:
+            noting = pool.submit(note)
+            held.wait()
+            claimed.append(jobs.claim(2, worker="w", queue="a100"))
+            noting.result()
+        assert claimed[0].id == 2
+
+    def test_that_the_broker_did_not_take_are_due_again(self, jobs, sweep):
+        sweep()
+        jobs.mark_sent([1, 2, 3])
+        jobs.claim(2, worker="w", queue="a100")
+        jobs.mark_unsent([1, 2, 3])
+        assert jobs.due("a100", 9) == [1, 3, 4]
+        assert state(jobs, 2) == "running"
 
     def test_count_what_is_open(self, jobs, sweep, measure):
         sweep()

@@ -99,6 +99,37 @@ def test_lost_messages_are_sent_again(jobs, settings, submit):
     assert dispatcher.top_up() == 3
 
 
+def test_what_the_broker_did_not_take_is_sent_again(jobs, settings, submit, monkeypatch):
+    broker = CountingBroker()
+    submit(3)
+    dispatcher = Dispatcher(jobs, broker, settings, name="c", clock=Clock())
+    dispatcher.tick()
+    with monkeypatch.context() as patch:
+        patch.setattr(broker, "send", lambda *_: (_ for _ in ()).throw(OperationError("broker away")))
+        with pytest.raises(OperationError):
+            dispatcher.top_up()
+    assert dispatcher.top_up() == 3
+
+
+def test_a_worker_that_is_quicker_than_the_coordinator_has_the_last_word(jobs, settings, submit, monkeypatch):
+    """It spends the message of one job on another, and hands it back: the job is due again."""
+    broker = CountingBroker()
+    submit(2)
+    dispatcher = Dispatcher(jobs, broker, settings, name="c", clock=Clock())
+    dispatcher.tick()
+    send = broker.send
+
+    def send_to_a_quick_worker(queue, job_ids):
+        send(queue, job_ids)
+        assert jobs.claim(job_ids[0], worker="w", queue=queue) is not None
+        jobs.release(job_ids[0], 1, "w")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(broker, "send", send_to_a_quick_worker)
+        assert dispatcher.top_up() == 2
+    assert len(jobs.due("a100", 9)) == 1
+
+
 @pytest.fixture
 def silent(jobs, settings, submit):
     """A job whose worker fell silent long ago."""
