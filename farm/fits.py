@@ -51,6 +51,11 @@ class Fits:
         with self._store.read() as db:
             return refits.mark(db)
 
+    def rows_mark(self) -> tuple[int, int]:
+        """Another value when rows came or went that a fit nobody asked for by name may use."""
+        with self._store.read() as db:
+            return refits.rows_mark(db)
+
     def newest(self, law: str, version: str) -> dict[str, Any] | None:
         """The pinned fit of a law, or the newest to everything that was measured; None where there is none."""
         with self._store.read() as db:

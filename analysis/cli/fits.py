@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.cli.rows import fit_rows
+from analysis.cli.rows import Known, fit_rows
 from farm.domain.errors import RequestError
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ def fitted_law(
         RequestError: an unknown fit, one of another law, or of another version of its law; ``fit_id`` beside a choice
             of rows.
     """
-    from analysis import laws
-
     chooses_rows = data is not None or bool(where) or only_own
     if fit_id is not None:
         if chooses_rows:
@@ -49,17 +47,29 @@ def fitted_law(
             )
         return _stored(named_fit(db, fit_id), name)
     if not chooses_rows:
-        bound = _fit_in_use(db, name)
+        bound = fit_in_use(db, name)
         if bound is not None:
             return bound
-    law_class = laws.get(name or laws.DEFAULT)
     known = fit_rows(data, where, db, only_own)
-    if known.stored:
-        rows = law_class().usable(known.table)
-        stored = find_fit(db, name or laws.DEFAULT, rows.table.digest(rows.energy_joules))
-        if stored is not None:
-            return Fitted(stored[1], known.source, stored[0])
-    return Fitted(law_class().fit(known.table), known.source, None)
+    return stored_fit(known, name, db) or fit_now(known, name)
+
+
+def stored_fit(known: Known, name: str | None, db: str | None) -> Fitted | None:
+    """The farm's stored fit to exactly these rows; None where there is none."""
+    from analysis import laws
+
+    if not known.stored:
+        return None
+    rows = laws.get(name or laws.DEFAULT)().usable(known.table)
+    stored = find_fit(db, name or laws.DEFAULT, rows.table.digest(rows.energy_joules))
+    return None if stored is None else Fitted(stored[1], known.source, stored[0])
+
+
+def fit_now(known: Known, name: str | None) -> Fitted:
+    """The law of that name, or the default, fitted to these rows."""
+    from analysis import laws
+
+    return Fitted(laws.get(name or laws.DEFAULT)().fit(known.table), known.source, None)
 
 
 def named_fit(db: str | None, fit_id: int) -> dict[str, Any]:
@@ -88,7 +98,7 @@ def _stored(row: Mapping[str, Any], name: str | None) -> Fitted:
     return Fitted(loaded(row), f"fit {row['id']} of the farm's database", int(row["id"]))
 
 
-def _fit_in_use(db: str | None, name: str | None) -> Fitted | None:
+def fit_in_use(db: str | None, name: str | None) -> Fitted | None:
     """The fit that is pinned, or that stays in use, where it is of that law; None where there is none."""
     from analysis import laws
     from farm.database import opened

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Any, Final, Self
 
 from farm.domain.configuration import DEFAULTS, WHOLE, Configuration
@@ -222,6 +223,7 @@ def column_name(text: Any) -> str:
     return folded if folded in COLUMNS or folded in ENERGIES else name
 
 
+@lru_cache(1024)  # asked of every cell, of few headers
 def is_column(text: Any) -> bool:
     """Whether a header names a column that a table of measurements has."""
     name = column_name(text)

@@ -4,7 +4,7 @@ all."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,14 @@ def get(db: Connection, sweep_id: int) -> dict[str, Any] | None:
     """What such a sweep was asked for and how far it is; None for a sweep that is none."""
     row = db.execute(select(t.adaptive_sweep).where(_A.sweep_id == sweep_id)).mappings().first()
     return None if row is None else dict(row)
+
+
+def asked(db: Connection, sweep_ids: Collection[int] | None = None) -> dict[int, dict[str, Any]]:
+    """The same of all such sweeps, or of those among these, by their ids."""
+    query = select(t.adaptive_sweep)
+    if sweep_ids is not None:
+        query = query.where(_A.sweep_id.in_(sweep_ids))
+    return {row["sweep_id"]: dict(row) for row in db.execute(query).mappings()}
 
 
 def open_ids(db: Connection) -> list[int]:

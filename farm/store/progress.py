@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -146,13 +147,18 @@ def last_measured(db: Connection, worker: str) -> dict[str, Any] | None:
     return {**(document.get("environment") or {}), "idle_watts": document.get("idle_watts")}
 
 
-def energies(db: Connection, sweep_id: int) -> dict[str, float]:
-    """Joules above idle of a sweep's measurements, by their origin; what is not known cannot be counted."""
+def energies(db: Connection, sweep_ids: Collection[int] | None = None) -> dict[int, dict[str, float]]:
+    """Joules above idle of what was measured for each of these sweeps, or of all, by origin; what is not known cannot
+    be counted."""
     row, link = t.measured_row.c, t.sweep_job.c
     query = (
-        select(row.origin, func.coalesce(func.sum(row.energy_joules), 0.0))
+        select(link.sweep_id, row.origin, func.coalesce(func.sum(row.energy_joules), 0.0))
         .select_from(t.sweep_job.join(t.measured_row, row.job_id == link.job_id))
-        .where(link.sweep_id == sweep_id)
-        .group_by(row.origin)
+        .group_by(link.sweep_id, row.origin)
     )
-    return {origin: float(joules) for origin, joules in db.execute(query)}
+    if sweep_ids is not None:
+        query = query.where(link.sweep_id.in_(sweep_ids))
+    found: dict[int, dict[str, float]] = {}
+    for sweep_id, origin, joules in db.execute(query):
+        found.setdefault(sweep_id, {})[origin] = float(joules)
+    return found

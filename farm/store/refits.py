@@ -23,6 +23,15 @@ def result_count(db: Connection) -> int:
     return int(db.execute(select(measured + imported + 2 * removed)).scalar_one())
 
 
+def rows_mark(db: Connection) -> tuple[int, int]:
+    """Another value when the rows changed that a fit uses unasked, which are the measured ones: how many there are, and
+    how many were removed."""
+    measured = select(func.count()).select_from(t.measured_row).where(t.measured_row.c.origin == "measured")
+    removed = select(func.count()).select_from(t.removed_row)
+    row = db.execute(select(measured.scalar_subquery(), removed.scalar_subquery())).one()
+    return int(row[0]), int(row[1])
+
+
 def take_lease(db: Connection, *, lease_seconds: float) -> tuple[int, int] | None:
     """(token, results there are now) where something is new and nobody else refits; None otherwise."""
     count = result_count(db)

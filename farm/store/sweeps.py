@@ -44,6 +44,23 @@ def counts(db: Connection, sweep_id: int | None) -> list[tuple[str, str, int, in
     return [(gpu, state, n, loads) for gpu, state, n, loads in db.execute(of_sweep(query, sweep_id))]
 
 
+def counts_by_sweep(db: Connection, sweep_ids: Collection[int] | None = None) -> dict[int, dict[str, dict[str, int]]]:
+    """Jobs by sweep, GPU type and state, of these sweeps or of all."""
+    link, gpu = t.sweep_job.c, t.configuration.c.gpu
+    query = (
+        select(link.sweep_id, gpu, t.job.c.state, func.count())
+        .select_from(t.sweep_job.join(t.job, t.job.c.id == link.job_id).join(t.configuration))
+        .group_by(link.sweep_id, gpu, t.job.c.state)
+        .order_by(link.sweep_id, gpu)
+    )
+    if sweep_ids is not None:
+        query = query.where(link.sweep_id.in_(sweep_ids))
+    found: dict[int, dict[str, dict[str, int]]] = {}
+    for sweep_id, name, state, count in db.execute(query):
+        found.setdefault(sweep_id, {}).setdefault(name, {})[state] = count
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Failed:
     """Jobs that failed for good, for one reason."""

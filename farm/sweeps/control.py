@@ -4,7 +4,7 @@ retry. What is done is noted with who did it."""
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -13,12 +13,11 @@ from farm.actor import user_at_host
 from farm.domain import JobState, RequestError
 from farm.domain.times import utc
 from farm.store import actions, adaptive, hosts, progress, sweeps
-from farm.store.engine import Store
+from farm.store.engine import Connection, Store
 from farm.store.progress import Failures
 from farm.sweeps import pace, stamps
 
 STATES: Final = tuple(state.value for state in JobState)
-OF_ADAPTIVE: Final = ("expected_error_percent", "target_error_percent", "adaptive")  # beside the status of such a sweep
 ABOUT: Final = ("name", "paused", "cancelled", "priority")  # of a sweep, beside its status
 
 
@@ -43,7 +42,14 @@ def listing(store: Store) -> list[dict[str, Any]]:
 
 def overview(store: Store) -> list[dict[str, Any]]:
     """Every sweep with its state and why it is in it, the newest first; as `farm sweep list --json` prints them."""
-    return [_overview(store, row) for row in listing(store)]
+    with store.read() as db:
+        return _overviews(db, sweeps.sweeps(db), None)
+
+
+def listed(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
+    """One sweep, as ``overview`` has it."""
+    with store.read() as db:
+        return _overviews(db, [row], [row["id"]])[0]
 
 
 def history(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,7 +57,7 @@ def history(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
     with store.read() as db:
         done = actions.of_sweep(db, row["id"])
     return {
-        **_overview(store, row),
+        **listed(store, row),
         "spec": row["spec"],
         "configurations": row["configurations"],
         "already_measured": row["already_measured"],
@@ -62,45 +68,83 @@ def history(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _overview(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
-    document = status(store, row["id"])
-    with store.read() as db:
-        energies = progress.energies(db, row["id"])
-    state, why = _state(row, document)
-    return {
-        "id": row["id"],
-        "name": row["name"],
-        "state": state,
-        "why": why,
-        "jobs": document["jobs"],
-        "by_gpu": document["by_gpu"],
-        "priority": row["priority"],
-        "deadline": utc(row["deadline"]),
-        "eta_seconds": document["eta_seconds"],
-        "joules": sum(energies.values()),
-        "origins": sorted(energies),
-        "budget_joules": document.get("adaptive", row)["budget_joules"],
-        "submitted_at": utc(row["created_at"]),
-        **{key: document[key] for key in OF_ADAPTIVE if key in document},
-    }
+def _overviews(
+    db: Connection, rows: Sequence[Mapping[str, Any]], sweep_ids: Sequence[int] | None
+) -> list[dict[str, Any]]:
+    """These sweeps. What one statement says of all is asked once; the rest only of those that it is shown of."""
+    counts = sweeps.counts_by_sweep(db, sweep_ids)
+    energies = progress.energies(db, sweep_ids)
+    asked = adaptive.asked(db, sweep_ids)
+    choosing = frozenset(adaptive.open_ids(db))
+    coordinator = waiting.coordinator(db)
+    documents = []
+    for row in rows:
+        sweep_id = row["id"]
+        by_gpu = {gpu: {**dict.fromkeys(STATES, 0), **states} for gpu, states in counts.get(sweep_id, {}).items()}
+        about = _adaptive(asked[sweep_id]) if sweep_id in asked else {}
+        state, why = _state(db, row, _total(by_gpu), about, sweep_id in choosing, coordinator)
+        spent = energies.get(sweep_id, {})
+        documents.append(
+            {
+                "id": sweep_id,
+                "name": row["name"],
+                "state": state,
+                "why": why,
+                "jobs": _total(by_gpu),
+                "by_gpu": by_gpu,
+                "priority": row["priority"],
+                "deadline": utc(row["deadline"]),
+                "eta_seconds": _whole_eta(_eta(db, sweep_id, by_gpu), sweep_id in choosing),
+                "joules": sum(spent.values()),
+                "origins": sorted(spent),
+                "budget_joules": about.get("adaptive", row)["budget_joules"],
+                "submitted_at": utc(row["created_at"]),
+                **about,
+            }
+        )
+    return documents
 
 
-def _state(row: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, str | None]:
+def _state(
+    db: Connection,
+    row: Mapping[str, Any],
+    jobs: Mapping[str, int],
+    about: Mapping[str, Any],
+    choosing: bool,
+    coordinator: waiting.Coordinator,
+) -> tuple[str, str | None]:
     """open, paused, done or cancelled, and why where that is not plain."""
     if row["cancelled"]:
         return "cancelled", row["cancel_reason"]
-    if not _open(document["jobs"]) and not document["choosing"]:
-        failed = document["jobs"]["failed"]
-        whys = [document["adaptive"]["end_reason"]] if "adaptive" in document else []
-        whys += [f"{failed} jobs failed for good: {document['failed'][0]['reason']}"] if failed else []
+    if not _open(jobs) and not choosing:
+        failed = jobs["failed"]
+        whys = [about["adaptive"]["end_reason"]] if "adaptive" in about else []
+        if failed:
+            whys.append(f"{failed} jobs failed for good: {sweeps.failures(db, row['id'])[0].reason}")
         return "done", "; ".join(whys) or None
     if row["paused"]:
         return "paused", "held by `farm sweep pause`; `farm sweep resume` lets it go"
-    if not document["coordinator"]["alive"]:
-        return "open", str(waiting.Coordinator(**document["coordinator"]))
-    if document["waiting"]:
-        return "open", document["waiting"][0]["why"]
-    return "open", "it is chosen what to measure next" if document["choosing"] and not _open(document["jobs"]) else None
+    if not coordinator.alive:
+        return "open", str(coordinator)
+    if waits := waiting.reasons(db, row["id"]):
+        return "open", waits[0].why
+    return "open", "it is chosen what to measure next" if choosing and not _open(jobs) else None
+
+
+def _total(by_gpu: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    return {state: sum(counts[state] for counts in by_gpu.values()) for state in STATES}
+
+
+def _eta(db: Connection, sweep_id: int | None, by_gpu: Mapping[str, Mapping[str, int]]) -> dict[str, float | None]:
+    """Seconds until the end of each GPU type's jobs; None where nothing tells."""
+    left = pace.remaining(db, sweep_id) if any(map(_open, by_gpu.values())) else {}
+    return {gpu: left.get(gpu) if _open(counts) else 0.0 for gpu, counts in by_gpu.items()}
+
+
+def _whole_eta(eta: Mapping[str, float | None], choosing: bool) -> float | None:
+    """Seconds until the last of them has ended."""
+    known = [seconds for seconds in eta.values() if seconds is not None]
+    return max(known, default=0.0) if len(known) == len(eta) and not choosing else None
 
 
 def status(store: Store, sweep_id: int | None) -> dict[str, Any]:
@@ -111,21 +155,19 @@ def status(store: Store, sweep_id: int | None) -> dict[str, Any]:
         by_gpu: dict[str, dict[str, int]] = {}
         for gpu, state, count, _ in rows:
             by_gpu.setdefault(gpu, dict.fromkeys(STATES, 0))[state] = count
-        left = pace.remaining(db, sweep_id) if any(map(_open, by_gpu.values())) else {}
-        eta = {gpu: left.get(gpu) if _open(counts) else 0.0 for gpu, counts in by_gpu.items()}
+        eta = _eta(db, sweep_id, by_gpu)
         spooled = hosts.spool_waiting(db)
         waits = waiting.reasons(db, sweep_id)
         failed = [asdict(group) for group in sweeps.failures(db, sweep_id)]
         coordinator = waiting.coordinator(db)
         choosing = [open_id for open_id in adaptive.open_ids(db) if sweep_id in (None, open_id)]
         asked = None if sweep_id is None else adaptive.get(db, sweep_id)
-    known = [seconds for seconds in eta.values() if seconds is not None]
     return {
         "sweep": sweep_id,
-        "jobs": {state: sum(counts[state] for counts in by_gpu.values()) for state in STATES},
+        "jobs": _total(by_gpu),
         "by_gpu": by_gpu,
         "pipeline_loads": sum(loads for *_, loads in rows),
-        "eta_seconds": max(known, default=0.0) if len(known) == len(eta) and not choosing else None,
+        "eta_seconds": _whole_eta(eta, bool(choosing)),
         "eta_seconds_by_gpu": eta,
         "spool_waiting": spooled,
         "waiting": [asdict(group) for group in waits],
@@ -225,5 +267,5 @@ def retry(store: Store, sweep_id: int) -> int:
         return renewed + failed
 
 
-def _open(counts: dict[str, int]) -> int:
+def _open(counts: Mapping[str, int]) -> int:
     return counts[JobState.QUEUED] + counts[JobState.RUNNING]

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from farm import catalog
 from farm.domain.errors import FarmError, OperationError
 from farm.fits import Fits
-from farm.jobs import CoordinatorJobs
 from farm.settings import Settings
 from farm.web.database import Database, away
 
@@ -29,6 +28,7 @@ NEEDS: Final = ("numpy", "scipy", "sklearn")  # what the law takes: the extra [a
 INSTALL: Final = "pip install 'joulefarm[analysis]'"
 CHECK_SECONDS: Final = 2.0  # no more often is looked whether rows came
 PAGE_SECONDS: Final = 1.5  # what a page waits for a fit before it says that one is made
+REST: Final = 9  # times as long as a fit took, before the next: a page spends a tenth of a core on them at most
 KEPT: Final = 64  # results of a fit
 PROGRAM_SECONDS: Final = 60.0  # what an answer in JSON waits
 
@@ -40,15 +40,10 @@ class Known:
     fitted: Fitted
     rows: Table  # that a fit nobody asked for by name may use
     source: str  # of the rows, in words
-    catalog: Hashable  # stands for the entries by which they were read
+    key: Hashable  # of the rows, the catalog by which they were read, and the stored fit
     _pool: ThreadPoolExecutor
     _results: dict[Hashable, Future[Any]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def is_as(self, other: Known) -> bool:
-        """Whether the other one was fitted to the same rows and says the same of them."""
-        fit, other_fit = ((known.fitted.fit_id, known.source, known.catalog) for known in (self, other))
-        return fit == other_fit and self.rows.digest() == other.rows.digest()
 
     def derived(self, key: Hashable, work: Callable[[Known], T], *, wait: float = PAGE_SECONDS) -> T | None:
         """What ``work`` makes of this, made once; None while it is still at it. Raises what ``work`` raised."""
@@ -76,7 +71,8 @@ class Knowledge:
         self._lock = threading.Lock()
         self._known: dict[str | None, Known] = {}
         self._work: dict[str | None, tuple[Hashable, Future[Known]]] = {}
-        self._mark: tuple[float, Hashable] | None = None
+        self._mark: tuple[float, Hashable] | None = None  # until when it is good
+        self._rests_until: dict[str | None, float] = {}
 
     @staticmethod
     def lacking() -> list[str]:
@@ -104,7 +100,8 @@ class Knowledge:
         with self._lock:
             of, work = self._work.get(law, (None, None))
             # One at a time: where rows come faster than they are fitted, each fit is still ended and used.
-            begun_before = work is not None and (of == mark or not work.done())
+            current = of == mark or self._rests_until.get(law, 0.0) > time.monotonic()
+            begun_before = work is not None and (current or not work.done())
             if work is None or not begun_before:
                 work = self._fits.submit(self._made, law)
                 self._work[law] = (mark, work)
@@ -128,39 +125,49 @@ class Knowledge:
         with suppress(FarmError):  # said to whoever asks
             self.known(wait=0)
 
+    def look(self) -> None:
+        """See at the next request whether rows came, however lately that was done, and fit them then."""
+        with self._lock:
+            self._mark = None
+            self._rests_until.clear()
+
     def close(self) -> None:
         self._fits.shutdown(wait=False, cancel_futures=True)
         self._later.shutdown(wait=False, cancel_futures=True)
 
     def _marked(self) -> Hashable:
-        """Another value when rows came or went, when another fit was made or pinned, and for another catalog."""
+        """Another value when rows came or went that are fitted, when another fit was made or pinned, and for another
+        catalog."""
         with self._lock:
-            if self._mark is not None and time.monotonic() - self._mark[0] < CHECK_SECONDS:
+            if self._mark is not None and time.monotonic() < self._mark[0]:
                 return self._mark[1]
+        start = time.monotonic()
         store = self._database.store()
-        value = (
-            self._database.missing,
-            store.name,
-            CoordinatorJobs(store, self._settings).result_count(),
-            Fits(store).mark(),
-            _catalog_mark(),
-        )
+        fits = Fits(store)
+        value = (self._database.missing, store.name, fits.rows_mark(), fits.mark(), _catalog_mark())
+        end = time.monotonic()
         with self._lock:
-            self._mark = (time.monotonic(), value)
+            self._mark = (end + max(CHECK_SECONDS, REST * (end - start)), value)
         return value
 
     def _made(self, law: str | None) -> Known:
-        from analysis.cli.fits import fitted_law
+        from analysis.cli.fits import fit_in_use, fit_now, stored_fit
         from analysis.cli.rows import fit_rows
 
+        start = time.monotonic()
         url = self._database.url or (None if self._database.missing else self._settings.database())
         rows = fit_rows(None, (), url)
-        known = Known(fitted_law(law, None, (), url), rows.table, rows.source, _catalog_mark(), self._later)
+        fitted = fit_in_use(url, law) or stored_fit(rows, law, url)
+        key = (rows.source, rows.table.digest(), _catalog_mark(), fitted and fitted.fit_id)
         with self._lock:
             before = self._known.get(law)
-            if before is not None and before.is_as(known):  # simulated rows came, say: what was worked out stays
-                return before
+        if before is None or before.key != key:
+            known = Known(fitted or fit_now(rows, law), rows.table, rows.source, key, self._later)
+        else:  # simulated rows came, say: what was worked out stays
+            known = before
+        with self._lock:
             self._known[law] = known
+            self._rests_until[law] = time.monotonic() + REST * (time.monotonic() - start)
         return known
 
 

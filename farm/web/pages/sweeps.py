@@ -36,9 +36,9 @@ def _about(site: Site, name_or_id: str) -> dict[str, Any]:
     """A sweep of `farm sweep list` with what `farm sweep status` says of it."""
 
     def make() -> dict[str, Any]:
-        document = control.document(site.store(), name_or_id)
-        listed = next(row for row in _overview(site) if row["id"] == document["sweep"])
-        return {**listed, **document}
+        store = site.store()
+        row = control.resolve(store, name_or_id)
+        return {**control.listed(store, row), **control.document(store, str(row["id"]))}
 
     return site.recent(("sweep", name_or_id), make)
 

@@ -139,7 +139,7 @@ def test_new_rows_are_another_answer(client, farm, tmp_path):
         + "".join(f"flux,l4,512,{steps},fp16,0,1,{200 * steps}\n" for steps in range(10, 30))
     )
     assert farm("results", "import", table, "--dataset", "own").code == 0
-    client.app.state.site.knowledge._mark = None  # not in two seconds: now
+    client.app.state.site.knowledge.look()
     for _ in range(200):
         after = client.get(f"/api/predict?{query}").json()
         if after["energy_joules"] != before["energy_joules"]:

@@ -149,7 +149,7 @@ def test_rows_that_come_faster_than_fits_do_not_keep_the_page_without_one(client
         rows = tmp_path / f"rows-{seed}.csv"
         rows.write_text(f"{ROW_KEYS},seed\nflux,a100,512,20,fp16,0,25,23000,{seed}\n")
         assert farm("results", "import", rows, "--dataset", f"lab-{seed}").code == 0
-        knowledge._mark = None  # as after CHECK_SECONDS
+        knowledge.look()
         assert knowledge.known(wait=0) is None
         begun.add(knowledge._work[None][1])
     busy.set()
