@@ -102,6 +102,9 @@ def plan(
     models, gpus = ([name] if isinstance(name, str) else list(name) for name in (model, gpu))
     models = [catalog.find_model(name).name for name in models]
     gpus = [catalog.find_gpu(name).name for name in gpus]
+    for name in models:
+        if catalog.model(name).video:
+            raise RequestError("model", name, f"a model of images: {memory.VIDEO}")
     choice = [row for pair in product(models, gpus) for row in grid(*pair)] if candidates is None else candidates
     if candidates is None and not choice:
         raise RequestError(

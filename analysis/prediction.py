@@ -24,8 +24,8 @@ from farm.domain.parsing import split_sides
 
 FITS_KEPT: Final = 8  # fits that a process keeps for further calls of `predict`
 # Rows that agree in these are refused alike, and need the same memory.
-_REFUSED_BY: Final = ("model", "gpu", "size", "width", "height", "steps", "cfg")
-_MEMORY_OF: Final = ("model", "gpu", "size", "width", "height", "precision", "batch")
+_REFUSED_BY: Final = ("model", "gpu", "size", "width", "height", "steps", "cfg", "frames")
+_MEMORY_OF: Final = ("model", "gpu", "size", "width", "height", "precision", "batch", "frames")
 
 
 def answer(
@@ -49,15 +49,15 @@ def answer(
     else:
         factor = forecast.seconds / forecast.joules
         seconds = Estimate(forecast.seconds, forecast.low * factor, forecast.high * factor)
-    fits_why = _shortages(table)
+    memory_of = _memory(table)
     return Predictions(
         table=table,
         energy=energy,
         seconds=seconds,
         phases=forecast.phases,
         idle_watts=_of_gpus(table) if forecast.idle_watts is None else forecast.idle_watts,
-        fits=[why is None for why in fits_why],
-        fits_why=fits_why,
+        fits=[fits for fits, _ in memory_of],
+        fits_why=[why for _, why in memory_of],
         rests_on=_words(fitted, table, source),
         terms=terms or Terms(),
         level=level,
@@ -81,10 +81,11 @@ def refusals(table: Table) -> dict[int, RequestError]:
     return {row: wrong[place] for row, place in enumerate(group.tolist()) if place in wrong}
 
 
-def _shortages(table: Table) -> list[str | None]:
+def _memory(table: Table) -> list[tuple[bool | None, str | None]]:
+    """Whether each row fits its GPU type, and why not."""
     first, group = table.groups(*_MEMORY_OF)
-    whys = [memory.explain(configuration) for configuration in by_entry(table.take(first)).configurations()]
-    return [whys[place] for place in group.tolist()]
+    found = [memory.fits(configuration) for configuration in by_entry(table.take(first)).configurations()]
+    return [found[place] for place in group.tolist()]
 
 
 def _of_gpus(table: Table) -> Floats:
@@ -113,6 +114,7 @@ def predict(
     cfg: bool = False,
     prompts: int = 1,
     batch: int = 1,
+    frames: int = 1,
     data: Any = None,
     law: str | Law = laws.DEFAULT,
     level: float = LEVEL,
@@ -147,6 +149,7 @@ def predict(
     cfg: bool = False,
     prompts: int = 1,
     batch: int = 1,
+    frames: int = 1,
     data: Any = None,
     law: str | Law = laws.DEFAULT,
     level: float = LEVEL,
@@ -159,7 +162,7 @@ def predict(
 
     Args:
         configurations: a Configuration; or many, anything that Table.of takes: a list of configurations or mappings, a
-            data frame, a Table, a file. Instead of the keywords up to ``batch``.
+            data frame, a Table, a file. Instead of the keywords up to ``frames``.
         model: catalog name, or what it is called elsewhere: ``FLUX.1-dev``; or a folder in diffusers layout.
         gpu: catalog name, or what it is called elsewhere: ``NVIDIA A100-SXM4-80GB``.
         resolution: pixels of a square's side, or (width, height).
@@ -168,6 +171,7 @@ def predict(
         cfg: classifier-free guidance.
         prompts: images in total.
         batch: images at once.
+        frames: of a video; 1 of an image.
         data: the only measured rows to use, anything that Table.of takes, none at all too; by default the rows that
             ship with the project.
         law: its name, or a law that is fitted already.
@@ -179,7 +183,7 @@ def predict(
     """
     one = {"model": model, "gpu": gpu, "resolution": resolution, "steps": steps, "precision": precision}
     if configurations is None:
-        configurations = _configuration({**one, "cfg": cfg, "prompts": prompts, "batch": batch})
+        configurations = _configuration({**one, "cfg": cfg, "prompts": prompts, "batch": batch, "frames": frames})
     elif any(value is not None for value in one.values()):
         raise RequestError("model", model, "the keywords of one configuration, or configurations, not both")
     table = Table.of(configurations)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 ROWS_SHOWN: Final = 60
 LEFT_OUT_SHOWN: Final = 10
 _WIDE: Final = 180  # columns of a table that no terminal bounds
-_ASKED: Final = ("model", "gpu", "width", "height", "steps", "precision", "cfg", "batch", "prompts", "weights", "size")
+_ASKED: Final = (
+    "model", "gpu", "width", "height", "steps", "precision", "cfg", "batch", "prompts", "frames", "weights", "size",
+)  # fmt: skip
 
 
 def emit_many(answers: Predictions, left_out: Sequence[Mapping[str, Any]]) -> None:
@@ -41,13 +43,13 @@ def write(answers: Predictions, out: Path) -> None:
 def show_one(answer: Prediction) -> None:
     """A configuration in lines: of an image, of a thousand, of a day where asked."""
     asked = answer.configuration
+    one, many = ("a video", "videos") if asked.frames > 1 else ("an image", "images")
     click.echo(f"{asked.label()} on {asked.gpu}, law {answer.law}")
-    click.echo(
-        f"energy    {words.joules(answer.energy_joules)} ({words.joules(answer.energy_joules_per_image)} an image)"
-    )
+    each = words.joules(answer.energy_joules_per_image)
+    click.echo(f"energy    {words.joules(answer.energy_joules)} ({each} {one})")
     click.echo(f"interval  {words.interval(answer.low_joules, answer.high_joules, answer.level)}")
     thousand = words.watt_hours(1000 * answer.energy_joules / asked.prompts)
-    click.echo(f"          {words.watt_hours(answer.energy_joules)}; a thousand images {thousand}")
+    click.echo(f"          {words.watt_hours(answer.energy_joules)}; a thousand {many} {thousand}")
     if answer.duration_seconds is not None:
         bounds = f"{words.seconds(answer.low_seconds)} to {words.seconds(answer.high_seconds)}"
         click.echo(f"duration  {words.seconds(answer.duration_seconds)} ({bounds})")
@@ -69,7 +71,7 @@ def show_one(answer: Prediction) -> None:
     if answer.score is not None:
         click.echo(f"score     {answer.score:.4g}")
     if answer.fits_why is not None:
-        click.echo(f"too large {answer.fits_why}")
+        click.echo(f"{'too large' if answer.fits is False else 'memory   '} {answer.fits_why}")
     click.echo(f"rests on  {answer.rests_on}")
 
 

@@ -70,9 +70,7 @@ def work_of(model: str, width: int, height: int, cfg: bool, frames: int = 1) -> 
         sums = _of_folder(folder, width, height, cfg, frames)
     else:
         model = catalog.find_build(model)
-        if frames > 1:
-            raise RequestError("frames", frames, f"1: {model} makes images")
-        sums = _of_catalog(model, width, height, cfg)
+        sums = _of_catalog(model, width, height, cfg, frames)
     return {
         "model": model,
         "width": width,
@@ -86,13 +84,14 @@ def work_of(model: str, width: int, height: int, cfg: bool, frames: int = 1) -> 
     }
 
 
-def _of_catalog(model: str, width: int, height: int, cfg: bool) -> dict[str, dict[str, float | None]]:
+def _of_catalog(model: str, width: int, height: int, cfg: bool, frames: int) -> dict[str, dict[str, float | None]]:
     from analysis.work import load
     from farm.domain import PHASES
 
+    catalog.build(model).check_frames(frames)
     catalog.build(model).rules().check_image(width, height, cfg)
     work = load.load(model)
-    totals = {phase: work.totals(phase, width, height, cfg=cfg) for phase in PHASES}
+    totals = {phase: work.totals(phase, width, height, cfg=cfg, frames=frames) for phase in PHASES}
     return {
         phase: {"flops": t.flops, "moved_bytes": t.moved_bytes, "kernels": t.kernels} for phase, t in totals.items()
     }

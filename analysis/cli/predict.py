@@ -25,6 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def configuration_options(function: F) -> F:
     """What is asked about: each key of a configuration under its name, as text; cfg as yes, no or both."""
     for option in (
+        click.option("--frames", metavar="F,F", help="Of a video. [default: 1, an image]"),
         click.option("--batch", metavar="B,B", help="Images at once. [default: 1]"),
         click.option("--prompts", metavar="N,N", help="Images in total. [default: 1]"),
         click.option("--cfg-both", "cfg", flag_value="both", help="Without and with it."),
@@ -209,4 +210,4 @@ def _values(name: str, text: str) -> list[Any]:
         raise RequestError(name, text, "at least one value")
     if name == "resolution":
         return ["{}x{}".format(*parse_resolution(part)) for part in parts]
-    return [parse_whole(name, part) for part in parts] if name in ("steps", "prompts", "batch") else parts
+    return [parse_whole(name, part) for part in parts] if name in ("steps", "prompts", "batch", "frames") else parts

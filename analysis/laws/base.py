@@ -29,6 +29,7 @@ Params = dict[str, Any]  # name -> float, or name -> {category -> float} for one
 LeftOut = list[dict[str, Any]]  # {"what": "rows", "column" or "formula", "name", "why", "count"}; rows: "numbers", too
 
 
+VIDEO_REFUSED: Final = "a video, whose frames this law does not count"
 LEVEL: Final = 0.9  # of an interval, where nobody says otherwise
 
 
@@ -82,6 +83,7 @@ class Law(Regressor):
     version: ClassVar[int]  # of the law's form; raised when the same rows would give other numbers
     minimum_rows: ClassVar[int] = 1
     rests_on_columns: ClassVar[tuple[str, ...]] = ("model", "gpu")  # rows that agree in these rest on the same
+    takes_videos: ClassVar[bool] = False  # whether it knows what more frames than one take
     takes_idle: ClassVar[bool] = False  # whether it can tell idle power from the rest of an energy that includes it
 
     params_: Params
@@ -139,7 +141,7 @@ class Law(Regressor):
             answer = self.forecast(X, level)
             return answer.joules, answer.low, answer.high
         self._require_fit()
-        return self._predict(Table.of(X))
+        return self._predict(self._able(X))
 
     def forecast(self, X: Any, level: float = LEVEL) -> Forecast:
         """Joules, interval, seconds and phases of n configurations, with what they share worked out once.
@@ -156,7 +158,14 @@ class Law(Regressor):
         self._require_fit()
         if not 0 < level < 1:
             raise DataError("level", level, "a number between 0 and 1, such as 0.9")
-        return self._forecast(Table.of(X), level)
+        return self._forecast(self._able(X), level)
+
+    def _able(self, X: Any) -> Table:
+        """Rows to predict. DataError for videos that the law knows nothing of."""
+        table = Table.of(X)
+        if not self.takes_videos and (table.frames > 1).any():
+            raise DataError("law", self.name, "a law that counts the frames of a video, such as work")
+        return table
 
     def predict_seconds(self, X: Any) -> Floats | None:
         """The seconds of :meth:`forecast`, (n,); None from a law that knows no time."""
@@ -200,7 +209,9 @@ class Law(Regressor):
         masks = {f"model {name} is not in the catalog": table.model == name for name in sorted(models)}
         if not self.takes_idle:
             masks["idle power is in its energy"] = table.includes_idle
-        return masks | {"a video: its work is not counted": table.frames > 1}
+        if not self.takes_videos:
+            masks[VIDEO_REFUSED] = table.frames > 1
+        return masks
 
     @abstractmethod
     def _state(self) -> dict[str, Any]:

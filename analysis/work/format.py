@@ -8,6 +8,9 @@ group is a polynomial in a, the number of grid cells of the group's scale s, and
 For transformers a is the number of image tokens; a U-Net has one scale a level, and ceil is what its strided
 convolutions do, so both are exact for every size that the model takes. A batch of one and larger batches dispatch
 different kernels, hence two regimes. ``python -m analysis.work.make_tables`` makes the tables.
+
+Of a video of f latent frames the denoiser sees a f cells. Decoders go through it in stretches of a few frames: what
+they do is a straight line in f through two lengths that were traced; an image of such a model has a decoder of its own.
 """
 
 from __future__ import annotations
@@ -49,12 +52,16 @@ class Groups:
     def __len__(self) -> int:
         return len(self.kind)
 
-    def evaluate(self, width: ArrayLike, height: ArrayLike, batch: ArrayLike = 1) -> dict[str, Floats]:
-        """Every quantity as [N, G]; width, height (pixels) and batch (samples of a forward) broadcast to [N]."""
-        w, h, samples = (
-            np.atleast_1d(np.asarray(x, dtype=np.float64))[:, None] for x in np.broadcast_arrays(width, height, batch)
+    def evaluate(
+        self, width: ArrayLike, height: ArrayLike, batch: ArrayLike = 1, layers: ArrayLike = 1
+    ) -> dict[str, Floats]:
+        """Every quantity as [N, G]; width, height (pixels), batch (samples of a forward) and layers (of cells: latent
+        frames) broadcast to [N]."""
+        w, h, samples, deep = (
+            np.atleast_1d(np.asarray(x, dtype=np.float64))[:, None]
+            for x in np.broadcast_arrays(width, height, batch, layers)
         )
-        cells = np.ceil(w / self.scale) * np.ceil(h / self.scale)
+        cells = np.ceil(w / self.scale) * np.ceil(h / self.scale) * deep
         return {
             name: np.array(np.broadcast_to(polynomial(c, cells, samples), (len(w), len(self))))
             for name, c in self.coefficients.items()
@@ -71,6 +78,44 @@ class Totals:
     dispatches: float  # views included
 
 
+Phases = Mapping[tuple[str, str, bool], Groups]  # (phase, precision, batch of one) -> groups
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """What a model that makes videos does with their frames."""
+
+    compression: int  # frames to one of the latent, but for the first
+    patch: int  # latent frames that the denoiser takes together
+    decoders: Mapping[int, Phases]  # latent frames -> the decoder that was traced at so many, two of them
+
+    def latent_frames(self, frames: ArrayLike) -> Floats:
+        """Of videos of so many frames."""
+        return np.asarray((np.asarray(frames, dtype=np.float64) - 1) // self.compression + 1)
+
+    def layers(self, frames: ArrayLike) -> Floats:
+        """Latent frames that the denoiser sees: filled up to whole patches."""
+        return np.asarray(np.ceil(self.latent_frames(frames) / self.patch) * self.patch)
+
+    def shares(self, frames: ArrayLike) -> dict[int, Floats]:
+        """How often each decoder that was traced counts in that of a video, by a straight line; 0 (an image's) in that
+        of one frame. They add up to 1."""
+        (short, long), latent = sorted(self.decoders), self.latent_frames(frames)
+        weight = (latent - short) / (long - short)
+        still = latent == 1
+        return {0: np.where(still, 1.0, 0.0), short: np.where(still, 0.0, 1 - weight), long: np.where(still, 0, weight)}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of a phase of n rows is one table's: which decoder of a video (0: not one of those), how often it counts
+    (n,), and how many layers of cells it sees (n,)."""
+
+    decoder: int
+    share: Floats
+    layers: Floats
+
+
 @dataclass(frozen=True, slots=True)
 class ModelWork:
     """The work of one model."""
@@ -78,13 +123,16 @@ class ModelWork:
     name: str
     guidance: str  # as in farm.catalog.Model
     digest: str  # of the configurations that were traced
-    phases: Mapping[tuple[str, str, bool], Groups]  # (phase, precision, batch of one) -> groups
+    phases: Phases
     negative: bool = True  # guidance encodes a negative prompt; else it is zeros
+    video: Video | None = None  # None of a model that makes images
 
-    def groups(self, phase: str, precision: str, single: bool) -> Groups:
-        """``single``: the forward has one sample. RequestError for an unknown phase or precision."""
+    def groups(self, phase: str, precision: str, single: bool, decoder: int = 0) -> Groups:
+        """``single``: the forward has one sample; ``decoder``: of a Part. RequestError for an unknown phase or
+        precision."""
+        phases = self.video.decoders[decoder] if decoder and self.video else self.phases
         try:
-            return self.phases[phase, precision, single]
+            return phases[phase, precision, single]
         except KeyError:
             raise RequestError("precision", f"{phase} {precision}", "a phase and one of fp16, bf16, fp32") from None
 
@@ -92,20 +140,39 @@ class ModelWork:
         """The forward passes of a phase for ``batch`` images, as the function of that name says."""
         return forwards(self.name, self.guidance, phase, cfg, batch, negative=self.negative)
 
+    def parts(self, phase: str, frames: NDArray[np.int64]) -> list[Part]:
+        """The tables whose sum is a phase of n images or videos, by their frames (n,)."""
+        one = np.ones(len(frames))
+        if self.video is None or phase == "text":
+            return [Part(0, one, one)]
+        if phase == "denoise":
+            return [Part(0, one, self.video.layers(frames))]
+        return [Part(decoder, share, one) for decoder, share in self.video.shares(frames).items() if share.any()]
+
     def totals(
-        self, phase: str, width: int, height: int, *, cfg: bool = False, batch: int = 1, precision: str = "fp16"
+        self,
+        phase: str,
+        width: int,
+        height: int,
+        *,
+        cfg: bool = False,
+        batch: int = 1,
+        precision: str = "fp16",
+        frames: int = 1,
     ) -> Totals:
-        """Sums of a phase for ``batch`` images: one denoising step with both passes, all text encoders, one decode."""
+        """Sums of a phase for ``batch`` images or videos: one denoising step with both passes, all text encoders, one
+        decode."""
         passes = self.forwards(phase, cfg, batch)
-        groups = self.groups(phase, precision, passes.samples == 1)
-        q = groups.evaluate(width, height, passes.samples)
-        views = np.array([kind == "view" for kind in groups.kind])
-        return Totals(
-            flops=passes.calls * float(q["flops"].sum()),
-            moved_bytes=passes.calls * float((q["read_bytes"] + q["write_bytes"] + q["weight_bytes"]).sum()),
-            kernels=passes.calls * float(groups.count[~views].sum()),
-            dispatches=passes.calls * float(groups.count.sum()),
-        )
+        sums = np.zeros(4)
+        for part in self.parts(phase, np.array([frames])):
+            groups = self.groups(phase, precision, passes.samples == 1, part.decoder)
+            q = groups.evaluate(width, height, passes.samples, part.layers)
+            moved = q["read_bytes"] + q["write_bytes"] + q["weight_bytes"]
+            views = np.array([kind == "view" for kind in groups.kind])
+            of_part = q["flops"].sum(), moved.sum(), groups.count[~views].sum(), groups.count.sum()
+            sums += passes.calls * part.share[0] * np.array(of_part)
+        flops, moved_bytes, kernels, dispatches = sums.tolist()
+        return Totals(flops, moved_bytes, kernels, dispatches)
 
 
 def forwards(model: str, guidance: str, phase: str, cfg: bool, batch: int, *, negative: bool = True) -> Forwards:
@@ -125,13 +192,23 @@ def parse(data: Mapping[str, Any]) -> ModelWork:
     """A table from its JSON document. ValueError for another format."""
     if data.get("format") != FORMAT:
         raise ValueError(f"work table of format {data.get('format')}, not {FORMAT}")
+    video = None
+    if (of_video := data.get("video")) is not None:
+        decoders = {int(length): _phases({"decode": entry}) for length, entry in of_video["decode"].items()}
+        video = Video(of_video["compression"], of_video["patch"], decoders)
+    return ModelWork(
+        data["model"], data["cfg"], data["digest"], _phases(data["phases"]), data.get("negative", True), video
+    )
+
+
+def _phases(data: Mapping[str, Any]) -> Phases:
     phases = {}
-    for phase, by_precision in data["phases"].items():
+    for phase, by_precision in data.items():
         for precision, entry in by_precision.items():
             rows = by_precision[entry] if isinstance(entry, str) else entry
             for regime in ("one", "many"):
                 phases[phase, precision, regime == "one"] = _groups(rows[regime], precision)
-    return ModelWork(data["model"], data["cfg"], data["digest"], phases, data.get("negative", True))
+    return phases
 
 
 def _groups(rows: list[dict[str, Any]], precision: str) -> Groups:

@@ -83,6 +83,7 @@ def _model(name: str, folder: Path, pipeline: Pipeline) -> Model:
         license="",
         guidance=pipeline.convention.cfg,
         multiple=pipeline.convention.multiple,
+        video=pipeline.convention.video,
         parameters=ondemand.parameters(pipeline),
         components=pipeline.components,
         scheduler={"config": _scheduler(folder)},

@@ -82,6 +82,7 @@ class Model:
     license: str
     guidance: str  # what CFG makes the denoiser do: as in farm.catalog.rules.Rules
     multiple: int  # width and height are multiples of it
+    video: bool  # makes videos, of as many frames as it is asked for
     parameters: Mapping[str, float]  # published counts: denoiser, text, decoder
     components: Mapping[str, Component]
     scheduler: Mapping[str, Any]  # class and config
@@ -102,7 +103,7 @@ class Model:
         return replace(self, name=self.name + NANO, components=components)
 
     def check(self, configuration: Configuration) -> None:
-        """Raise RequestError, naming the field, where the model cannot make the images of a configuration.
+        """Raise RequestError, naming the field, where the model cannot make the images or videos of a configuration.
 
         Bounds that hold for every model are the configuration's own.
         """
@@ -111,8 +112,12 @@ class Model:
         limits = self.rules(configuration.size)
         limits.check_image(configuration.width, configuration.height, configuration.cfg)
         limits.check_steps(configuration.steps)
-        if configuration.frames != 1:
-            raise RequestError("frames", configuration.frames, f"1: {self.name} makes images")
+        self.check_frames(configuration.frames)
+
+    def check_frames(self, frames: int) -> None:
+        """Raise RequestError for more than one frame of a model that makes images."""
+        if frames != 1 and not self.video:
+            raise RequestError("frames", frames, f"1: {self.name} makes images")
 
     def forwards(self, cfg: bool, batch: int) -> Forwards:
         """What one denoising step of ``batch`` images asks of the denoiser; RequestError for guidance it lacks."""

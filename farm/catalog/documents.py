@@ -27,6 +27,7 @@ def _model(model: Model) -> dict[str, Any]:
         "parameters": sum(model.parameters.values()),
         "parameters_by_part": dict(model.parameters),
         "guidance": model.guidance,
+        "video": model.video,
         "sizes": {"multiple": rules.multiple, "largest_side": rules.largest_side},
         "repository": model.repository,
         "license": model.license,

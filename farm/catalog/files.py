@@ -177,6 +177,7 @@ def _models(home: Path, _files_as_they_are: Files) -> dict[str, Model]:
             license=entry.text("license"),
             guidance=entry.text("cfg", one_of=rules.GUIDANCE),
             multiple=entry.whole("multiple"),
+            video=entry.switch("video", default=False),
             parameters=entry.table("parameters").numbers("denoiser", "text", "decoder"),
             components={part: _component(part, table) for part, table in entry.table("components").tables()},
             scheduler=entry.table("scheduler").values,

@@ -21,8 +21,9 @@ from farm.domain import Configuration, RequestError
 BYTES: Final = {"fp16": 2, "bf16": 2, "fp32": 4}
 CONTEXT_BYTES: Final = 0.6e9  # CUDA context, cuBLAS and cuDNN workspaces
 WORKSPACE: Final = 2.2  # convolutions' workspaces, the caching allocator's rounding and fragmentation
-T5: Final = "T5EncoderModel"
+T5: Final = ("T5EncoderModel", "UMT5EncoderModel")
 MEMORY: Final = "too little device memory"
+VIDEO: Final = "videos are predicted, not measured yet"
 DEFAULT_ELEMENTS: Final = 1728  # per pixel, for a decoder whose configuration says neither; the larger of the two
 
 
@@ -40,9 +41,25 @@ def objection(configuration: Configuration) -> str | None:
         model.check(configuration)
     except RequestError as error:
         return error.remedy
+    if model.video:
+        return VIDEO
     if estimate_bytes(configuration) > gpu.memory_bytes:
         return MEMORY
     return None
+
+
+def fits(configuration: Configuration) -> tuple[bool | None, str | None]:
+    """Whether the GPU type has the memory, and why not; None, and why, where that is not known.
+
+    What a video needs beside the weights depends on how many frames its pipeline holds at once, which is not estimated.
+    """
+    if not catalog.model(configuration.model).video:
+        why = explain(configuration)
+        return why is None, why
+    weights = _weight_bytes(catalog.model(configuration.model), configuration.precision) + CONTEXT_BYTES
+    if weights > catalog.gpu(configuration.gpu).memory_bytes:
+        return False, shortage(configuration.gpu, [weights])
+    return None, f"weights take {weights / 1e9:.1f} GB; what the frames of a video take is not estimated"
 
 
 def explain(configuration: Configuration) -> str | None:
@@ -64,16 +81,21 @@ def _estimate(model: str, _digest: str, precision: str, pixels: int, size: str) 
     if size == "nano":
         return 0.0  # megabytes
     entry = catalog.model(model)
-    weights = sum(entry.parameters.values()) * BYTES[precision]
-    if precision == "fp16":
-        weights += (BYTES["fp32"] - BYTES["fp16"]) * _kept_in_single(entry)
     activation = _decoder_elements(entry) * pixels * _decoder_bytes(entry, precision)
-    return weights + WORKSPACE * activation + CONTEXT_BYTES
+    return _weight_bytes(entry, precision) + WORKSPACE * activation + CONTEXT_BYTES
+
+
+def _weight_bytes(model: Model, precision: str) -> float:
+    """Of all parts of a model."""
+    weights = sum(model.parameters.values()) * BYTES[precision]
+    if precision == "fp16":
+        weights += (BYTES["fp32"] - BYTES["fp16"]) * _kept_in_single(model)
+    return weights
 
 
 def _kept_in_single(model: Model) -> int:
     """Parameters that transformers keeps in fp32 when the rest is fp16: the output projections of T5's feed-forward."""
-    sizes = [p.config for p in model.components.values() if p.cls == T5]
+    sizes = [p.config for p in model.components.values() if p.cls in T5]
     return sum(int(c["num_layers"] * c["d_ff"] * c["d_model"]) for c in sizes)
 
 

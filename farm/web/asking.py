@@ -44,6 +44,7 @@ class Asked(BaseModel):
     cfg: Text = None  # 0, 1 or both
     prompts: Text = None
     batch: Text = None
+    frames: Text = None  # of a video
     country: Text = None
     grams_per_kwh: Real = None
     price: Real = None
@@ -91,6 +92,7 @@ class Asked(BaseModel):
             "cfg": _switch(self.cfg),
             "prompts": self.prompts,
             "batch": self.batch,
+            "frames": self.frames,
         }
         for name in REQUIRED:
             if axes[name] is None:

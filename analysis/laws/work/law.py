@@ -31,7 +31,7 @@ from analysis.laws.work.roofline import demand
 from analysis.table import Floats, Integers, Table
 from analysis.work import load
 from farm import catalog
-from farm.domain import PHASES
+from farm.domain import PHASES, Configuration
 from farm.domain.errors import FarmError
 
 _LEAST_ABOVE_IDLE: Final = 0.1  # of the energy above the catalog's idle watts, whatever more a laboratory took off
@@ -44,8 +44,10 @@ class WorkLaw(Law):
     roofline), ``noise`` and ``cell_spread`` (relative, of all rows), ``spread_of_models`` (over what is expected
     beforehand), and every group's factors (``factor_...``)."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     minimum_rows: ClassVar[int] = 0
+    takes_videos: ClassVar[bool] = True
+    rests_on_columns: ClassVar[tuple[str, ...]] = ("model", "gpu", "frames")
     takes_idle: ClassVar[bool] = True
 
     _effects: Effects
@@ -93,9 +95,15 @@ class WorkLaw(Law):
             except FarmError as error:
                 masks[f"model {name}: its work is not known ({error})"] = table.model == name
                 continue
+            if not catalog.build(name).video:
+                masks[f"model {name} makes images, of one frame"] = (table.model == name) & (table.frames > 1)
             if not catalog.build(name).takes_guidance:
                 masks[f"model {name} has no classifier-free guidance"] = (table.model == name) & table.cfg
         return masks
+
+    def _gaps(self, row: Configuration) -> list[str]:
+        more = ["a video: by what images showed of its kinds of work"] if row.frames > 1 else []
+        return super()._gaps(row) + more
 
     def _start(self, effects: Effects) -> Floats:
         if self._before is None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from typing import Final
 
 import numpy as np
@@ -47,7 +48,7 @@ _SPLIT_COST: Final = 1.05
 _SHORTEST_SPLIT: Final = 512  # of k
 _FEW: Final = 8192  # tiles whose waves are worked out beforehand: 20 waves of the largest chip
 _ARITHMETIC: Final = ("matmul", "attention", "convolution")  # kinds; all others only move bytes
-CALL_COLUMNS: Final = ("model", "gpu", "precision", "cfg", "width", "height", "batch")  # rows alike run alike calls
+CALL_COLUMNS: Final = ("model", "gpu", "precision", "cfg", "width", "height", "frames", "batch")  # alike: alike calls
 _AT_ONCE: Final = 4096  # sizes that are worked out together: bounds the memory
 
 
@@ -127,7 +128,7 @@ def _slots(
             seconds[part], dispatches[part] = _one_kind(
                 some.configuration(int(row)), some.take(part), cudnn[first[part]], batch[part]
             )
-    megapixels[:, PHASES.index("decode")] = batch * some.pixels / 2**20
+    megapixels[:, PHASES.index("decode")] = batch * some.pixels * some.frames / 2**20
     times = np.repeat(calls[:, None], len(PHASES), axis=1).astype(np.float64)
     times[:, PHASES.index("denoise")] *= table.steps
     return times, seconds[group], dispatches[group], megapixels[group]
@@ -143,15 +144,15 @@ def _one_kind(row: Configuration, table: Table, cudnn: NDArray[np.bool_], batch:
     dispatches = np.zeros((len(table), len(PHASES)))
     for slot, phase in enumerate(PHASES):
         passes = work.forwards(phase, row.cfg)
-        for single in (True, False):
+        for part, single in product(work.parts(phase, table.frames), (True, False)):
             at = np.flatnonzero((passes.samples * batch == 1) == single)
             if len(at):
-                one = _pass(row.model, work.digest, phase, row.precision, single)
+                one = _pass(row.model, work.digest, phase, row.precision, single, part.decoder)
                 device = devices.take(place[at])
-                samples = passes.samples * batch[at]
-                per_pass = _seconds(one, table.width[at], table.height[at], samples, device)
-                seconds[at, slot] = passes.calls * per_pass
-                dispatches[at, slot] = passes.calls * work.groups(phase, row.precision, single).count.sum()
+                samples, times = passes.samples * batch[at], passes.calls * part.share[at]
+                sizes = table.width[at], table.height[at], part.layers[at]
+                seconds[at, slot] += times[:, None] * _seconds(one, *sizes, samples, device)
+                dispatches[at, slot] += times * one.dispatches
     return seconds, dispatches
 
 
@@ -184,11 +185,12 @@ class _Pass:
     parts: tuple[_Part, ...]
     moving: tuple[_Moving, ...]
     kernels: float
+    dispatches: float
 
 
 @lru_cache(maxsize=512)
-def _pass(model: str, _digest: str, phase: str, precision: str, single: bool) -> _Pass:
-    groups = load.load(model).groups(phase, precision, single)
+def _pass(model: str, _digest: str, phase: str, precision: str, single: bool, decoder: int) -> _Pass:
+    groups = load.load(model).groups(phase, precision, single, decoder)
     kind, count, c = np.array(groups.kind, dtype=np.str_), groups.count, groups.coefficients
     wide = np.array(groups.precision, dtype=np.str_) == "fp32"
     moved = c["read_bytes"] + c["write_bytes"] + c["weight_bytes"]  # of all operations of a group
@@ -204,18 +206,20 @@ def _pass(model: str, _digest: str, phase: str, precision: str, single: bool) ->
         dims = tuple(c[side][at] for side in ("b", "m", "n", "k"))
         each = count[at, None]
         parts.append(_Part(name, in_fp32, groups.scale[at], count[at], moved[at] / each, c["flops"][at] / each, dims))
-    return _Pass(tuple(parts), tuple(moving), float(count[run].sum()))
+    return _Pass(tuple(parts), tuple(moving), float(count[run].sum()), float(count.sum()))
 
 
-def _seconds(work: _Pass, width: Integers, height: Integers, samples: Integers, device: Machine) -> Floats:
+def _seconds(
+    work: _Pass, width: Integers, height: Integers, layers: Floats, samples: Integers, device: Machine
+) -> Floats:
     """(n, classes): seconds of one forward pass."""
     total = np.zeros((len(width), len(CLASSES)))
     batch = samples[:, None].astype(np.float64)
     memory = np.full((len(width), 1), KERNEL_SECONDS * work.kernels)
     for moving in work.moving:
-        memory += polynomial(moving.moved, _cells(width, height, moving.scale), batch) / device.bandwidth
+        memory += polynomial(moving.moved, _cells(width, height, layers, moving.scale), batch) / device.bandwidth
     for part in work.parts:
-        cells = _cells(width, height, part.scale)
+        cells = _cells(width, height, layers, part.scale)
         flops, *dims = (polynomial(c, cells, batch) for c in (part.flops, *part.dims))
         name, arithmetic = _arithmetic(part.kind, part.wide, flops, *dims, device=device)
         moved = polynomial(part.moved, cells, batch) / device.bandwidth
@@ -226,10 +230,10 @@ def _seconds(work: _Pass, width: Integers, height: Integers, samples: Integers, 
     return total
 
 
-def _cells(width: Integers, height: Integers, scale: Floats | float) -> Floats:
-    """Cells of an image at each scale, [N, G]; [N, 1] where all are one."""
+def _cells(width: Integers, height: Integers, layers: Floats, scale: Floats | float) -> Floats:
+    """Cells of an image, or of the latent frames of a video, at each scale, [N, G]; [N, 1] where all are one."""
     scales = np.unique(scale)
-    cells: Floats = np.ceil(width[:, None] / scales) * np.ceil(height[:, None] / scales)
+    cells: Floats = np.ceil(width[:, None] / scales) * np.ceil(height[:, None] / scales) * layers[:, None]
     return cells if len(scales) == 1 else cells[:, np.searchsorted(scales, scale)]
 
 

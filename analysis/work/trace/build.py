@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import MethodType
 from typing import Any, Final
 
 import torch
@@ -39,6 +40,7 @@ def build(component: Component, precision: str) -> torch.nn.Module:
     if parameters(module) > MAX_PARAMETERS:
         raise RequestError(f"{component.name} config", f"{parameters(module):.3g} parameters", "what a model can have")
     _cast_stored_buffers(module, DTYPES[precision])
+    _undivide(module)
     if precision == "fp16":
         _keep_in_fp32(module, getattr(cls, "_keep_in_fp32_modules", None) or ())
     return module.eval()  # weights keep requires_grad, as from_pretrained leaves them: matmul chooses its kernel by it
@@ -88,6 +90,14 @@ def _cast_stored_buffers(module: torch.nn.Module, dtype: torch.dtype) -> None:
         if name in stored and buffer.dtype.is_floating_point:
             owner, _, attribute = name.rpartition(".")
             setattr(module.get_submodule(owner), attribute, buffer.to(dtype))
+
+
+def _undivide(module: torch.nn.Module) -> None:
+    """Convolutions of CogVideoX that cut what is larger than 2 GB into pieces are done at once: as much work, and
+    operations that do not depend on the size."""
+    for part in module.modules():
+        if type(part).__name__ == "CogVideoXSafeConv3d":
+            part.forward = MethodType(torch.nn.Conv3d.forward, part)
 
 
 def _keep_in_fp32(module: torch.nn.Module, names: tuple[str, ...]) -> None:

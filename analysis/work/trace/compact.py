@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -33,18 +33,25 @@ Terms = tuple[Fraction, ...]  # u0, u1, v0, v1, v2 of analysis.work.format
 BASE: Final[tuple[Size, ...]] = ((256, 256), (512, 768), (1024, 896))
 PRECISIONS: Final = ("fp16", "bf16", "fp32")
 _LEVELS: Final = 5  # scales tried: the pipeline's multiple and its doublings
+# Latent frames at which videos are traced: a decoder that goes through them in stretches has an odd one first.
+LATENT_FRAMES: Final = (3, 13)
+_POWERS: Final = (0, 1, 0, 1, 2)  # of the cells, in the terms of analysis.work.format
 
 
 def tabulate(pipeline: Pipeline, precisions: Sequence[str] = PRECISIONS) -> dict[str, Any]:
     """The table of a pipeline as a JSON document."""
-    phases: dict[str, dict[str, Any]] = {phase: {} for phase in PHASES}
-    tracers = {precision: Tracer(pipeline, precision) for precision in precisions}
-    for phase in PHASES:
-        for precision, tracer in tracers.items():
-            if precision == "bf16" and "fp16" in tracers and _alike(tracers["fp16"], tracer, phase):
-                phases[phase][precision] = "fp16"
-            else:
-                phases[phase][precision] = {"one": _single(tracer, phase), "many": _several(tracer, phase)}
+    still = _tracers(pipeline, precisions)
+    phases: dict[str, dict[str, Any]] = {phase: _phase(still, phase) for phase in PHASES if phase != "denoise"}
+    video = {}
+    if pipeline.convention.video:
+        compression, patch = still[precisions[0]].of_time()
+        clips = {n: _tracers(pipeline, precisions, (n - 1) * compression + 1) for n in LATENT_FRAMES}
+        short = LATENT_FRAMES[0]
+        phases["denoise"] = _phase(clips[short], "denoise", math.ceil(short / patch) * patch)
+        decode = {str(n): _phase(tracers, "decode") for n, tracers in clips.items()}
+        video = {"video": {"compression": compression, "patch": patch, "decode": decode}}
+    else:
+        phases["denoise"] = _phase(still, "denoise")
     return {
         "format": FORMAT,
         "model": pipeline.name,
@@ -52,8 +59,24 @@ def tabulate(pipeline: Pipeline, precisions: Sequence[str] = PRECISIONS) -> dict
         **({} if pipeline.convention.negative else {"negative": False}),
         "digest": pipeline.digest,
         "torch": torch.__version__,
-        "phases": phases,
+        "phases": {phase: phases[phase] for phase in PHASES},
+        **video,
     }
+
+
+def _tracers(pipeline: Pipeline, precisions: Sequence[str], frames: int = 1) -> dict[str, Tracer]:
+    return {precision: Tracer(pipeline, precision, frames) for precision in precisions}
+
+
+def _phase(tracers: Mapping[str, Tracer], phase: str, layers: int = 1) -> dict[str, Any]:
+    """Rows of a phase by precision; ``layers``: latent frames that its cells are of."""
+    rows: dict[str, Any] = {}
+    for precision, tracer in tracers.items():
+        if precision == "bf16" and "fp16" in tracers and _alike(tracers["fp16"], tracer, phase):
+            rows[precision] = "fp16"
+        else:
+            rows[precision] = {"one": _single(tracer, phase, layers), "many": _several(tracer, phase, layers)}
+    return rows
 
 
 def _alike(one: Tracer, other: Tracer, phase: str) -> bool:
@@ -71,7 +94,7 @@ class _Fitted:
     terms: dict[str, Terms]
 
 
-def _single(tracer: Tracer, phase: str) -> list[dict[str, Any]]:
+def _single(tracer: Tracer, phase: str, layers: int) -> list[dict[str, Any]]:
     """Rows for one sample a forward: everything in v."""
     sizes, odd = _sizes(tracer.pipeline, phase)
 
@@ -83,10 +106,10 @@ def _single(tracer: Tracer, phase: str) -> list[dict[str, Any]]:
             terms[name] = (Fraction(0), Fraction(0), *v)
         return _Fitted(ops[0].kind, ops[0].precision == "fp32", scale, terms)
 
-    return _merge(_aligned([tracer.phase(phase, *size) for size in (*sizes, *odd)]), fit, 1)
+    return _merge(_aligned([tracer.phase(phase, *size) for size in (*sizes, *odd)]), fit, 1, layers)
 
 
-def _several(tracer: Tracer, phase: str) -> list[dict[str, Any]]:
+def _several(tracer: Tracer, phase: str, layers: int) -> list[dict[str, Any]]:
     """Rows for two samples or more: traced at two, and at three on the smallest and largest size to tell u from v."""
     sizes, odd = _sizes(tracer.pipeline, phase)
     ends = (sizes[0], sizes[-1]) if len(sizes) > 1 else sizes
@@ -107,7 +130,7 @@ def _several(tracer: Tracer, phase: str) -> list[dict[str, Any]]:
             terms[name] = (*u, *v)
         return _Fitted(ops[0].kind, ops[0].precision == "fp32", scale, terms)
 
-    return _merge(_aligned(traces), fit, 2)
+    return _merge(_aligned(traces), fit, 2, layers)
 
 
 def _sizes(pipeline: Pipeline, phase: str) -> tuple[tuple[Size, ...], tuple[Size, ...]]:
@@ -170,12 +193,14 @@ def _value(op: Op, name: str) -> int:
     return int(getattr(op.dims if name in op.dims._fields else op, name))
 
 
-def _merge(histories: Iterable[History], fit: Callable[[History], _Fitted], samples: int) -> list[dict[str, Any]]:
+def _merge(
+    histories: Iterable[History], fit: Callable[[History], _Fitted], samples: int, layers: int
+) -> list[dict[str, Any]]:
     groups: dict[Any, list[tuple[_Fitted, int]]] = {}
     for history, count in Counter(histories).items():
         op = fit(history)
         groups.setdefault(_key(op, samples), []).append((op, count))
-    return [_row(members) for members in groups.values()]
+    return [_row(members, layers) for members in groups.values()]
 
 
 def _key(op: _Fitted, samples: int) -> Any:
@@ -194,7 +219,8 @@ def _key(op: _Fitted, samples: int) -> Any:
     return (op.kind, op.wide, op.scale, *octaves)
 
 
-def _row(members: Sequence[tuple[_Fitted, int]]) -> dict[str, Any]:
+def _row(members: Sequence[tuple[_Fitted, int]], layers: int) -> dict[str, Any]:
+    """A group of operations, of which traced cells are of several layers; in the table they are of one."""
     first = members[0][0]
     row: dict[str, Any] = {"kind": first.kind, "count": sum(n for _, n in members), "scale": first.scale}
     if first.wide:
@@ -205,7 +231,7 @@ def _row(members: Sequence[tuple[_Fitted, int]]) -> dict[str, Any]:
         else:
             terms = tuple(sum((n * op.terms[name][i] for op, n in members), Fraction(0)) for i in range(TERMS))
         if any(terms):
-            row[name] = [_number(t) for t in terms]
+            row[name] = [_number(t / layers**power) for t, power in zip(terms, _POWERS, strict=True)]
     return row
 
 

@@ -71,6 +71,14 @@ class Tracer:
         with quiet():
             return {"text": self._text, "denoise": self._denoise, "decode": self._decode}[name](width, height, batch)
 
+    def of_time(self) -> tuple[int, int]:
+        """Frames to one of the latent, but for the first, and latent frames that the denoiser takes together."""
+        decoder, denoiser = self._build(self.pipeline.decoder), self._build(self.pipeline.denoiser)
+        how = decoder_of(type(decoder).__name__)
+        with self._refusing(decoder):
+            compression = 1 if how.frames is None else how.frames(decoder.config)
+        return compression, int(denoiser.config.get("patch_size_t") or 1)
+
     def control(self, width: int, height: int, batch: int = 1) -> list[Op]:
         """The part of ``denoise`` that a ControlNet does; nothing where there is none."""
         return self._control(self._denoiser_inputs(width, height, batch), width, height, batch)[0]

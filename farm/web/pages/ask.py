@@ -31,7 +31,7 @@ PAGE: Final = Page("Ask", "/", 1, router)
 
 USUAL: Final[Mapping[str, str]] = {
     "model": "flux", "gpu": "h100", "resolution": "1024", "steps": "28", "precision": "bf16", "cfg": "0",
-    "prompts": "1", "batch": "1", "country": "", "price": "", "pue": "1",
+    "prompts": "1", "batch": "1", "frames": "1", "country": "", "price": "", "pue": "1",
 }  # fmt: skip
 SIDES: Final = (256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 2048)
 STEPS: Final = (1, 4, 8, 12, 16, 20, 25, 28, 30, 40, 50)
@@ -255,7 +255,7 @@ def _nearest(rows: Table, c: Configuration) -> Table:
 
     joules = rows.energy_joules
     rows = rows.take(
-        ~rows.spoiled & np.isfinite(joules) & (rows.cfg == c.cfg) & (rows.size == c.size) & (rows.frames == 1)
+        ~rows.spoiled & np.isfinite(joules) & (rows.cfg == c.cfg) & (rows.size == c.size) & (rows.frames == c.frames)
     )
     far = np.abs(np.log(rows.pixels * rows.steps / (c.pixels * c.steps)))
     far += 0.1 * (rows.precision != c.precision) + 0.1 * np.abs(np.log(rows.batch / c.batch))

@@ -112,7 +112,7 @@ def _found(site: Site, asked: Compared, picks: Sequence[str]) -> Found | None:
     """None while the law is fitted. All predictions are one call of it."""
     from analysis.laws.base import LEVEL
 
-    models = asked.names("model") or list(catalog.models())
+    models = asked.names("model") or [name for name, model in catalog.models().items() if not model.video]
     gpus = asked.names("gpu") or [name for name, gpu in catalog.gpus().items() if not gpu.is_processor]
     question = asked.model_copy(update={"model": ",".join(models), "gpu": ",".join(gpus)}).question()
     known = site.knowledge.known()

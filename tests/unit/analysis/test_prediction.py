@@ -33,6 +33,23 @@ def test_a_list_a_frame_and_one_by_one_say_the_same() -> None:
     assert "17.2 GB" in str(listed[2].fits_why)
 
 
+def test_a_video_takes_what_its_frames_do() -> None:
+    asked = {"model": "wan2.1-1.3b", "gpu": "h100", "resolution": (832, 480), "steps": 50, "precision": "bf16"}
+    image, short, long = (analysis.predict(**asked, cfg=True, frames=n) for n in (1, 41, 81))
+    assert long.configuration.frames == 81
+    assert 2 * short.energy_joules < long.energy_joules < 4 * short.energy_joules  # attention is of all frames
+    assert long.phases["text"] == pytest.approx(image.phases["text"])
+    assert long.phases["decode"] == pytest.approx(2 * short.phases["decode"], rel=0.1)
+    assert "a video" in long.rests_on
+    assert "a video" not in image.rests_on
+    assert (long.fits, "not estimated" in str(long.fits_why)) == (None, True)
+    assert analysis.predict(**{**asked, "gpu": "a4000", "model": "wan2.1-14b"}, frames=81).fits is False
+    frame = [{**long.configuration.to_dict(), "frames": n} for n in (81, 1)]
+    assert [p.energy_joules for p in analysis.predict(frame)] == pytest.approx(
+        [long.energy_joules, image.energy_joules]
+    )
+
+
 def test_the_fit_is_kept_for_the_next_call() -> None:
     analysis.predict(**ASKED)
     kept = list(prediction._FITS.values())

@@ -37,6 +37,16 @@ def test_lists_are_a_line_for_each_combination_and_say_what_one_question_says(fa
     assert one["rests_on"] == same["rests_on"]
 
 
+def test_frames_are_a_list_too(farm: Farm) -> None:
+    asked = ("--model", "ltx-video", "--gpu", "h100", "--resolution", "768x512", "--steps", 20, "--precision", "bf16")
+    found = document(farm("predict", *asked, "--frames", "1,121", "--json"))["predictions"]
+    assert [each["frames"] for each in found] == [1, 121]
+    assert found[1]["energy_joules"] > 4 * found[0]["energy_joules"]
+    assert "a video)" in farm("predict", *asked, "--frames", 121).out
+    refused(farm("predict", *asked, "--frames", 121, "--law", "paper"), "law", "paper", "frames")
+    refused(farm("plan", "--model", "ltx-video", "--gpu", "h100", "--budget", 3), "ltx-video", "not measured yet")
+
+
 def test_names_are_taken_as_people_spell_them(farm: Farm) -> None:
     spelled = ("--model", "FLUX.1-dev", "--gpu", "NVIDIA A100-SXM4-80GB", "--resolution", "512x512", *ONE[6:])
     assert document(farm("predict", *spelled, "--json")) == document(farm("predict", *ONE, "--json"))
@@ -174,6 +184,8 @@ def test_one_in_words_with_all_that_it_stands_for(farm: Farm) -> None:
         (("--out", "/no/such/folder/x.csv"), ["out", "/no/such/folder"]),
         (("--steps", "ten"), ["steps", "ten"]),
         (("--steps", ","), ["steps", "at least one"]),
+        (("--frames", 5), ["frames", "5", "flux makes images"]),
+        (("--frames", 5000), ["frames", "5000", "4096"]),
         (("--in", "/no/such.csv"), ["--model", "one value", "--in"]),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from farm import catalog
-from farm.catalog.memory import MEMORY, estimate_bytes, explain, objection, shortage
+from farm.catalog.memory import MEMORY, VIDEO, estimate_bytes, explain, fits, objection, shortage
 from farm.domain import Configuration
 
 FP16, FP32 = "fp16", "fp32"
@@ -71,6 +71,13 @@ def test_says_how_much_is_needed_and_how_much_there_is():
     assert explain(configuration("flux", "a4000", FP16)) == words.format("39.9")
     assert shortage("a4000", [36.14e9, 20e9, 36.06e9]) == words.format("20.0 to 36.1")
     assert explain(configuration("sd35", "a4000", FP16, side=4096)) == "sd35 takes at most 3072 pixels"
+
+
+def test_a_video_is_told_by_its_weights_where_they_alone_are_too_large():
+    assert fits(configuration("wan2.1-14b", "a4000", FP16))[0] is False
+    assert fits(configuration("wan2.1-14b", "h100", FP16))[0] is None
+    assert objection(configuration("wan2.1-14b", "h100", FP16)) == VIDEO
+    assert fits(configuration("flux", "a100", FP16)) == (True, None)
 
 
 @pytest.mark.parametrize("gpu", sorted(catalog.gpus()))

@@ -21,6 +21,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.work import ondemand
+from analysis.work.format import parse
+from analysis.work.trace.compact import tabulate
 from analysis.work.trace.conventions import CONVENTIONS, PROMPT_TOKENS, convention
 from analysis.work.trace.phases import Tracer, count
 from analysis.work.trace.pipeline import OF_PIPELINES, from_folder
@@ -390,7 +392,7 @@ WAN_VAE: Part = ("diffusers", "AutoencoderKLWan", {
 WAN: Part = ("diffusers", "WanTransformer3DModel", {
     "patch_size": [1, 2, 2], "num_attention_heads": 2, "attention_head_dim": 12, "in_channels": 16, "out_channels": 16,
     "text_dim": 32, "freq_dim": 16, "ffn_dim": 32, "num_layers": 2, "cross_attn_norm": True,
-    "qk_norm": "rms_norm_across_heads", "rope_max_seq_len": 32,
+    "qk_norm": "rms_norm_across_heads", "rope_max_seq_len": 64,
 })  # fmt: skip
 COG: dict[str, Any] = {
     "num_attention_heads": 4, "attention_head_dim": 16, "in_channels": 4, "out_channels": 4, "time_embed_dim": 2,
@@ -550,6 +552,30 @@ def test_every_phase_takes_what_the_pipeline_of_diffusers_takes(tmp_path: Path, 
     assert ours["denoise"] * STEPS == counters["denoise"] > 0
     assert ours["decode"] == counters["decode"] > 0
     assert ours["text"] == counters.get("text", 0)
+
+
+UNEVEN = ("CogVideoXPipeline", "HunyuanVideoPipeline")  # whose decoders' stretches are not alike at every length
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning:diffusers")
+@pytest.mark.parametrize("case", VIDEOS[1:], ids=lambda case: case.cls)
+def test_a_table_of_a_video_model_counts_any_number_of_frames(tmp_path: Path, case: Case) -> None:
+    """Sizes and lengths that it was not made from. CogVideoX decodes two latent frames at once, of an odd number
+    three first; HunyuanVideo more than four in stretches that overlap."""
+    torch.set_num_threads(1)
+    pipeline = from_folder(folder(tmp_path / "pipeline", case))
+    work = parse(tabulate(pipeline, ("fp32",)))
+    assert work.video is not None
+    for frames in (1, 25, 57, 81):
+        counted = Tracer(pipeline, "fp32", frames)
+        for phase in ("text", "denoise", "decode"):
+            ops = counted.phase(phase, 320, 448)
+            found = work.totals(phase, 320, 448, precision="fp32", frames=frames)
+            uneven = phase == "decode" and case.cls in UNEVEN and frames > 1
+            moved = sum(op.read_bytes + op.weight_bytes + op.write_bytes for op in ops)
+            assert found.flops == pytest.approx(sum(op.flops for op in ops), rel=0.03 if uneven else 1e-9), phase
+            assert found.moved_bytes == pytest.approx(moved, rel=0.05), (phase, frames)
+            assert found.dispatches == pytest.approx(len(ops), rel=0.15 if uneven else 0.01), (phase, frames)
 
 
 def test_qwen_image_edit_sees_the_image_twice(tmp_path: Path) -> None:

@@ -37,6 +37,11 @@ def test_every_model_of_the_catalog_ships_the_table_of_its_configuration():
         assert data["digest"] == from_catalog(model).digest, f"python -m analysis.work.make_tables {model.name}"
 
 
+def test_the_catalog_says_which_models_make_videos():
+    for model in catalog.models().values():
+        assert model.video == from_catalog(model).convention.video == (load.load(model.name).video is not None)
+
+
 @pytest.mark.parametrize("model", PAPER)
 def test_the_shipped_table_is_what_tracing_gives(model):
     """At a size that no table was made from, an odd multiple on both axes."""
