@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse
@@ -26,7 +26,7 @@ from farm.web.database import Database
 from farm.web.knowledge import Knowledge
 from farm.web.live import Live
 from farm.web.now import Now
-from farm.web.recent import Recent
+from farm.web.recent import SECONDS, Recent
 
 HERE: Final = Path(__file__).resolve().parent
 STATIC: Final = HERE / "static"
@@ -123,12 +123,34 @@ Here = Annotated[Site, Depends(_site)]
 
 def as_json(request: Request, document: Any) -> Response:
     """A document as the commands print it, with an ETag: a reader that has it already is told so in a few bytes."""
-    text = json_text(document).encode()
-    tag = f'"{hashlib.sha256(text).hexdigest()[:24]}"'
-    headers = {"etag": tag, "cache-control": "no-cache"}
-    if tag in (part.strip() for part in request.headers.get("if-none-match", "").split(",")):
+    return _sent(request, Encoded.of(document))
+
+
+def shared_json(
+    request: Request, site: Site, key: Hashable, make: Callable[[], Any], *, seconds: float = SECONDS
+) -> Response:
+    """The same of a document that many readers ask for: made and encoded once for those who ask at about one time."""
+    return _sent(request, site.recent(("json", key), lambda: Encoded.of(make()), seconds=seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A document as bytes, and what stands for them."""
+
+    text: bytes
+    tag: str
+
+    @classmethod
+    def of(cls, document: Any) -> Self:
+        text = json_text(document).encode()
+        return cls(text, f'"{hashlib.sha256(text).hexdigest()[:24]}"')
+
+
+def _sent(request: Request, encoded: Encoded) -> Response:
+    headers = {"etag": encoded.tag, "cache-control": "no-cache"}
+    if encoded.tag in (part.strip() for part in request.headers.get("if-none-match", "").split(",")):
         return Response(status_code=304, headers=headers)
-    return Response(text, media_type="application/json", headers=headers)
+    return Response(encoded.text, media_type="application/json", headers=headers)
 
 
 @cache

@@ -34,6 +34,7 @@ USUAL: Final[Mapping[str, str]] = {
 SHADES: Final = 8  # of the heat map
 LISTED: Final = 20  # lines of the leaderboard until all are asked for
 LAID: Final = 3  # beside each other at most
+KEEP_SECONDS: Final = 60.0  # a question that was read
 SLIDER: Final = 200  # places of a slider, evenly on a log scale
 
 
@@ -114,13 +115,15 @@ def _found(site: Site, asked: Compared, picks: Sequence[str]) -> Found | None:
 
     models = asked.names("model") or [name for name, model in catalog.models().items() if not model.video]
     gpus = asked.names("gpu") or [name for name, gpu in catalog.gpus().items() if not gpu.is_processor]
-    question = asked.model_copy(update={"model": ",".join(models), "gpu": ",".join(gpus)}).question()
+    whole = asked.model_copy(update={"model": ",".join(models), "gpu": ",".join(gpus)})
+    same = {"max_joules": None, "max_seconds": None, "sort": "energy", "rows": None}  # they change no prediction
+    whole = whole.model_copy(update=same)
+    question = site.recent(("question", whole.model_dump_json()), whole.question, seconds=KEEP_SECONDS)
     known = site.knowledge.known()
     if known is None:
         return None
-    same = {"max_joules": None, "max_seconds": None, "sort": "energy", "rows": None}  # they change no prediction
-    key = ("compare", tuple(models), tuple(gpus), *asked.model_copy(update=same))
-    entries = known.derived(key, lambda known: _entries(asked.answers(known, question.table)))
+    key = ("compare", whole.model_dump_json())
+    entries = known.derived(key, lambda known: _entries(whole.answers(known, question.table)))
     if entries is None:
         return None
     refusals: dict[str, str] = {str(entry["model"]): str(entry["why"]) for entry in question.left_out}

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from farm.domain import Configuration, words
 from farm.hosts import Hosts
-from farm.web.site import Here, Page, Site, as_json
+from farm.web.site import Here, Page, Site, shared_json
 
 SPANS: Final = (("15 min", 0.25), ("1 h", 1.0), ("6 h", 6.0), ("24 h", 24.0), ("7 d", 168.0))
 USUAL_HOURS: Final = 6.0
@@ -32,7 +32,7 @@ router = APIRouter()
 @router.get("/api/workers")
 def api_workers(request: Request, site: Here) -> Response:
     """Workers, coordinator and why jobs wait, as `farm workers list --json` prints them."""
-    return as_json(request, _document(site))
+    return shared_json(request, site, "workers", lambda: _document(site))
 
 
 @router.get("/devices", include_in_schema=False)

@@ -21,7 +21,7 @@ from farm.measurements import LIMIT, NEWEST, Measurements, parse
 from farm.measurements import Query as Wanted
 from farm.results import Results
 from farm.web import beside, power_log
-from farm.web.site import Here, Page, Site, as_json
+from farm.web.site import Here, Page, Site, as_json, shared_json
 
 ROWS: Final = 50  # on a page
 KEEP_SECONDS: Final = 60.0  # pages and predictions of rows that are the same still
@@ -58,10 +58,13 @@ def api_measurements(
     """The parameters are checked together, as text: see farm.measurements.parse."""
     query = parse(request.query_params.multi_items())
     mark = _mark(site)
-    document = site.recent(
-        ("documents", mark, repr(query)), lambda: Measurements(site.store()).documents(query), seconds=KEEP_SECONDS
+    return shared_json(
+        request,
+        site,
+        ("documents", mark, repr(query)),
+        lambda: Measurements(site.store()).documents(query),
+        seconds=KEEP_SECONDS,
     )
-    return as_json(request, document)
 
 
 @router.get("/api/measurements.{suffix}", description=f"All rows as `farm results export` writes them. {PARAMETERS}")
@@ -188,22 +191,20 @@ def _listing(site: Site, query: Wanted) -> Listing:
     page = Measurements(site.store()).page(query)
     keys = Configuration.__dataclass_fields__
     configurations = [Configuration(**{name: row[name] for name in keys}) for row in page.rows]
-    predicted = beside.predictions(site, configurations, level=beside.OUTSIDE)
+    expected = beside.intervals(site, configurations)
     lines = [
-        Line(row, configuration, _outside(row, prediction))
-        for row, configuration, prediction in zip(page.rows, configurations, predicted, strict=True)
+        Line(row, configuration, _outside(row, interval))
+        for row, configuration, interval in zip(page.rows, configurations, expected, strict=True)
     ]
     return Listing(page.total, lines)
 
 
-def _outside(row: Mapping[str, Any], prediction: Any) -> float | None:
+def _outside(row: Mapping[str, Any], interval: beside.Interval | None) -> float | None:
     """Joules an image that the law expects, of a measured row that lies outside its interval."""
     energy = row["energy_joules"]
-    if prediction is None or energy is None or row["origin"] != "measured" or row["includes_idle"]:
+    if interval is None or energy is None or row["origin"] != "measured" or row["includes_idle"]:
         return None
-    if prediction.low_joules <= energy <= prediction.high_joules:
-        return None
-    return float(prediction.energy_joules_per_image)
+    return None if interval.low <= energy <= interval.high else interval.value / float(row["prompts"])
 
 
 def _column(given: Mapping[str, str], query: Wanted, name: str, heading: str, largest: bool) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from farm.hosts import Hosts, document
 from farm.jobs import CoordinatorJobs
 from farm.sweeps import control
 from farm.web.now import Now
-from farm.web.site import Here, Page, Site, as_json
+from farm.web.site import Here, Page, Site, shared_json
 
 NEWEST: Final = 50  # measurements of /api/status
 
@@ -52,14 +52,17 @@ def now(request: Request, site: Here) -> Response:
 @router.get("/api/status")
 def status(request: Request, site: Here) -> Response:
     """Jobs, sweeps, workers and the newest measurements."""
-    store = site.store()
-    answer = {
-        "status": control.status(store, None),
-        "sweeps": control.listing(store),
-        "workers": [document(worker) for worker in Hosts(store).workers()],
-        "measurements": results.newest(store, NEWEST),
-    }
-    return as_json(request, answer)
+
+    def make() -> dict[str, Any]:
+        store = site.store()
+        return {
+            "status": control.status(store, None),
+            "sweeps": control.listing(store),
+            "workers": [document(worker) for worker in Hosts(store).workers()],
+            "measurements": results.newest(store, NEWEST),
+        }
+
+    return shared_json(request, site, "status", make)
 
 
 @router.get("/healthz")

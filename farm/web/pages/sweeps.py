@@ -16,7 +16,7 @@ from farm.domain import Configuration, JobState, RequestError
 from farm.domain.job import MAX_JOB_ID
 from farm.measurements import parse
 from farm.sweeps import control
-from farm.web.site import Here, Page, Site, as_json
+from farm.web.site import Here, Page, Site, as_json, shared_json
 
 CARDS: Final = 60  # sweeps on the page
 JOBS: Final = 200  # on a page of them
@@ -52,14 +52,18 @@ def _grid(site: Site, sweep_id: int, model: str | None = None, gpu: str | None =
 @router.get("/api/sweeps")
 def api_sweeps(request: Request, site: Here) -> Response:
     """Every sweep, as `farm sweep list --json` prints them."""
-    return as_json(request, {"sweeps": _overview(site)})
+    return shared_json(request, site, "sweeps", lambda: {"sweeps": _overview(site)})
 
 
 @router.get("/api/sweeps/{sweep}")
 def api_sweep(request: Request, site: Here, sweep: str) -> Response:
     """One sweep by id or name, as `farm sweep status --json` prints it, with the points of its grid."""
-    about = _sweep(site, sweep)
-    return as_json(request, {**about, "grid": _grid(site, about["sweep"])})
+
+    def make() -> dict[str, Any]:
+        about = _sweep(site, sweep)
+        return {**about, "grid": _grid(site, about["sweep"])}
+
+    return shared_json(request, site, ("sweep", sweep), make)
 
 
 @router.get("/api/jobs/{job_id}")
@@ -71,7 +75,11 @@ def api_job(request: Request, site: Here, job_id: int) -> Response:
 @router.get("/api/failures")
 def api_failures(request: Request, site: Here) -> Response:
     """Jobs that failed for good, by reason."""
-    return as_json(request, {"failures": [asdict(group) for group in control.why_failed(site.store())]})
+
+    def make() -> dict[str, Any]:
+        return {"failures": [asdict(group) for group in control.why_failed(site.store())]}
+
+    return shared_json(request, site, "failures", make)
 
 
 @router.get("/sweeps", include_in_schema=False)
