@@ -87,7 +87,10 @@ def _question(columns: Mapping[str, Sequence[Any]], *, single: bool) -> Question
     count = len(columns["model"])
     for name, default in USUAL.items():
         values = columns.get(name, ())
-        columns[name] = [default if is_absent(value) else value for value in values] if values else [default] * count
+        if not values:
+            columns[name] = [default] * count
+        elif any(map(is_absent, set(values))):
+            columns[name] = [default if is_absent(value) else value for value in values]
     table, wrong = _parsed(columns, count)
     table, nameless = _in_catalog(table)
     numbers = table.number - 1

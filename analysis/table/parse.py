@@ -199,9 +199,12 @@ def _reals(name: str, values: NDArray[Any]) -> Floats:
     """Numbers of a column; empty cells become NaN. Texts are read by the rules of a file's cell."""
     if values.dtype.kind in "biuf":
         return np.asarray(values, dtype=np.float64)
-    cells = enumerate(values.tolist(), start=1)
-    numbers = [math.nan if is_absent(value) else number(f"row {row}, {name}", value) for row, value in cells]
-    return np.array(numbers, dtype=np.float64)
+    cells = [(type(value), value) for value in values.tolist()]  # by type, since True is 1
+    numbers: dict[tuple[type, Any], float] = {}  # most columns have few distinct values
+    for row, cell in enumerate(cells, start=1):
+        if cell not in numbers:
+            numbers[cell] = math.nan if is_absent(cell[1]) else number(f"row {row}, {name}", cell[1])
+    return np.array([numbers[cell] for cell in cells], dtype=np.float64)
 
 
 def _by_build(labels: dict[str, Labels]) -> dict[str, Labels]:

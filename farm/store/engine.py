@@ -97,7 +97,7 @@ class Store:
                 remedy = "a file that is there: nothing was submitted yet, the first command that writes makes it"
                 raise RequestError("database", str(path), remedy)
             store = cls("sqlite://")
-            store._upgrade(settings)
+            schema.make_empty(store.engine)
             return store
         if new:
             store._upgrade(settings)
