@@ -86,7 +86,7 @@ class WorkerJobs(_Jobs):
         """
         if not 0 < job_id <= MAX_JOB_ID:
             return None
-        with suppress(RowLocked), self._store.write(lock_seconds=CLAIM_LOCK_SECONDS) as db:
+        with suppress(RowLocked), self._store.exchange(lock_seconds=CLAIM_LOCK_SECONDS) as db:
             return leases.claim(
                 db,
                 job_id,
@@ -105,7 +105,7 @@ class WorkerJobs(_Jobs):
 
     def heartbeat(self, job_id: int, attempt: int) -> bool:
         """Keep the lease. False: the attempt lost its job or the job was cancelled, so it must end."""
-        with self._store.write() as db:
+        with self._store.exchange() as db:
             return leases.heartbeat(db, job_id, attempt, lease_seconds=self._settings.lease_seconds)
 
     def record(
@@ -122,7 +122,7 @@ class WorkerJobs(_Jobs):
 
         With ``accept=False`` it is only kept for audit and the job stays as it is.
         """
-        with self._store.write() as db:
+        with self._store.exchange() as db:
             return records.record(db, job_id, attempt, worker, measurement, samples=samples, accept=accept)
 
     def fail(self, job_id: int, attempt: int, worker: str, failure: Failure) -> None:
@@ -148,7 +148,7 @@ class WorkerJobs(_Jobs):
 
     def count_load(self, job_id: int) -> None:
         """Count that a pipeline was loaded for this job."""
-        with self._store.write() as db:
+        with self._store.exchange() as db:
             leases.count_load(db, job_id)
 
     def prompts_of(self, job: Job) -> tuple[str, ...]:

@@ -36,6 +36,10 @@ PATIENCE: Final = {"lock_timeout": 5_000, "statement_timeout": 60_000, "idle_in_
 LOCK_NOT_AVAILABLE: Final = "55P03"  # PostgreSQL's code where lock_timeout has passed
 _BEGIN: Final = "; ".join(["BEGIN", *(f"SET LOCAL {name} = {value}" for name, value in PATIENCE.items())])
 
+# The same where statements are sent without waiting for the answers to those before them: each a statement of its own.
+_PIPELINED: Final = tuple(_BEGIN.split("; "))
+LATER: Final = {"answer_later": True}  # execution option of a statement whose answer nobody looks at
+
 _BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"  # waits for nobody, may take long
 
 
@@ -68,6 +72,7 @@ class Store:
             event.listen(self.engine, "begin", _on_sqlite_begin)
         else:
             event.listen(self.engine, "begin", _on_postgres_begin)
+            event.listen(self.engine, "after_cursor_execute", _await_answer)
             event.listen(self.engine, "connect", self._check_identity)
             if newest_url is not None:
                 event.listen(self.engine, "do_connect", _connect_as(newest_url))
@@ -166,6 +171,34 @@ class Store:
                 yield connection
 
     @contextmanager
+    def exchange(self, *, lock_seconds: float | None = None) -> Iterator[Connection]:
+        """A transaction like ``write``'s with fewer exchanges with the server, each of which may cross a slow network.
+
+        PostgreSQL's answers to the beginning and to statements with the option ``LATER`` come with that to the next
+        other statement, or to the end of the transaction. What such a statement refuses is raised there.
+        """
+        if self.is_sqlite:
+            with self.write() as connection:
+                yield connection
+            return
+        with self._plain_words(), self.engine.connect() as connection:
+            begin = _PIPELINED
+            if lock_seconds is not None:
+                begin = (*begin, f"SET LOCAL lock_timeout = {round(1e3 * lock_seconds)}")
+            driver: Any = connection.connection.dbapi_connection
+            try:
+                with driver.pipeline() as pipeline:
+                    connection.execution_options(begin=begin, pipeline=pipeline)
+                    transaction = connection.begin()
+                    yield connection
+                    driver.execute("COMMIT")  # its answer is the last that the pipeline waits for
+            except self._driver_error:
+                connection.invalidate()
+                self.engine.dispose()  # those that wait died with it
+                raise
+            transaction.commit()  # nothing is left to be said
+
+    @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads: never waits for writers on SQLite."""
         with self._plain_words(), self.engine.connect() as connection:
@@ -187,7 +220,13 @@ class Store:
             return connection.begin()
         except self._driver_error:
             connection.invalidate()
+            if not self.is_sqlite:
+                self.engine.dispose()  # those that wait died with it
+        try:
             return connection.begin()
+        except self._driver_error:
+            connection.invalidate()  # nothing more is said to it, a goodbye neither
+            raise
 
     @property
     def _driver_error(self) -> type[Exception]:
@@ -218,10 +257,16 @@ class Store:
                 raise RequestError("database", self.name, "a database that can be written") from error
             if self.is_sqlite and "not a database" in said:
                 raise RequestError("database", self.name, "a SQLite file of joulefarm") from error
-            kind = RowLocked if getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE else OperationError
-            raise kind(f"database {self.name}: {_first_line(error.orig)}{_remedy(error.orig)}") from error
+            raise self._away(error.orig) from error
         except self._driver_error as error:
-            raise OperationError(f"database {self.name}: {_first_line(error)}{_remedy(error)}") from error
+            driver = self.engine.dialect.loaded_dbapi
+            if isinstance(error, (driver.IntegrityError, driver.DataError)):
+                raise
+            raise self._away(error) from error
+
+    def _away(self, error: BaseException | None) -> OperationError:
+        kind = RowLocked if getattr(error, "sqlstate", None) == LOCK_NOT_AVAILABLE else OperationError
+        return kind(f"database {self.name}: {_first_line(error)}{_remedy(error)}")
 
 
 def _remedy(error: BaseException | None) -> str:
@@ -308,7 +353,15 @@ def _on_sqlite_connect(connection: Any, _record: Any) -> None:
 def _on_postgres_begin(connection: Connection) -> None:
     # The driver is in autocommit, so that the transaction begins with our words, in one exchange with the server.
     begin = connection.get_execution_options().get("begin", _BEGIN)
-    connection.connection.dbapi_connection.execute(begin, prepare=False)  # type: ignore[union-attr]
+    for words in (begin,) if isinstance(begin, str) else begin:
+        connection.connection.dbapi_connection.execute(words, prepare=False)  # type: ignore[union-attr]
+
+
+def _await_answer(connection: Connection, _cursor: Any, _said: Any, _values: Any, context: Any, _many: bool) -> None:
+    """In a pipeline, have the answer to a statement there before anybody looks at it."""
+    pipeline = connection.get_execution_options().get("pipeline")
+    if pipeline is not None and not context.execution_options.get("answer_later"):
+        pipeline.sync()
 
 
 def _on_sqlite_begin(connection: Connection) -> None:

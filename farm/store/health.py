@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, Exists, exists, func, select, update
 
 from farm.domain import JobState
 from farm.domain.health import Verdict
@@ -143,10 +143,9 @@ def suspect(db: Connection, device_uuid: str) -> int:
     return flagged
 
 
-def is_suspect(db: Connection, worker: str) -> bool:
-    """Whether the device of a worker has had no good check since a bad one."""
-    query = select(t.device.c.uuid).where(t.device.c.worker == worker, t.device.c.suspect_since.is_not(None))
-    return db.execute(query).first() is not None
+def is_suspect(worker: ColumnElement[str]) -> Exists:
+    """Whether the device of a worker has had no good check since a bad one, as a part of a statement."""
+    return exists().where(t.device.c.worker == worker, t.device.c.suspect_since.is_not(None))
 
 
 def take_off(db: Connection, device_uuid: str, reason: str) -> None:

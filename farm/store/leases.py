@@ -25,6 +25,7 @@ from farm.domain.event import EventKind
 from farm.store import devices, events
 from farm.store import tables as t
 from farm.store.clock import now
+from farm.store.engine import LATER
 
 RUNNING = t.job.c.state == JobState.RUNNING
 _CONFIGURATION = tuple(t.configuration.c[name] for name in Configuration.__dataclass_fields__)
@@ -101,8 +102,9 @@ _CLAIM = (
         reason=None,
         refusals=0,
     )
+    .execution_options(**LATER)
 )
-_BEGIN_ATTEMPT = t.attempt.insert().values(started_at=now(), detail={})
+_BEGIN_ATTEMPT = t.attempt.insert().inline().values(started_at=now(), detail={}).execution_options(**LATER)
 _END_ANEW = (
     update(t.attempt)
     .where(t.attempt.c.job_id == _OF, t.attempt.c.number == bindparam("token"))
@@ -112,6 +114,7 @@ _END_ANEW = (
         detail=bindparam("details", type_=t.attempt.c.detail.type),
         ended_at=func.coalesce(t.attempt.c.ended_at, now()),
     )
+    .execution_options(**LATER)
 )
 _END = _END_ANEW.where(t.attempt.c.end.is_(None))
 _HEARTBEAT = (
@@ -119,6 +122,7 @@ _HEARTBEAT = (
     .where(t.job.c.id == _OF, t.job.c.attempt == bindparam("token"), RUNNING)
     .values(lease_until=now() + bindparam("lease_seconds"))
 )
+_COUNT_LOAD = update(t.job).where(t.job.c.id == _OF).values(loads=t.job.c.loads + 1).execution_options(**LATER)
 
 
 class _Claimant(NamedTuple):
@@ -312,7 +316,7 @@ def _take_back(db: Connection, where: ColumnElement[bool], why: str, max_attempt
 
 
 def count_load(db: Connection, job_id: int) -> None:
-    db.execute(update(t.job).where(t.job.c.id == job_id).values(loads=t.job.c.loads + 1))
+    db.execute(_COUNT_LOAD, {"of": job_id})
 
 
 def end_attempt(

@@ -13,27 +13,32 @@ from farm.domain.row import Row
 from farm.store import health, leases, rows
 from farm.store import tables as t
 from farm.store.clock import now
+from farm.store.engine import LATER
 
 # The statements of every job, built once: to build and look up such a statement takes longer than to run it.
 _OF: BindParameter[int] = bindparam("of")  # a job's id
 _ID: BindParameter[str] = bindparam("named")  # a measurement's
+_BY: BindParameter[str] = bindparam("by")  # a worker's name
 _STORED = select(
     select(t.measurement.c.job_id).where(t.measurement.c.measurement_id == _ID).scalar_subquery().label("accepted_for"),
     exists().where(t.late_measurement.c.measurement_id == _ID).label("late"),
     exists().where(t.measurement.c.job_id == _OF).label("taken"),
+    health.is_suspect(_BY).label("suspect"),
 )
-_KEEP_SAMPLES = t.samples.insert()
-_KEEP_LATE = t.late_measurement.insert().values(recorded_at=now())
-_ACCEPT = t.measurement.insert().values(recorded_at=now())
+_KEEP_SAMPLES = t.samples.insert().execution_options(**LATER)
+_KEEP_LATE = t.late_measurement.insert().values(recorded_at=now()).execution_options(**LATER)
+_ACCEPT = t.measurement.insert().values(recorded_at=now()).execution_options(**LATER)
 _DONE = (
     update(t.job)
     .where(t.job.c.id == _OF)
     .values(state=JobState.DONE, reason=None, worker=None, lease_until=None, finished_at=now())
+    .execution_options(**LATER)
 )
 _CANCEL_OTHERS = (
     update(t.attempt)
     .where(t.attempt.c.job_id == _OF, t.attempt.c.end.is_(None))
     .values(end=AttemptEnd.CANCELLED, message=bindparam("said"), ended_at=now())
+    .execution_options(**LATER)
 )
 
 
@@ -59,13 +64,13 @@ def record(
     if job.configuration != measurement.configuration:
         raise RequestError("job", job_id, "the measurement is of another configuration")
     # Asked for now that the row is locked: what a statement that waited for the lock saw of other tables is older.
-    stored = db.execute(_STORED, {"of": job_id, "named": measurement.measurement_id}).one()
+    stored = db.execute(_STORED, {"of": job_id, "named": measurement.measurement_id, "by": worker}).one()
     if stored.accepted_for not in (None, job_id):
         other = stored.accepted_for
         raise RequestError("measurement", measurement.measurement_id, f"already stored for job {other}, not {job_id}")
     if stored.accepted_for is not None or stored.late:
         return stored.accepted_for is not None
-    if health.is_suspect(db, worker) and SUSPECT not in measurement.flags:
+    if stored.suspect and SUSPECT not in measurement.flags:
         measurement = replace(measurement, flags=(*measurement.flags, SUSPECT))
     if samples is not None:
         db.execute(_KEEP_SAMPLES, {"measurement_id": measurement.measurement_id, "data": samples})

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, selec
 
 from farm.domain.row import OWN, Row
 from farm.store import tables as t
+from farm.store.engine import LATER
 from farm.store.upsert import insert
 
 ROW: Final = t.measured_row.c
@@ -58,7 +59,8 @@ def _has(flag: str) -> ColumnElement[bool]:
 def add(db: Connection, row: Row, *, measurement_id: str, added_at: Any, **source: int) -> None:
     """List one of the farm's own measurements; ``job_id`` says whose it is,
     ``added_at`` when it was recorded: a number, or what SQL makes one of."""
-    db.execute(t.measured_row.insert().values(**_narrow(row, OWN, measurement_id, added_at), **source))
+    values = {**_narrow(row, OWN, measurement_id, added_at), **source}
+    db.execute(t.measured_row.insert().inline().values(values).execution_options(**LATER))
 
 
 def add_imported(db: Connection, rows: Mapping[tuple[str, str], Row]) -> None:

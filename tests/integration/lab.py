@@ -107,10 +107,10 @@ def need_tls_servers() -> None:
         pytest.skip("no PostgreSQL on PATH or under /usr/lib/postgresql: apt-get install postgresql")
 
 
-def make_certificate(folder: Path) -> Path:
-    """A certificate for the name localhost, signed by itself, and its key beside it."""
+def make_certificate(folder: Path, host: str = "localhost") -> Path:
+    """A certificate for the name of a host, signed by itself, and its key beside it."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a lab")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"a lab's {host}")])
     now = datetime.datetime.now(datetime.UTC)
     made = (
         x509.CertificateBuilder()
@@ -120,7 +120,7 @@ def make_certificate(folder: Path) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

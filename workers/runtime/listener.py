@@ -42,8 +42,6 @@ class Listener:
         """Listen until SIGTERM or SIGINT; returns the exit status."""
         # Celery warns root of pickles; this farm takes JSON only, and containers run as root.
         warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
-        # Whenever the broker was away Celery praises a setting that would end a good measurement (farm.broker).
-        warnings.filterwarnings("ignore", message="\nIn Celery 5.1 we introduced")
         self._worker = self.app.Worker(
             hostname=self._identity.name,
             pool_cls="prefork",
@@ -55,6 +53,9 @@ class Listener:
             without_heartbeat=True,
             quiet=True,
         )
+        # Whenever the broker was away Celery praises a setting that would end a good measurement (farm.broker). Said
+        # now, since making the worker has such warnings shown again.
+        warnings.filterwarnings("ignore", message="\nIn Celery 5.1 we introduced")
         self._worker.start()
         return int(self._worker.exitcode or 0)
 
