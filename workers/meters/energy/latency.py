@@ -17,7 +17,7 @@ import numpy as np
 from workers.meters.base import Span
 from workers.meters.energy.cumulative import Baseline, CumulativeEnergy, idle_levels, reach_of
 from workers.meters.energy.idle import Floats
-from workers.meters.energy.split import Cells, Powers, cells_of, powers_of
+from workers.meters.energy.split import Cells, cells_of, powers_of, rough_evidence
 
 LONGEST_SECONDS: Final = 0.5
 AROUND_SECONDS: Final = 1.0  # of the work's beginning and end: intervals that are looked at
@@ -84,16 +84,19 @@ def _beyond_wandering(
     begins, ends, dynamic = intervals
     variance = np.full(len(dynamic), noise + levels.quantum**2 / 6)
 
-    def told(latency: float, *, roughly: bool = True) -> Powers:
+    def seen(latency: float) -> tuple[Cells, Floats, Floats, Floats, float]:
         seconds = cells.seconds(begins - latency, ends - latency)
-        return powers_of(cells, seconds, dynamic, variance, levels.tick, roughly=roughly)
+        return cells, seconds, dynamic, variance, levels.tick
+
+    def likelihood(latency: float) -> float:
+        return rough_evidence(*seen(latency))
 
     step = max(levels.tick / 8, longest / MOST_CANDIDATES)
-    best = max(np.arange(0.0, longest, step).tolist(), key=lambda c: told(c).evidence)
+    best = max(np.arange(0.0, longest, step).tolist(), key=likelihood)
     for _ in range(2):
-        best = max(np.linspace(max(0.0, best - step), best + step, 9).tolist(), key=lambda c: told(c).evidence)
+        best = max(np.linspace(max(0.0, best - step), best + step, 9).tolist(), key=likelihood)
         step /= 4
-    late, none = told(best, roughly=False), told(0.0, roughly=False)
+    late, none = powers_of(*seen(best)), powers_of(*seen(0.0))
     return best if (late.evidence - none.evidence) / late.alike > SIGNIFICANT / 2 else 0.0
 
 

@@ -22,7 +22,7 @@ with the uncertainty to match.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -128,12 +128,77 @@ def _line(low: Floats, high: Floats) -> tuple[Floats, Floats]:
     return np.stack([low, high], axis=1).ravel(), np.cumsum(seconds)
 
 
-def powers_of(
-    cells: Cells, seconds: Floats, joules: Floats, variance: Floats, tick: float, *, roughly: bool = False
-) -> Powers:
+def powers_of(cells: Cells, seconds: Floats, joules: Floats, variance: Floats, tick: float) -> Powers:
     """Powers of the cells from the joules above idle of intervals. ``seconds``: of each cell in each interval;
-    ``variance``: of each interval's joules, apart from the wandering of power. ``roughly``: with a coarser grid.
+    ``variance``: of each interval's joules, apart from the wandering of power.
     """
+    fits = _fits(cells, seconds, joules, variance, tick)
+    part, (wander, deviation) = fits.likely()
+    shifts, covariances = fits.posterior(wander, deviation)
+    shift = part @ shifts
+    covariance = np.tensordot(part, covariances, axes=1) + (part[:, None] * (shifts - shift)).T @ (shifts - shift)
+    rho = max(0.0, autocorrelation((fits.residual - seconds @ shift)[seconds.sum(axis=1) > 0]))
+    watts = _positive(fits.prior + shift, np.sqrt(np.diag(covariance)))
+    return Powers(
+        watts=np.maximum(watts, SMALLEST_PART * fits.mean),
+        covariance=covariance,
+        wander=math.sqrt(float(part @ np.square(fits.wander[wander]))),
+        evidence=fits.total_evidence,
+        alike=max(1.0, min((1 + rho) / (1 - rho), WANDER_SECONDS / tick)),
+    )
+
+
+def rough_evidence(cells: Cells, seconds: Floats, joules: Floats, variance: Floats, tick: float) -> float:
+    """Logarithm of how likely the model makes what was seen, as ``powers_of`` has it, with a coarser grid."""
+    return _fits(cells, seconds, joules, variance, tick, every=2).total_evidence
+
+
+def _prior_roots(cells: Cells, mean: float, tick: float, parts: Sequence[float]) -> Floats:
+    """Of the covariance of the cells' powers, for each A: shape (A, cells, cells)."""
+    same = cells.label[:, None] == cells.label[None, :]
+    near = same * np.exp(-np.abs(cells.place[:, None] - cells.place[None, :]) / tick)
+    variances = np.square(parts)[:, None, None]
+    roots: Floats = mean * np.linalg.cholesky(PRIOR_PART**2 * same + variances * near + 1e-9 * np.eye(len(same)))
+    return roots
+
+
+@dataclass(frozen=True, slots=True)
+class _Fits:
+    """For each W (first axis) and each A (second): powers beyond the prior's are root @ z, with the precision of z
+    triangle @ triangle.T and its mean where triangle @ triangle.T @ z = root.T @ line. All at once, since a grid of
+    small matrices costs little more than one.
+    """
+
+    mean: float  # watts of all work
+    prior: Floats  # mean watts of each cell
+    residual: Floats  # joules of each interval that those leave
+    wander: Floats  # W, watts
+    evidence: Floats  # (W, A)
+    roots: Floats  # of the prior's covariance: (A, cells, cells)
+    triangle: Floats  # (W, A, cells, cells)
+    half: Floats  # triangle.T @ z: (W, A, cells)
+
+    @property
+    def total_evidence(self) -> float:
+        """Of the whole grid, whose pairs are equally likely beforehand."""
+        most = float(self.evidence.max())
+        return most + math.log(float(np.exp(self.evidence - most).mean()))
+
+    def likely(self) -> tuple[Floats, tuple[np.ndarray, ...]]:
+        """The weights of pairs that matter, and their indices."""
+        weight = np.exp(self.evidence - self.evidence.max())
+        likely = np.nonzero(weight > NEGLIGIBLE * weight.sum())
+        return weight[likely] / weight[likely].sum(), likely
+
+    def posterior(self, wander: np.ndarray, deviation: np.ndarray) -> tuple[Floats, Floats]:
+        """Of n pairs by their indices: powers beyond the prior's (n, cells), and their covariance (n, cells, cells)."""
+        spread = np.linalg.solve(self.triangle[wander, deviation], self.roots[deviation].swapaxes(1, 2))
+        across = spread.swapaxes(1, 2)
+        return (across @ self.half[wander, deviation][..., None])[..., 0], across @ spread
+
+
+def _fits(cells: Cells, seconds: Floats, joules: Floats, variance: Floats, tick: float, every: int = 1) -> _Fits:
+    """For every pair of the grid, or every so many of both."""
     work = seconds.sum(axis=1)
     mean = float(np.abs(joules[work > 0]).sum()) / max(float(work.sum()), 1e-12) or 1e-9
     prior = np.where(cells.label == 0, OTHER_PART, 1.0) * mean
@@ -141,67 +206,18 @@ def powers_of(
     # Readings of no known time say nothing, and a noiseless log does not say everything: both without dividing by it.
     least, most = ((scale * mean * tick) ** 2 for scale in (LEAST_ERROR, MOST_ERROR))
     variance = np.clip(np.nan_to_num(variance, nan=most, posinf=most), least, most)
-    roots = _prior_roots(cells, mean, tick, DEVIATION_PARTS[:: 1 + roughly])
-    fits = [
-        fit
-        for part in WANDER_PARTS[:: 1 + roughly]
-        for fit in _fits(seconds, residual, variance + (part * mean * work) ** 2, roots, part * mean)
-    ]
-    evidence = np.array([fit.evidence for fit in fits])
-    weight = np.exp(evidence - evidence.max())
-    likely = np.flatnonzero(weight > NEGLIGIBLE * weight.sum())
-    part = weight[likely] / weight[likely].sum()
-    posteriors = [fits[k].posterior() for k in likely]
-    shifts = np.array([shift for shift, _ in posteriors])
-    shift = part @ shifts
-    covariance = sum((p * c for p, (_, c) in zip(part, posteriors, strict=True)), np.zeros((len(prior), len(prior))))
-    covariance += (part[:, None] * (shifts - shift)).T @ (shifts - shift)
-    rho = max(0.0, autocorrelation((residual - seconds @ shift)[work > 0]))
-    return Powers(
-        watts=np.maximum(_positive(prior + shift, np.sqrt(np.diag(covariance))), SMALLEST_PART * mean),
-        covariance=covariance,
-        wander=math.sqrt(float(part @ np.square([fits[k].wander for k in likely]))),
-        evidence=float(evidence.max()) + math.log(float(weight.mean())),
-        alike=max(1.0, min((1 + rho) / (1 - rho), WANDER_SECONDS / tick)),
-    )
-
-
-def _prior_roots(cells: Cells, mean: float, tick: float, parts: Sequence[float]) -> list[Floats]:
-    """Of the covariance of the cells' powers, for each A."""
-    same = cells.label[:, None] == cells.label[None, :]
-    near = same * np.exp(-np.abs(cells.place[:, None] - cells.place[None, :]) / tick)
-    sure = 1e-9 * np.eye(len(same))
-    return [mean * np.linalg.cholesky(PRIOR_PART**2 * same + part**2 * near + sure) for part in parts]
-
-
-@dataclass(frozen=True, slots=True)
-class _Fit:
-    """With one A and one W: powers beyond the prior's are root @ z, where triangle @ triangle.T @ z = root.T @ line."""
-
-    evidence: float
-    wander: float  # W, watts
-    root: Floats  # of the prior's covariance
-    triangle: Floats  # of the precision of z
-    half: Floats  # triangle.T @ z
-
-    def posterior(self) -> tuple[Floats, Floats]:
-        """Powers beyond the prior's, and their covariance."""
-        spread = np.linalg.solve(self.triangle, self.root.T)
-        return spread.T @ self.half, spread.T @ spread
-
-
-def _fits(
-    seconds: Floats, residual: Floats, variance: Floats, roots: Sequence[Floats], wander: float
-) -> Iterator[_Fit]:
-    """For each prior (the root of its covariance). ``residual``: joules that the prior's mean powers leave."""
-    weighted = seconds / variance[:, None]
-    square, line = seconds.T @ weighted, weighted.T @ residual
-    constant = -0.5 * float(np.log(variance).sum() + residual @ (residual / variance))
-    for root in roots:
-        triangle: Floats = np.linalg.cholesky(np.eye(len(root)) + root.T @ square @ root).astype(np.float64)
-        half: Floats = np.linalg.solve(triangle, root.T @ line).astype(np.float64)
-        evidence = constant + 0.5 * float(half @ half) - float(np.log(np.diag(triangle)).sum())
-        yield _Fit(evidence, wander, root, triangle, half)
+    wander = np.array(WANDER_PARTS[::every]) * mean
+    variances = [variance + (watts * work) ** 2 for watts in wander]
+    roots = _prior_roots(cells, mean, tick, DEVIATION_PARTS[::every])
+    turned = roots.swapaxes(1, 2)
+    square = np.stack([seconds.T @ (seconds / v[:, None]) for v in variances])[:, None]
+    line = np.stack([(residual / v) @ seconds for v in variances])[:, None, :, None]
+    triangle = np.linalg.cholesky(np.eye(len(prior)) + turned @ square @ roots).astype(np.float64)
+    half = np.linalg.solve(triangle, turned @ line)[..., 0].astype(np.float64)
+    constant = np.array([-0.5 * float(np.log(v).sum() + residual @ (residual / v)) for v in variances])
+    determinant = np.log(np.diagonal(triangle, axis1=2, axis2=3)).sum(axis=2)
+    evidence = constant[:, None] + 0.5 * np.square(half).sum(axis=2) - determinant
+    return _Fits(mean, prior, residual, wander, evidence, roots, triangle, half)
 
 
 def _positive(mean: Floats, std: Floats) -> Floats:

@@ -35,7 +35,7 @@ SECOND = replace(A6000, uuid="GPU-7e57fa4e-fa4e-4fa4-8fa4-0000fa4e0001")
 BLIND = Device(name="NVIDIA RTX A6000", blind=0.02)  # its counter loses energy whenever it is read
 
 # `farm measure` where no socket can be opened and a job that draws power stands in for a pipeline,
-# as there is no CUDA.
+# as there is no CUDA. Its work is long beside the tenths of a second by which a busy host may read late.
 JOB = """
 import socket, sys, time
 
@@ -53,7 +53,7 @@ gpu = fake.attach()
 
 class Job:
     def run(self, prompts, seed, phase):
-        for label, watts, seconds in (("text", 100, 0.1), ("denoise", 250, 0.5), ("decode", 150, 0.1)):
+        for label, watts, seconds in (("text", 100, 0.1), ("denoise", 250, 1.5), ("decode", 150, 0.1)):
             with phase(label):
                 gpu.draw(watts, device=1)
                 time.sleep(seconds)
