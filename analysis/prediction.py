@@ -5,7 +5,6 @@ One forecast of a fitted law answers for a whole table. A page, a report and the
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final, overload
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from analysis import laws, shipped
 from analysis.costs import Terms
+from analysis.fitted import fit_once
 from analysis.laws.base import LEVEL, Law
 from analysis.predictions import Estimate, Prediction, Predictions, by_entry
 from analysis.table import DataError, Floats, Table
@@ -22,7 +22,6 @@ from farm.domain import Configuration
 from farm.domain.errors import RequestError
 from farm.domain.parsing import split_sides
 
-FITS_KEPT: Final = 8  # fits that a process keeps for further calls of `predict`
 # Rows that agree in these are refused alike, and need the same memory.
 _REFUSED_BY: Final = ("model", "gpu", "size", "width", "height", "steps", "cfg", "frames")
 _MEMORY_OF: Final = ("model", "gpu", "size", "width", "height", "precision", "batch", "frames")
@@ -191,9 +190,9 @@ def predict(
         if isinstance(configurations, Configuration):
             raise error
         raise DataError(f"row {row + 1}, {error.field}", error.value, error.remedy)
-    fitted = law if isinstance(law, Law) else _kept_fit(law, data)
+    known = law if isinstance(law, Law) else fit_once(law, shipped.shipped_rows() if data is None else Table.of(data))
     source = shipped.WORDS if data is None and not isinstance(law, Law) else ""
-    answers = answer(fitted, table, terms=terms, level=level, source=source)
+    answers = answer(known, table, terms=terms, level=level, source=source)
     return answers[0] if isinstance(configurations, Configuration) else answers
 
 
@@ -209,28 +208,6 @@ def _configuration(values: Mapping[str, Any]) -> Configuration:
     return Configuration.from_mapping(
         {**{k: v for k, v in values.items() if k != "resolution"}, "width": width, "height": height, **names}
     )
-
-
-_FITS: Final[OrderedDict[tuple[str, str, str], Law]] = OrderedDict()
-
-
-def _entries(rows: Table) -> str:
-    """The digests of the catalog's entries that these rows are of: a fit is of them, too."""
-    models, gpus = catalog.models(), catalog.gpus()
-    digests = [models[name].digest for name in rows.names("model") if name in models]
-    return " ".join([*digests, *(gpus[name].digest for name in rows.names("gpu") if name in gpus)])
-
-
-def _kept_fit(name: str, data: Any) -> Law:
-    """The law fitted to these rows: once in a process, for what it was asked for lately."""
-    rows = shipped.shipped_rows() if data is None else Table.of(data)
-    key = (name, f"{rows.digest()} {' '.join(rows.flags.tolist())}", _entries(rows))
-    if key not in _FITS:
-        _FITS[key] = laws.get(name)().fit(rows)
-        while len(_FITS) > FITS_KEPT:
-            _FITS.popitem(last=False)
-    _FITS.move_to_end(key)
-    return _FITS[key]
 
 
 def law(name: str = laws.DEFAULT, **settings: Any) -> Law:

@@ -68,8 +68,9 @@ def stored_fit(known: Known, name: str | None, db: str | None) -> Fitted | None:
 def fit_now(known: Known, name: str | None) -> Fitted:
     """The law of that name, or the default, fitted to these rows."""
     from analysis import laws
+    from analysis.fitted import fit_once
 
-    return Fitted(laws.get(name or laws.DEFAULT)().fit(known.table), known.source, None)
+    return Fitted(fit_once(name or laws.DEFAULT, known.table), known.source, None)
 
 
 def named_fit(db: str | None, fit_id: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from analysis import laws, validation
 from analysis.carbon import Electricity, electricity
+from analysis.fitted import fit_once
 from analysis.laws.base import LEVEL, Law
 from analysis.report import figures
 from analysis.report.document import Block, Folded, Grid, Heading, Illustration, Link, Paragraph
@@ -100,7 +101,7 @@ def _answers(rows: Table, origin: str, supplies: Sequence[Electricity]) -> Itera
     """What an image costs at settings alike for every model, so that models can be compared."""
     yield Heading(f"What an image costs{_marked(origin)}")
     try:
-        law = laws.get(laws.DEFAULT)().fit(rows)
+        law = fit_once(laws.DEFAULT, rows)
     except RequestError as refusal:
         yield Paragraph(f"No law can say: {refusal}.")
         return
@@ -216,7 +217,7 @@ def _leave_models_out(law: Law, rows: Table) -> Validation | None:
 def _coefficients(rows: Table, origin: str) -> Iterable[Block]:
     for name in laws.names():
         try:
-            fitted = laws.get(name)().fit(rows)
+            fitted = fit_once(name, rows)
         except RequestError:
             continue
         yield Heading(f"{name}{_marked(origin)}", level=3)

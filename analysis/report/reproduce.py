@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from analysis import laws, validation
+from analysis.fitted import fit_once
 from analysis.report.figures import Panel, Picture, compute_split, relative_energy, scatters
 from analysis.table import Table
 from analysis.validation import Validation
@@ -154,7 +155,7 @@ def with_simulated(table: Table, seed: int = 0) -> Table:
     carries the flag ``simulated``: what is drawn from it shows how a figure is made, not how a GPU behaves.
     """
     shown = table.where(gpu="a100", dataset="paper") if "paper" in table.names("dataset") else table.where(gpu="a100")
-    law = laws.get(laws.DEFAULT)().fit(table)
+    law = fit_once(laws.DEFAULT, table)
     generator = np.random.default_rng(seed)
     configurations = [
         replace(c, gpu=gpu)
@@ -262,7 +263,7 @@ def _coefficients(number: int, choices: Mapping[str, Choice], names: Mapping[str
         if lacking := choice.missing(rows):
             missing += lacking
         else:
-            fitted = laws.get(LAW)().fit(_unflagged(choice.of(rows)))
+            fitted = fit_once(LAW, _unflagged(choice.of(rows)))
             ours = _flat(fitted.params_)
             outcome = _outcome(choice.of(rows), choice.of(rows), in_sample=True)
             ours["r2_log"] = outcome.metrics["r2_log"]

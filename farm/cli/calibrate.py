@@ -145,11 +145,12 @@ def level(done: Calibration) -> float | None:
         return None
     try:
         from analysis import laws
+        from analysis.fitted import fit_once
         from analysis.shipped import shipped_rows
         from analysis.table import Table
     except ImportError:
         return None
-    predicted = laws.get(laws.DEFAULT)().fit(shipped_rows()).predict(Table.from_rows([m.configuration for m in known]))
+    predicted = fit_once(laws.DEFAULT, shipped_rows()).predict(Table.from_rows([m.configuration for m in known]))
     logs = [math.log(float(m.energy_joules or 0.0) / float(p)) for m, p in zip(known, predicted, strict=True)]
     return math.exp(sum(logs) / len(logs))
 

@@ -10,7 +10,7 @@ import pyarrow
 import pytest
 
 import analysis
-from analysis import prediction
+from analysis import fitted
 from analysis.costs import Terms
 from farm.domain import Configuration, RequestError
 
@@ -52,11 +52,11 @@ def test_a_video_takes_what_its_frames_do() -> None:
 
 def test_the_fit_is_kept_for_the_next_call() -> None:
     analysis.predict(**ASKED)
-    kept = list(prediction._FITS.values())
+    kept = list(fitted._kept.values())
     began = time.process_time()
     analysis.predict(**ASKED)
     assert time.process_time() - began < 0.15
-    assert list(prediction._FITS.values()) == kept
+    assert list(fitted._kept.values()) == kept
     rows = analysis.paper_rows()
     other = analysis.predict(**ASKED, data=rows.where(model="qwen"))
     assert other.energy_joules != analysis.predict(**ASKED, data=rows).energy_joules
