@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -145,11 +146,19 @@ def _check_class(name: str, library: str, cls: str, *, text: bool) -> None:
 
 
 def _transformers_has(cls: str) -> bool:
+    names = _transformers_names()
+    return names is None or cls in names
+
+
+@cache
+def _transformers_names() -> frozenset[str] | None:
+    """All that transformers exports, which takes it most of a second to list; None where it is not installed, which is
+    said where it is needed."""
     try:
         import transformers  # names only: torch is not imported by it
     except ImportError:
-        return True  # what is missing is said where it is needed
-    return cls in dir(transformers)
+        return None
+    return frozenset(dir(transformers))
 
 
 def _assemble(name: str, cls: str, components: Mapping[str, Component], convention: Convention) -> Pipeline:
