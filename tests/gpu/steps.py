@@ -30,7 +30,7 @@ DEEP_MINUTES: Final = {"full": 4.0, "nano": 0.5}  # of farm doctor --deep; fewer
 DEEP_MINUTES_LEAST: Final = {"full": 2.0, "nano": 0.5}
 WEIGHTS_SECONDS: Final = {"full": 3.0, "nano": 0.3}  # of work with each kind of weights
 SWEEP_SECONDS: Final = 240.0
-POLL_SECONDS: Final = {"full": 0.5, "nano": 1.0}  # a question is a process of its own, which few cores feel
+POLL_SECONDS: Final = {"full": 0.5, "nano": 3.0}  # a question is a process of its own, which few cores feel
 CLOSING_SECONDS: Final = 20.0  # of a farm: what it measured is read out, and it is ended
 # A worker that measures in seconds: the sweep shows that nothing is lost, the other checks how true the numbers are.
 QUICK: Final = {"FARM_IDLE_SECONDS": "1", "FARM_SETTLE_SECONDS": "0", "FARM_REPEAT_SECONDS": "1.5"}
