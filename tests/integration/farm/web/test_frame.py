@@ -120,6 +120,7 @@ def test_a_farm_that_begins_after_the_page_is_seen(client, farm, home):
 )
 def test_a_database_that_wants_an_upgrade_is_no_fault_of_the_question(client, home, path):
     make_old_database(home / "farm.db")
+    client.app.state.site.knowledge.look()
     answer = client.get(path)
     assert answer.status_code == 503
     assert "farm db upgrade" in answer.text
