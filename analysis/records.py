@@ -33,7 +33,7 @@ def report(fitted: Law, X: Any) -> dict[str, Any]:
 def fit_metrics(fitted: Law, table: Table) -> dict[str, float | None]:
     """Metrics on the rows that were fitted: how well the form can follow them, not how well it predicts."""
     rows = fitted.usable(table)
-    return metrics(rows.energy_joules, fitted.predict(rows.table))
+    return metrics(rows.energy_joules[rows.with_energy], fitted.predict(rows.table.take(rows.with_energy)))
 
 
 def row(fitted: Law, table: Table, *, dataset: str, validation: dict[str, Any] | None = None) -> dict[str, Any]:

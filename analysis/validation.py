@@ -132,9 +132,9 @@ class LeftOut:
 def of_fit(law: Law, X: Any, *, level: float = LEVEL) -> Validation:
     """What a fitted law says of rows, which are those that it was fitted to or came since; nothing is fitted."""
     rows = law.usable(X)
-    names = rows.table.names("model")
-    answer = law.forecast(rows.table, level)
-    return _validation(law, rows.table, rows.energy_joules, answer, names, names, law.n_, level)
+    table, joules = rows.table.take(rows.with_energy), rows.energy_joules[rows.with_energy]
+    names = table.names("model")
+    return _validation(law, table, joules, law.forecast(table, level), names, names, law.n_, level)
 
 
 def in_sample(law: Law, X: Any, *, level: float = LEVEL) -> Validation:
@@ -197,6 +197,7 @@ def held_out(
             ", ".join([*test, *test_gpu, *test_dataset]) or "all rows",
             "other rows than those of train; never fit what you test on",
         )
+    tested &= rows.with_energy
     for name, mask in (("train", fitted), ("test", tested)):
         if not mask.any():
             raise DataError(name, "no rows", "models, GPUs and data sets that the data have together")
@@ -216,7 +217,7 @@ def leave_out(law: Law, X: Any, column: str, *, level: float = LEVEL) -> LeftOut
     if column not in LEAVE_OUT:
         raise DataError("leave-out", column, f"one of {', '.join(LEAVE_OUT)}")
     rows = law.usable(X)
-    names = rows.table.names(column)
+    names = rows.table.take(rows.with_energy).names(column)
     if len(names) < 2:
         raise DataError("leave-out", column, f"rows of at least two; there are {', '.join(names) or 'none'}")
     groups: dict[str, Validation | str] = {}
@@ -242,7 +243,8 @@ def _assembled(
     tested_rows, forecasts = [], []
     n_train = len(rows.table)
     for fitted, tested in splits:
-        fresh = law.fresh().fit(rows.table.take(fitted), rows.energy_joules[fitted])
+        fresh = law.fresh().fit(rows.table.take(fitted))
+        tested = tested[rows.with_energy[tested]]
         tested_rows.append(tested)
         forecasts.append(fresh.forecast(rows.table.take(tested), level))
         n_train = min(n_train, len(fitted))

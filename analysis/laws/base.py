@@ -83,6 +83,7 @@ class Law(Regressor):
     version: ClassVar[int]  # of the law's form; raised when the same rows would give other numbers
     minimum_rows: ClassVar[int] = 1
     rests_on_columns: ClassVar[tuple[str, ...]] = ("model", "gpu")  # rows that agree in these rest on the same
+    takes_seconds: ClassVar[bool] = False  # whether rows of seconds without an energy tell it something
     takes_videos: ClassVar[bool] = False  # whether it knows what more frames than one take
     takes_idle: ClassVar[bool] = False  # whether it can tell idle power from the rest of an energy that includes it
 
@@ -124,8 +125,9 @@ class Law(Regressor):
         return self
 
     def usable(self, X: Any, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Rows:
-        """The rows that :meth:`fit` would use, checked, and those it would leave out, with reasons."""
-        return Rows.of(X, y, sample_weight, self._unknown)
+        """The rows that :meth:`fit` would use, checked, and those it would leave out, with reasons. Energies are NaN of
+        rows that state seconds alone, which a law may take (``takes_seconds``)."""
+        return Rows.of(X, y, sample_weight, self._unknown, seconds_alone=self.takes_seconds)
 
     def updated(self, X: Any) -> Law:
         """A fit to all these rows that may begin from this one, which was fitted to some of them."""
@@ -272,9 +274,14 @@ class Rows:
     """What is left to fit once the checks that all laws share are passed."""
 
     table: Table
-    energy_joules: Floats  # (n,), positive
+    energy_joules: Floats  # (n,), positive; NaN of rows that state seconds alone
     weight: Floats | None  # (n,), positive
     left_out: LeftOut
+
+    @property
+    def with_energy(self) -> NDArray[np.bool_]:
+        """Which rows state an energy, (n,): those that a prediction can be compared with."""
+        return np.asarray(~np.isnan(self.energy_joules))
 
     @classmethod
     def of(
@@ -283,13 +290,16 @@ class Rows:
         y: ArrayLike | None,
         sample_weight: ArrayLike | None,
         unknown: Callable[[Table], Mapping[str, NDArray[np.bool_]]],
+        *,
+        seconds_alone: bool = False,
     ) -> Self:
         table = Table.of(X)
         energy = _column("y", table.energy_joules if y is None else y, len(table))
         weight = None if sample_weight is None else _column("sample_weight", sample_weight, len(table))
+        timed = np.isnan(table.energy_joules) & (table.duration_seconds > 0) & (y is None and seconds_alone)
         reasons = {f"flagged {flags}": table.spoiled & (table.flags == flags) for flags in table.names("flags")}
         if y is None:  # what a table does not know is left out; what the caller states must be a number
-            reasons["energy not known"] = np.isnan(energy)
+            reasons["energy not known"] = np.isnan(energy) & ~timed
         reasons |= unknown(table)
         left_out: LeftOut = []
         kept = np.ones(len(table), dtype=np.bool_)
@@ -298,7 +308,7 @@ class Rows:
             kept &= ~mask
             if numbers:
                 left_out.append({"what": "rows", "name": why, "why": why, "count": len(numbers), "numbers": numbers})
-        bad = np.flatnonzero(kept & ~((energy >= MIN_JOULES) & (energy <= MAX_JOULES)))
+        bad = np.flatnonzero(kept & ~timed & ~((energy >= MIN_JOULES) & (energy <= MAX_JOULES)))
         if len(bad):
             row = int(bad[0])
             remedy = f"a finite number above 0, from {MIN_JOULES:g} to {MAX_JOULES:g}"

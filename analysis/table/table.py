@@ -64,7 +64,7 @@ class Table(Columns):
 
         Raises RequestError for a file, row or value that cannot be taken, and for a measurement_id that is there twice.
         """
-        rows = read_table(path, energy_required=energies)
+        rows = read_table(path, energy_required=energies, seconds_alone=True)
         refuse_repeats(rows, str(path))
         return cls.from_rows(rows)
 

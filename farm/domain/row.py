@@ -54,7 +54,7 @@ class Row:
     """One measured row. Energies are in joules, of all prompts together, idle subtracted unless ``includes_idle``."""
 
     configuration: Configuration  # model and gpu may be names that the catalog does not have
-    energy_joules: float | None  # None only in rows that a flag spoils, or where energies are not asked for
+    energy_joules: float | None  # None in rows that a flag spoils, of seconds alone, and where it is not asked for
     energy_std_joules: float | None = None
     duration_seconds: float | None = None
     idle_watts: float | None = None
@@ -126,6 +126,7 @@ def parse_rows(
     *,
     source: str,
     energy_required: bool = True,
+    seconds_alone: bool = False,
 ) -> list[Row]:
     """Check and convert rows of texts or numbers.
 
@@ -135,6 +136,7 @@ def parse_rows(
         rows: values in the order of the header; the first is row 1. Rows that hold nothing are none.
         source: what messages call the table, usually its file name.
         energy_required: False for tables of candidates, whose energies are ignored.
+        seconds_alone: whether a row may state its duration and leave its energy empty.
 
     Raises:
         RequestError: a column is missing or there twice.
@@ -148,7 +150,8 @@ def parse_rows(
         if all(map(is_empty, values)) or [column_name(value) for value in values] == names:
             continue  # an empty line, one of separators alone, or the header again, of a second file behind the first
         try:
-            parsed.append(parse_row(_named_cells(names, values), energy_required=energy_required))
+            cells = _named_cells(names, values)
+            parsed.append(parse_row(cells, energy_required=energy_required, seconds_alone=seconds_alone))
         except RequestError as error:
             problems.append(f"row {number}, {error}")
     if problems:
@@ -156,11 +159,12 @@ def parse_rows(
     return parsed
 
 
-def parse_row(values: Mapping[str, Any], *, energy_required: bool = True) -> Row:
+def parse_row(values: Mapping[str, Any], *, energy_required: bool = True, seconds_alone: bool = False) -> Row:
     """One row from a mapping of columns to values. RequestError naming the column."""
     flags = _flags(values.get("flags"))
     energy = _energy(values) if energy_required else None
-    if energy_required and energy is None and SPOILING_FLAGS.isdisjoint(flags):
+    timed = seconds_alone and not is_absent(values.get("duration_seconds"))
+    if energy_required and energy is None and not timed and SPOILING_FLAGS.isdisjoint(flags):
         name = next((name for name in ENERGIES if name in values), "energy_joules")
         raise RequestError(name, values.get(name), "a number above 0 (leave the row out when it is not known)")
     for name in ("model", "gpu"):

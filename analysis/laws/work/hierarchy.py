@@ -159,8 +159,8 @@ def _scale(
 
 @dataclass(frozen=True, slots=True)
 class _Pooled:
-    """What the rows of each configuration say together: their mean (m,) and its variance (m,). ``scatter`` is the sum
-    of squares about the means, which no p changes."""
+    """What the rows of each configuration say together: their mean (m,) and its variance (m,), infinite where it has
+    none. ``scatter`` is the sum of squares about the means, which no p changes."""
 
     mean: Floats
     variance: Floats
@@ -169,8 +169,11 @@ class _Pooled:
     @classmethod
     def of(cls, y: Floats, variance: Floats, alike: Integers, m: int) -> _Pooled:
         precision = np.bincount(alike, 1 / variance, m)
-        mean = np.bincount(alike, y / variance, m) / precision
-        return cls(mean, 1 / precision, float(((y - mean[alike]) ** 2 / variance).sum()))
+        some = precision > 0
+        mean, of_mean = np.zeros(m), np.full(m, np.inf)
+        mean[some] = np.bincount(alike, y / variance, m)[some] / precision[some]
+        of_mean[some] = 1 / precision[some]
+        return cls(mean, of_mean, float(((y - mean[alike]) ** 2 / variance).sum()))
 
 
 def _robust(residual: Floats, sigma: Spread, group: Integers, weight: Floats, extra_variance: Floats) -> Floats:
@@ -203,7 +206,8 @@ def whitened(local: Floats, variance: Floats, tau: Floats, cell: Integers) -> Fl
         first = np.flatnonzero(np.diff(cell[rows], prepend=-1))
         root = np.sqrt(1 / variance[rows])[:, None]
         sums = np.add.reduceat(a[rows] * root, first, axis=0)
-        means = sums * (theta / precision)[cell[rows[first]], None]
+        part = theta / np.where(precision > 0, precision, 1.0)
+        means = sums * part[cell[rows[first]], None]
         a[rows] -= np.repeat(means, np.diff(first, append=len(rows)), axis=0) * root
     return a
 

@@ -46,6 +46,7 @@ class WorkLaw(Law):
 
     version: ClassVar[int] = 4
     minimum_rows: ClassVar[int] = 0
+    takes_seconds: ClassVar[bool] = True
     takes_videos: ClassVar[bool] = True
     rests_on_columns: ClassVar[tuple[str, ...]] = ("model", "gpu", "frames")
     takes_idle: ClassVar[bool] = True

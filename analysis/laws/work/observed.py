@@ -1,7 +1,7 @@
 """What a table of measured rows says to the law ``work``: logarithms of energies and of seconds, and who shares what.
 
-Every row says an energy; one that states its duration says seconds too, as a second observation with noise, and a
-deviation of its cell, of its own. Rows of one configuration are worked out once. Where idle power is in an energy, the
+A row says an energy, or seconds, or both: seconds are an observation with noise, and a deviation of its cell, of their
+own. Rows of one configuration are worked out once. Where idle power is in an energy, the
 measured seconds at the laboratory's idle watts are added to what physics says.
 """
 
@@ -38,7 +38,7 @@ LeftOut = list[dict[str, Any]]  # as of analysis.laws.base
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The observations y (n,) and the model of them: first the energies of all rows, then the seconds of some."""
+    """The observations y (n,) and the model of them: first the energies of rows, then the seconds of rows."""
 
     model: hierarchy.Model
     y: Floats
@@ -52,7 +52,7 @@ class Observed:
 
     @classmethod
     def of(cls, table: Table, energy_joules: Floats, weight: Floats | None, effects: Effects) -> Self:
-        days = Days.of(table)
+        days, stated = Days.of(table), np.flatnonzero(np.isfinite(energy_joules))
         first, alike = _configurations(table, days.cudnn(table))
         distinct = table.take(first)
         cells_of_calls, cell = distinct.groups(*CELL_COLUMNS, "dataset")
@@ -67,7 +67,7 @@ class Observed:
         known, layout = Known.of(
             rows,
             distinct,
-            np.concatenate([alike, place_of_time[alike[timed]]]),
+            np.concatenate([alike[stated], place_of_time[alike[timed]]]),
             (cell, timed_cell),
             timed_cells,
             has_time,
@@ -79,10 +79,10 @@ class Observed:
         run_variance = np.nan_to_num(table.energy_std_joules / energy_joules, nan=0.0) ** 2
         return cls(
             model=physical.model(has_time),
-            y=np.log(np.concatenate([above, table.duration_seconds[timed]])),
+            y=np.log(np.concatenate([above[stated], table.duration_seconds[timed]])),
             layout=layout,
-            extra_variance=np.concatenate([run_variance, np.zeros(len(timed))]),
-            weight=np.concatenate([weight, weight[timed]]),
+            extra_variance=np.concatenate([run_variance[stated], np.zeros(len(timed))]),
+            weight=np.concatenate([weight[stated], weight[timed]]),
             known=known,
             idles=idles,
             days=days,
