@@ -12,11 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from farm.catalog import rules
-from farm.catalog.definitions import KINDS, Component, Gpu, Model
-from farm.catalog.entry import Entry
+from farm.catalog.definitions import Component, Gpu, Model
+from farm.catalog.file_models import ComponentTable, GpuFile, ModelFile, check_gpu, checked
 from farm.domain.errors import RequestError
-from farm.domain.measurement import PHASES
 from farm.domain.text import decode
 
 SHIPPED = Path(__file__).resolve().parent
@@ -50,10 +48,10 @@ def _files(kind: str, home: Path) -> dict[str, Path]:
     return shipped | {p.stem: p for p in sorted((home / "catalog" / kind).glob("*.toml"))}
 
 
-def _read(path: Path) -> tuple[Entry, str]:
+def _read(path: Path) -> tuple[dict[str, Any], str]:
     try:
         raw = path.read_bytes()
-        return Entry(path, tomllib.loads(decode(raw))), hashlib.sha256(raw).hexdigest()[:16]
+        return tomllib.loads(decode(raw)), hashlib.sha256(raw).hexdigest()[:16]
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RequestError("catalog", str(path), f"readable TOML ({error})") from error
 
@@ -114,89 +112,81 @@ def reload() -> bool:
 
 @cache
 def _gpus(home: Path, _files_as_they_are: Files) -> dict[str, Gpu]:
-    entries = {}
-    for name, path in _files("gpus", home).items():
-        entry, digest = _read(path)
-        entries[name] = _gpu(name, entry, digest)
-    return entries
+    return {name: _gpu(name, path) for name, path in _files("gpus", home).items()}
 
 
-def _gpu(name: str, entry: Entry, digest: str) -> Gpu:
-    kind = entry.text("kind", default="gpu", one_of=KINDS)
-    on_board = kind == "gpu"
-    board_power = entry.positive("board_power_watts")
+def _gpu(name: str, path: Path) -> Gpu:
+    values, digest = _read(path)
+    file = checked(GpuFile, path, values)
+    check_gpu(path, file)
+    on_board = file.kind == "gpu"
     return Gpu(
         name=name,
-        title=entry.text("title"),
-        kind=kind,
-        queue=entry.name("queue", default=name),
-        architecture=_architecture(entry) if on_board else None,
-        nvml_names=entry.texts("nvml_names") if on_board else (),
-        memory_bytes=entry.positive("memory_bytes"),
-        bandwidth=entry.positive("bandwidth"),
-        board_power_watts=board_power,
-        idle_watts=entry.positive("idle_watts", at_most=board_power),
-        chip_watts=entry.positive("chip_watts", at_most=10_000) if entry.states("chip_watts") else None,
-        context_idle_watts=(
-            entry.positive("context_idle_watts", at_most=board_power) if entry.states("context_idle_watts") else None
-        ),
-        multiprocessors=entry.whole("multiprocessors"),
-        boost_clock=entry.positive("boost_clock") if entry.states("boost_clock") else None,
-        peak=entry.table("peak").numbers("fp16", "bf16", "tf32", "fp32"),
-        reach=entry.table("reach", optional=True).numbers(),
-        power_reading=entry.text("power_reading", one_of=("instant", "average_1s")) if on_board else None,
-        sensor_duty=entry.positive("sensor_duty", at_most=1.0) if on_board else None,
-        sources=entry.table("sources").values,
+        title=file.title,
+        kind=file.kind,
+        queue=file.queue or name,
+        architecture=file.architecture if on_board else None,
+        nvml_names=tuple(file.nvml_names) if on_board else (),
+        memory_bytes=file.memory_bytes,
+        bandwidth=file.bandwidth,
+        board_power_watts=file.board_power_watts,
+        idle_watts=file.idle_watts,
+        chip_watts=file.chip_watts,
+        context_idle_watts=file.context_idle_watts,
+        multiprocessors=file.multiprocessors,
+        boost_clock=file.boost_clock,
+        peak=dict(file.peak),
+        reach=file.reach,
+        power_reading=file.power_reading if on_board else None,
+        sensor_duty=file.sensor_duty if on_board else None,
+        sources=file.sources,
         digest=digest,
-        fingerprint=_fingerprint(entry.values),
+        fingerprint=_fingerprint(values),
     )
-
-
-def _architecture(entry: Entry) -> str:
-    """The architecture of a board. A file of version 0.1.0 said "none" of a processor, which must not become a GPU."""
-    architecture = entry.text("architecture")
-    if architecture == "none":
-        raise RequestError(f"{entry.path}: architecture", architecture, 'that of a GPU, or kind = "processor"')
-    return architecture
 
 
 @cache
 def _models(home: Path, _files_as_they_are: Files) -> dict[str, Model]:
-    entries = {}
-    for name, path in _files("models", home).items():
-        entry, digest = _read(path)
-        entries[name] = Model(
-            name=name,
-            title=entry.text("title"),
-            family=entry.text("family"),
-            pipeline=entry.text("pipeline"),
-            repository=entry.text("repository"),
-            aliases=entry.texts("aliases", default=()),
-            revision=entry.text("revision", default=""),
-            gated=entry.switch("gated", default=False),
-            license=entry.text("license"),
-            guidance=entry.text("cfg", one_of=rules.GUIDANCE),
-            multiple=entry.whole("multiple"),
-            video=entry.switch("video", default=False),
-            parameters=entry.table("parameters").numbers("denoiser", "text", "decoder"),
-            components={part: _component(part, table) for part, table in entry.table("components").tables()},
-            scheduler=entry.table("scheduler").values,
-            tokenizers={part: table.values for part, table in entry.table("tokenizers", optional=True).tables()},
-            sources=entry.table("sources").values,
-            digest=digest,
-            fingerprints=_fingerprints(entry.values),
-        )
+    paths = _files("models", home)
+    entries = {name: _model(name, path) for name, path in paths.items()}
+    shipped = {entry.pipeline: entry for name, entry in entries.items() if paths[name].parent.parent == SHIPPED}
+    for name, entry in entries.items():
+        same = shipped.get(entry.pipeline, entry)
+        if entry.family != same.family:
+            remedy = f"{same.family}, as {same.name}, which has the same pipeline"
+            raise RequestError(f"{paths[name]}: family", entry.family, remedy)
     return entries
 
 
-def _component(name: str, entry: Entry) -> Component:
-    return Component(
+def _model(name: str, path: Path) -> Model:
+    values, digest = _read(path)
+    file = checked(ModelFile, path, values)
+    return Model(
         name=name,
-        library=entry.text("library"),
-        cls=entry.text("class"),
-        phase=entry.text("phase", one_of=PHASES),
-        config=entry.table("config").values,
-        nano=entry.table("nano", optional=True).values,
+        title=file.title,
+        family=file.family,
+        pipeline=file.pipeline,
+        repository=file.repository,
+        aliases=tuple(file.aliases),
+        revision=file.revision,
+        gated=file.gated,
+        license=file.license,
+        guidance=file.cfg,
+        multiple=file.multiple,
+        video=file.video,
+        parameters=dict(file.parameters),
+        components={part: _component(part, table) for part, table in file.components.items()},
+        scheduler=values["scheduler"],
+        tokenizers=file.tokenizers,
+        sources=file.sources,
+        digest=digest,
+        fingerprints=_fingerprints(values),
+    )
+
+
+def _component(name: str, table: ComponentTable) -> Component:
+    return Component(
+        name=name, library=table.library, cls=table.cls, phase=table.phase, config=table.config, nano=table.nano
     )
 
 

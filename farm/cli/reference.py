@@ -2,7 +2,7 @@
 docs/sweeps.md from the models of settings and sweep files.
 
 ``python -m farm.cli.reference > docs/commands.md``, ``python -m farm.cli.reference settings > docs/settings.md``,
-``sweeps`` likewise, and ``sweep-schema > docs/schemas/sweep.schema.json`` for editors.
+``sweeps`` likewise; for editors ``sweep-schema > docs/schemas/sweep.schema.json``, ``gpu-schema``, ``model-schema``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from farm.catalog.file_models import GpuFile, ModelFile
 from farm.cli import cli
 from farm.settings import Settings
 from farm.sweeps.file import SweepFile
@@ -96,7 +98,11 @@ def sweeps() -> str:
 
 def sweep_schema() -> str:
     """The JSON Schema of a sweep file."""
-    return json.dumps(SweepFile.model_json_schema(), indent=2) + "\n"
+    return _schema(SweepFile)
+
+
+def _schema(model: type[BaseModel]) -> str:
+    return json.dumps(model.model_json_schema(), indent=2) + "\n"
 
 
 def _meaning(field: FieldInfo) -> str:
@@ -136,6 +142,8 @@ DOCUMENTS: Final[dict[str, Callable[[], str]]] = {
     "settings": settings,
     "sweeps": sweeps,
     "sweep-schema": sweep_schema,
+    "gpu-schema": lambda: _schema(GpuFile),
+    "model-schema": lambda: _schema(ModelFile),
 }
 
 if __name__ == "__main__":

@@ -27,7 +27,13 @@ def test_every_command_is_documented_as_it_is():
 
 @pytest.mark.parametrize(
     ("name", "file"),
-    [("settings", "settings.md"), ("sweeps", "sweeps.md"), ("sweep-schema", "schemas/sweep.schema.json")],
+    [
+        ("settings", "settings.md"),
+        ("sweeps", "sweeps.md"),
+        ("sweep-schema", "schemas/sweep.schema.json"),
+        ("gpu-schema", "schemas/gpu.schema.json"),
+        ("model-schema", "schemas/model.schema.json"),
+    ],
 )
 def test_what_is_made_from_a_model_is_current(name, file):
     assert DOCUMENTS[name]() == (DOCS / file).read_text(), f"run: python -m farm.cli.reference {name} > docs/{file}"

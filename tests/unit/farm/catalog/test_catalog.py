@@ -240,6 +240,15 @@ def test_a_lab_without_farm_home_has_its_catalog_in_the_default_one(tmp_path, mo
         ('queue = "a100"', 'kind = "tpu"', ("kind: tpu: one of gpu, processor",)),
         ('architecture = "Ampere"', 'architecture = "none"', ('that of a GPU, or kind = "processor"',)),
         ("[reach]", "[reach", ("mine.toml", "readable TOML")),
+        ("bandwidth = 2.039e12", "bandwidth = 4e11", ("bandwidth: 400000000000", "goes with peak.fp16")),
+        ("bandwidth = 2.039e12", "bandwidth = 2039", ("bandwidth: 2039: a number above 0, in bytes per second",)),
+        ("memory_bytes = 8.59e10", "memory_bytes = 80", ("memory_bytes: 80: ", "in bytes from 1e+09")),
+        ('architecture = "Ampere"', 'architecture = "Ampre"', ("architecture: Ampre: ", "Ampere")),
+        ('architecture = "Ampere"\n', "", ("architecture: missing",)),
+        ("sensor_duty = 0.25", "sensor_duti = 0.25", ("sensor_duti: 0.25: no such key; did you mean sensor_duty?",)),
+        ("tf32 = 1.56e14", "tf32 = 1.56e14\nfp8 = 6e14", ("peak.fp8: ", "known: fp16, bf16, tf32, fp32")),
+        ('bandwidth = "NVIDIA A100', 'bandwith = "NVIDIA A100', ("sources.bandwidth: missing: where",)),
+        ("multiprocessors = 108", "multiprocessors = true", ("multiprocessors: True: a whole number",)),
     ],
 )
 def test_a_file_of_a_lab_with_a_mistake_is_named_with_its_key(tmp_path, monkeypatch, old, new, words):
@@ -263,6 +272,16 @@ def test_a_file_of_a_lab_with_a_mistake_is_named_with_its_key(tmp_path, monkeypa
         ('phase = "denoise"', "", "components.unet.phase: missing: one of text, denoise, decode"),
         ("[components.unet.config]", "[components.unet.other]", "components.unet.config: missing: a table"),
         ("denoiser = 865910724", "", "parameters.denoiser: missing"),
+        ('family = "sd"', 'family = "memory"', "family: memory: sd, as "),
+        ("multiple = 8", "multipel = 8", "multiple: missing"),
+        ("gated = false", "gatet = false", "gatet: False: no such key; did you mean gated?"),
+        ('class = "AutoencoderKL"', 'klass = "AutoencoderKL"', "components.vae.class: missing: a text"),
+        (
+            'class = "AutoencoderKL"',
+            'class = "AutoencoderKL"\nfaze = 1',
+            "components.vae.faze: 1: no such key; known: library, class, phase, config, nano",
+        ),
+        ('library = "diffusers"', 'library = "tensorflow"', "components.unet.library: tensorflow: one of diffusers"),
     ],
 )
 def test_a_model_of_a_lab_with_a_mistake_is_named_with_its_key(tmp_path, monkeypatch, old, new, words):
