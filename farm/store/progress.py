@@ -132,7 +132,8 @@ def attempts_since(db: Connection, seconds: float) -> list[dict[str, Any]]:
 
 
 def last_measured(db: Connection, worker: str) -> dict[str, Any] | None:
-    """The environment of what a worker measured last, and the idle power then; None where it measured nothing."""
+    """The environment of what a worker measured last, the idle power then and the mean power at work; None where it
+    measured nothing."""
     attempt = t.attempt.c
     newest = (
         select(attempt.job_id)
@@ -144,7 +145,10 @@ def last_measured(db: Connection, worker: str) -> dict[str, Any] | None:
     document = db.execute(select(t.measurement.c.document).where(t.measurement.c.job_id == newest)).scalar()
     if document is None:
         return None
-    return {**(document.get("environment") or {}), "idle_watts": document.get("idle_watts")}
+    idle, joules, seconds = (document.get(name) for name in ("idle_watts", "energy_joules", "duration_seconds"))
+    known = idle is not None and joules is not None and seconds
+    power = {"idle_watts": idle, "work_watts": idle + joules / seconds if known else None}
+    return {**(document.get("environment") or {}), **power}
 
 
 def energies(db: Connection, sweep_ids: Collection[int] | None = None) -> dict[int, dict[str, float]]:

@@ -126,7 +126,8 @@ def scatter(
         parts.append(f'<polyline class="front" points="{" ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in front)}"/>')
     for point in points:
         parts.append(
-            f'<path class="dot{" on" if point.on_front else ""}" d="{outline(point.shape)}" '
+            f'<path class="dot{" on" if point.on_front else ""}{" measured" if point.measured else ""}" '
+            f'd="{outline(point.shape)}" fill="{point.colour}" '
             f'transform="translate({x(point.x):.1f},{y(point.y):.1f})" stroke="{point.colour}" '
             f'data-joules="{point.y:.6g}" data-seconds="{point.seconds:.6g}" data-tip="{escape(point.tip)}"/>'
         )
@@ -146,7 +147,7 @@ def scatter(
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A prediction in a scatter."""
+    """A prediction in a scatter, or what was measured."""
 
     x: float
     y: float
@@ -156,6 +157,7 @@ class Mark:
     colour: str
     shape: str
     on_front: bool
+    measured: bool = False  # filled
 
 
 def trend(points: Sequence[tuple[float, float]], title: str, label: str) -> Markup:
@@ -169,6 +171,30 @@ def trend(points: Sequence[tuple[float, float]], title: str, label: str) -> Mark
         tip = escape(f"{a:,.0f} {label}: {words.percent(b)}")
         parts.append(f'<circle class="measured" cx="{x(a):.1f}" cy="{y(b):.1f}" r="3" data-tip="{tip}"/>')
     return _drawing(parts, title)
+
+
+def drift(
+    points: Sequence[tuple[float, float]], limit: float | None, tips: Sequence[str], good: Sequence[bool], title: str
+) -> Markup:
+    """Deviations in per cent over time (seconds since 1970), at least two, and within which they are none."""
+    xs = [x for x, _ in points]
+    most = 1.15 * max(limit or 0.0, *(abs(y) for _, y in points)) or 1.0
+    x = Axis(xs[0], max(xs[-1], xs[0] + 1.0), LEFT, WIDTH - RIGHT)
+    y = Axis(-most, most, HEIGHT - BOTTOM, TOP)
+    ends = [xs[0], (xs[0] + xs[-1]) / 2, xs[-1]]
+    parts = [_grid(x, y, _day, lambda value: f"{value:+g}%" if value else "0", "", ends)]
+    if limit is not None:
+        band = f'y="{y(limit):.1f}" width="{x.end - x.start:.1f}" height="{y(-limit) - y(limit):.1f}"'
+        parts.append(f'<rect class="band" x="{x.start:.1f}" {band}/>')
+    parts.append(f'<polyline class="line" points="{" ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points)}"/>')
+    for (a, b), tip, fine in zip(points, tips, good, strict=True):
+        kind = "measured" if fine else "bad"
+        parts.append(f'<circle class="{kind}" cx="{x(a):.1f}" cy="{y(b):.1f}" r="4" data-tip="{escape(tip)}"/>')
+    return _drawing(parts, title)
+
+
+def _day(at: float) -> str:
+    return words.moment(at)[5:16]
 
 
 def phases(parts: Sequence[tuple[str, float]], title: str) -> Markup:

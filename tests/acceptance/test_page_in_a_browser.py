@@ -148,6 +148,21 @@ def test_what_is_laid_beside_each_other_is_in_the_address(opened):
     assert "times the energy" in page.inner_text("#tray")
 
 
+def test_a_score_of_the_readers_own_is_drawn_and_stays_while_settings_change(opened):
+    page = opened("/compare", "table.heat")
+    table = {"name": "fid.csv", "mimeType": "text/csv", "buffer": b"model,fid\nflux,20\nsd35,25\nsdxl,30\n"}
+    page.set_input_files("#quality", table)
+    page.wait_for_selector("#front #score")
+    assert "front of energy and fid" in page.inner_text("#front")
+    page.select_option("#score", "-fid")
+    page.wait_for_function("document.querySelector('#score')?.value === '-fid'")
+    before = page.text_content("#front svg")
+    page.select_option("#settings [name=precision]", "bf16")
+    another = "before => document.querySelector('#front svg')?.textContent !== before"
+    page.wait_for_function(f"before => document.querySelector('#score') && ({another})(before)", arg=before)
+    assert page.input_value("#score") == "-fid"
+
+
 def test_a_point_says_its_row(opened):
     page = opened("/law", "figure.altair svg")
     page.locator("figure.altair [data-tip]").first.hover(force=True)

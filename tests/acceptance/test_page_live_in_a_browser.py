@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from farm.domain import Failure
+from farm.files.table import read_table
 from farm.jobs import WorkerJobs
 from farm.results import Results
 from tests.browser import NEEDS_BROWSER, WAIT, chromium, said_on_console, served
@@ -79,6 +80,41 @@ def test_the_failed_job_is_one_click_away_with_its_reason(farm, address, page):
     assert "w<b>" in page.inner_text("main")
     page.goto(f"{address}/sweeps/failures")
     assert "farm sweep retry 1" in page.inner_text("main")
+
+
+def test_rows_are_filtered_sorted_and_downloaded_by_keyboard_without_a_new_page(farm, address, page, tmp_path):
+    steps = sorted(row.configuration.steps for row in Results(farm.store).rows("farm"))
+    page.goto(f"{address}/measurements")
+    page.evaluate("window.same = true")
+    page.focus("[name=steps]")
+    page.keyboard.type(str(steps[-1]))
+    page.press("#filters button", "Enter")
+    page.wait_for_function("() => document.querySelectorAll('#list tbody tr').length === 1")
+    assert page.url == f"{address}/measurements?steps={steps[-1]}"
+    page.select_option("[name=steps]", "")
+    page.press("#filters button", "Enter")
+    page.wait_for_function(f"() => document.querySelectorAll('#list tbody tr').length === {JOBS - 1}")
+    page.focus("#by-steps")
+    for order in ("ascending", "descending"):
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f"#list th[aria-sort={order}]")
+        assert page.evaluate("document.activeElement.id") == "by-steps"
+    assert page.url == f"{address}/measurements?sort=-steps"
+    page.focus("[name=min_joules]")
+    page.keyboard.type("1e9")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#list .empty")
+    assert page.url == f"{address}/measurements?min_joules=1e9&sort=-steps"
+    page.go_back()
+    page.wait_for_function(f"() => document.querySelectorAll('#list tbody tr').length === {JOBS - 1}")
+    assert page.evaluate("window.same") is True
+    for suffix in ("CSV", "Parquet"):
+        with page.expect_download() as download:
+            page.focus(f"#list .found a:text-is('{suffix}')")
+            page.keyboard.press("Enter")
+        file = tmp_path / download.value.suggested_filename
+        download.value.save_as(file)
+        assert [row.configuration.steps for row in read_table(file)] == steps[::-1]
 
 
 PAGES = (

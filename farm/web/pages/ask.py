@@ -20,6 +20,7 @@ from farm.domain.errors import RequestError
 from farm.web import charts
 from farm.web.asking import Asked, asked_by, refusal_status
 from farm.web.knowledge import INSTALL, Known
+from farm.web.measured import per_image
 from farm.web.site import Here, Page, Site
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ def _curve(answers: Predictions, measured: Table, c: Configuration, kind: str) -
         title, ticks = f"Over sizes, in {c.steps} steps", [s for s in (256, 512, 768, 1024, 1536, 2048) if s <= max(xs)]
     points = [
         charts.Point(x, joules, tip, "measured" if same else "near")
-        for x, joules, same, tip in zip(places, _per_image(alike), _alike(alike, c), _tips(alike), strict=True)
+        for x, joules, same, tip in zip(places, per_image(alike), _alike(alike, c), _tips(alike), strict=True)
     ]
     p = answers.take([xs.index(asked)]) if asked in xs else None
     if p is not None:
@@ -262,18 +263,6 @@ def _nearest(rows: Table, c: Configuration) -> Table:
     return rows.take(np.argsort(far, kind="stable"))
 
 
-def _per_image(rows: Table) -> list[float]:
-    """Joules above idle of an image; of a row with idle in its energy, less what the board draws idle."""
-    import numpy as np
-
-    watts = np.array([catalog.gpu(name).idle_watts if name in catalog.gpus() else 0.0 for name in rows.gpu.tolist()])
-    watts = np.where(np.isfinite(rows.idle_watts), rows.idle_watts, watts)
-    seconds = np.where(np.isfinite(rows.duration_seconds), rows.duration_seconds, 0.0)
-    idle = np.where(rows.includes_idle, watts * seconds, 0.0)
-    made: list[float] = ((rows.energy_joules - idle) / rows.prompts).tolist()
-    return made
-
-
 def _alike(rows: Table, c: Configuration) -> list[bool]:
     made: list[bool] = ((rows.precision == c.precision) & (rows.batch == c.batch)).tolist()
     return made
@@ -282,7 +271,7 @@ def _alike(rows: Table, c: Configuration) -> list[bool]:
 def _tips(rows: Table) -> list[str]:
     tips = []
     for r, joules, name, idle in zip(
-        rows.configurations(), _per_image(rows), rows.dataset.tolist(), rows.includes_idle.tolist(), strict=True
+        rows.configurations(), per_image(rows), rows.dataset.tolist(), rows.includes_idle.tolist(), strict=True
     ):
         said = f"{words.joules(joules)} measured: {r.width} x {r.height}, {r.steps} steps, {r.precision}"
         said += f", {r.batch} at once" if r.batch > 1 else ""
@@ -296,7 +285,7 @@ def _rows(rows: Table, answers: Predictions) -> list[dict[str, Any]]:
     return [
         {"configuration": r, "dataset": name or "unnamed", "joules": joules, "predicted": said}
         for r, name, joules, said in zip(
-            rows.configurations(), rows.dataset.tolist(), _per_image(rows), predicted, strict=True
+            rows.configurations(), rows.dataset.tolist(), per_image(rows), predicted, strict=True
         )
     ]
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 from pydantic import BeforeValidator
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from farm import catalog, style
 from farm.domain import words
 from farm.domain.configuration import PRECISIONS
 from farm.domain.errors import RequestError
-from farm.web import charts
+from farm.web import charts, measured
 from farm.web.asking import Asked, Real, asked_by, nothing, refusal_status
-from farm.web.knowledge import INSTALL
+from farm.web.knowledge import INSTALL, Known
+from farm.web.measured import Measured
 from farm.web.site import Here, Page, Site
 
 if TYPE_CHECKING:
@@ -33,6 +38,7 @@ USUAL: Final[Mapping[str, str]] = {
 }  # fmt: skip
 SHADES: Final = 8  # of the heat map
 LISTED: Final = 20  # lines of the leaderboard until all are asked for
+MOST_BYTES: Final = 500_000  # of a table of scores
 LAID: Final = 3  # beside each other at most
 KEEP_SECONDS: Final = 60.0  # a question that was read
 SLIDER: Final = 200  # places of a slider, evenly on a log scale
@@ -109,24 +115,48 @@ class Found:
     level: float
 
 
-def _found(site: Site, asked: Compared, picks: Sequence[str]) -> Found | None:
-    """None while the law is fitted. All predictions are one call of it."""
-    from analysis.laws.base import LEVEL
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """What the law says of all pairs at the settings asked for, and what was measured at them."""
 
-    models = asked.names("model") or [name for name, model in catalog.models().items() if not model.video]
+    answers: Predictions
+    entries: Sequence[Entry]
+    measured: Mapping[tuple[str, str], Measured]  # by model and GPU type
+    refusals: Mapping[str, str]  # models that cannot make the image, and why
+    models: Sequence[str]
+    gpus: Sequence[str]
+    law: str
+
+
+def _worked(site: Site, asked: Compared) -> Worked | None:
+    """None while the law is fitted. All predictions are one call of it."""
+    models = asked.names("model") or list(catalog.models())
     gpus = asked.names("gpu") or [name for name, gpu in catalog.gpus().items() if not gpu.is_processor]
-    whole = asked.model_copy(update={"model": ",".join(models), "gpu": ",".join(gpus)})
     same = {"max_joules": None, "max_seconds": None, "sort": "energy", "rows": None}  # they change no prediction
-    whole = whole.model_copy(update=same)
-    question = site.recent(("question", whole.model_dump_json()), whole.question, seconds=KEEP_SECONDS)
+    whole = asked.model_copy(update={"model": ",".join(models), "gpu": ",".join(gpus), **same})
+    key = ("compare", whole.model_dump_json())
+    question = site.recent(key, whole.question, seconds=KEEP_SECONDS)
     known = site.knowledge.known()
     if known is None:
         return None
-    key = ("compare", whole.model_dump_json())
-    entries = known.derived(key, lambda known: _entries(whole.answers(known, question.table)))
-    if entries is None:
+
+    def work(known: Known) -> Worked:
+        answers = whole.answers(known, question.table)
+        there = measured.at(known.rows, question.table.configuration(0))
+        refusals = {str(entry["model"]): str(entry["why"]) for entry in question.left_out}
+        return Worked(answers, _entries(answers), there, refusals, models, gpus, known.fitted.law.name)
+
+    return known.derived(key, work)
+
+
+def _found(site: Site, asked: Compared, picks: Sequence[str]) -> Found | None:
+    """None while the law is fitted."""
+    from analysis.laws.base import LEVEL
+
+    worked = _worked(site, asked)
+    if worked is None:
         return None
-    refusals: dict[str, str] = {str(entry["model"]): str(entry["why"]) for entry in question.left_out}
+    entries = worked.entries
     fitting = [entry for entry in entries if entry.fits] or entries
     keys = {"energy": lambda e: e.joules, "seconds": lambda e: e.seconds or math.inf,
             "model": lambda e: (e.model, e.joules), "gpu": lambda e: (e.gpu, e.joules)}  # fmt: skip
@@ -138,18 +168,18 @@ def _found(site: Site, asked: Compared, picks: Sequence[str]) -> Found | None:
     times = [e.seconds for e in fitting if e.seconds]
     made = {entry.model for entry in entries}
     return Found(
-        models=[name for name in models if name in made],
-        gpus=gpus,
+        models=[name for name in worked.models if name in made],
+        gpus=worked.gpus,
         cells={(entry.gpu, entry.model): entry for entry in entries},
-        refusals=refusals,
+        refusals=worked.refusals,
         board=ordered if asked.rows == "all" else ordered[:LISTED],
         count=len(ordered),
         axis=[(axis(tick), words.joules(tick)) for tick in axis.ticks()],
-        front=_scatter(fitting),
+        front=_scatter(fitting, worked.measured),
         laid=laid,
         joules=_slider([e.joules for e in fitting], asked.max_joules),
         seconds=_slider(times, asked.max_seconds) if times else None,
-        law=known.fitted.law.name,
+        law=worked.law,
         level=LEVEL if asked.level is None else asked.level,
     )
 
@@ -189,27 +219,96 @@ def _entries(answers: Predictions) -> list[Entry]:
     return entries
 
 
-def _scatter(entries: Sequence[Entry]) -> Markup | None:
-    """Energy against seconds, of what fits."""
-    marks = [
-        charts.Mark(
-            x=e.seconds,
-            y=e.joules,
-            seconds=e.seconds,
-            name=f"{e.model} on {e.gpu}",
-            tip=e.tip,
-            colour=style.colour(e.model),
-            shape=style.shape(e.gpu),
-            on_front=e.on_front,
-        )
-        for e in entries
-        if e.seconds
-    ]
+def _scatter(entries: Sequence[Entry], there: Mapping[tuple[str, str], Measured]) -> Markup | None:
+    """Energy against seconds, of what fits; what was measured is filled."""
+    marks = [_mark(e, e.seconds, e.on_front) for e in entries if e.seconds]
     if not marks:
         return None
     best = sum(mark.on_front for mark in marks)
     title = f"{len(marks)} pairs, {best} of them on the front: no other takes less of both"
+    filled = [(e, there[e.model, e.gpu]) for e in entries if (e.model, e.gpu) in there]
+    marks += [_measured_mark(e, found, found.seconds) for e, found in filled if found.seconds]
     return charts.scatter(marks, title=title, x_label="seconds an image", x_tick=words.seconds)
+
+
+def _mark(e: Entry, x: float, on_front: bool) -> charts.Mark:
+    return charts.Mark(
+        x=x,
+        y=e.joules,
+        seconds=math.nan if e.seconds is None else e.seconds,
+        name=f"{e.model} on {e.gpu}",
+        tip=e.tip,
+        colour=style.colour(e.model),
+        shape=style.shape(e.gpu),
+        on_front=on_front,
+    )
+
+
+def _measured_mark(e: Entry, found: Measured, x: float) -> charts.Mark:
+    tip = f"{e.title} on {e.board}\n{words.joules(found.joules)}, measured: mean of {found.rows} rows"
+    if found.seconds:
+        tip += f"\n{words.seconds(found.seconds)} an image"
+    mark = replace(_mark(e, x, False), y=found.joules, tip=tip, measured=True)
+    return mark if found.seconds is None else replace(mark, seconds=found.seconds)
+
+
+@router.post("/compare/quality")
+async def quality(request: Request, site: Here) -> Response:
+    """The scatter against a score of a reader's own table, which comes as the body and is not kept."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_BYTES:
+            raise HTTPException(413, f"a table of more than {MOST_BYTES:,} bytes")
+    return await run_in_threadpool(_scored, request, site, body)
+
+
+def _scored(request: Request, site: Site, body: bytes) -> Response:
+    view: dict[str, Any] = {"refused": None, "scores": [], "by": None, "drawing": None}
+    try:
+        asked = asked_by(request, Compared, USUAL)
+        worked = _worked(site, asked)
+        if worked is not None:
+            view |= _against(worked, body, request.query_params.get("by"))
+    except RequestError as error:
+        view["refused"] = error
+    status = refusal_status(request) if view["refused"] else 200
+    return site.page(request, "compare_quality.html.j2", status=status, **view)
+
+
+def _against(worked: Worked, body: bytes, by: str | None) -> dict[str, Any]:
+    """The scatter of what fits and has a score; more of it is better, less with a minus before its name."""
+    from analysis.choices import Quality, with_front
+
+    if b"/" in body or b"\\" in body:  # a command takes folders for models; a page reads none
+        raise RequestError("quality", "a path", "names of the catalog as models")
+    with tempfile.TemporaryDirectory(prefix="joulefarm-") as folder:
+        file = Path(folder) / "quality.csv"
+        file.write_bytes(body)
+        try:
+            table = Quality.read(file)
+        except RequestError as error:
+            raise RequestError(error.field, "the table", error.remedy) from None
+    name = by or next(iter(table.columns))
+    if name.removeprefix("-") not in table.columns:
+        raise RequestError("by", name, f"one of {', '.join(table.columns)}")
+    answers = with_front(worked.answers, name, table)
+    assert answers.score is not None
+    assert answers.on_front is not None
+    marks = []
+    for e, score, best in zip(worked.entries, answers.score.tolist(), answers.on_front.tolist(), strict=True):
+        if not e.fits or score != score:
+            continue
+        marks.append(_mark(e, score, bool(best)))
+        if found := worked.measured.get((e.model, e.gpu)):
+            marks.append(_measured_mark(e, found, score))
+    if not marks:
+        raise RequestError("quality", "the table", "rows of what fits a GPU")
+    label = name.removeprefix("-")
+    count, best = sum(not mark.measured for mark in marks), sum(mark.on_front for mark in marks)
+    title = f"{count} pairs, {best} of them on the front of energy and {label}"
+    drawing = charts.scatter(marks, title=title, x_label=label, x_tick=lambda value: f"{value:g}", x_log=False)
+    return {"scores": list(table.columns), "by": name, "drawing": drawing}
 
 
 def _slider(values: Sequence[float], chosen: float | None) -> dict[str, float]:

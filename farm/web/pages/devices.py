@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
+from markupsafe import Markup
 
+from farm import health
 from farm.domain import Configuration, words
 from farm.hosts import Hosts
+from farm.web import charts
 from farm.web.site import Here, Page, Site, shared_json
 
 SPANS: Final = (("15 min", 0.25), ("1 h", 1.0), ("6 h", 6.0), ("24 h", 24.0), ("7 d", 168.0))
@@ -71,6 +75,9 @@ class Lane:
     last: Mapping[str, Any]  # of its last measurement
     segments: Sequence[Segment]
     busy: float  # part of the time in which it was at work
+    off: tuple[float, str] | None  # since so many seconds ago, and why
+    checks: Sequence[Mapping[str, Any]]  # of its health, the first first
+    drift: Markup | None  # their energies beside the baseline's
 
 
 def _document(site: Site) -> dict[str, Any]:
@@ -89,11 +96,26 @@ def _made(site: Site, hours: float) -> dict[str, Any]:
     attempts: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
     for attempt in hosts.attempts(seconds):
         attempts.setdefault(attempt["worker"], []).append(attempt)
+    series = {device["worker"]: device["checks"] for device in health.series(site.store())}
+    now = datetime.now(UTC)
+    off = {device["worker"]: device for device in document["devices_off"]}
     lanes = []
     for name in sorted(attempts, key=lambda name: (name not in workers, name)):
         segments = _segments(attempts[name], seconds)
         busy = sum(segment.start - segment.end for segment in segments) / seconds
-        lanes.append(Lane(workers.get(name), name, hosts.last_measured(name) or {}, segments, min(busy, 1.0)))
+        checks = series.get(name, [])
+        lanes.append(
+            Lane(
+                worker=workers.get(name),
+                name=name,
+                last=hosts.last_measured(name) or {},
+                segments=segments,
+                busy=min(busy, 1.0),
+                off=_off(off.get(name), now),
+                checks=[{**check, "ago": _ago(check["at"], now)} for check in checks],
+                drift=_drift(checks),
+            )
+        )
     return {
         "lanes": lanes,
         "hours": hours,
@@ -102,6 +124,31 @@ def _made(site: Site, hours: float) -> dict[str, Any]:
         "x": lambda before: round(WIDTH * (1 - min(max(before, 0.0), seconds) / seconds), 1),
         "ticks": [(WIDTH * (1 - tick / seconds), words.seconds(tick)) for tick in _ticks(seconds)],
     }
+
+
+def _ago(at: str, now: datetime) -> float:
+    return (now - datetime.fromisoformat(at)).total_seconds()
+
+
+def _off(device: Mapping[str, Any] | None, now: datetime) -> tuple[float, str] | None:
+    if device is None or device["since"] is None:
+        return None
+    return _ago(device["since"], now), f"off for {device['kind']}: {device['reason']}"
+
+
+def _drift(checks: Sequence[Mapping[str, Any]]) -> Markup | None:
+    """How far each health check was from the device's own baseline; None where fewer than two say so."""
+    known = [check for check in checks if check["deviation_percent"] is not None]
+    if len(known) < 2:
+        return None
+    points = [(datetime.fromisoformat(check["at"]).timestamp(), check["deviation_percent"]) for check in known]
+    tips = [
+        f"{words.moment(check['at'])}\n{words.joules(check['energy_joules'])}, "
+        f"{check['deviation_percent']:+.2f}% from the baseline: {check['verdict']}"
+        for check in known
+    ]
+    good = [check["verdict"] == "good" for check in known]
+    return charts.drift(points, known[-1]["limit_percent"], tips, good, "Drift of its health checks")
 
 
 def _ticks(seconds: float) -> list[float]:

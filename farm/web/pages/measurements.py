@@ -21,6 +21,7 @@ from farm.measurements import LIMIT, NEWEST, Measurements, parse
 from farm.measurements import Query as Wanted
 from farm.results import Results
 from farm.web import beside, power_log
+from farm.web.asking import refusal_status
 from farm.web.site import Here, Page, Site, as_json, shared_json
 
 ROWS: Final = 50  # on a page
@@ -116,7 +117,7 @@ def measurements(request: Request, site: Here) -> Response:
     return site.page(
         request,
         "measurements.html.j2",
-        status=200 if refused is None else 422,
+        status=200 if refused is None else refusal_status(request),
         given=given,
         refused=refused,
         query=query,
@@ -211,6 +212,7 @@ def _column(given: Mapping[str, str], query: Wanted, name: str, heading: str, la
     sorted_ = query.column == name
     descending = not query.descending if sorted_ else largest
     return {
+        "name": name,
         "heading": heading,
         "href": _address(given, sort=("-" if descending else "") + name, offset=None),
         "sorted": ("descending" if query.descending else "ascending") if sorted_ else None,

@@ -62,4 +62,23 @@ document.addEventListener("htmx:configRequest", (event) => {
   for (const id of ["max_joules", "max_seconds", "sort", "rows"]) if (kept.has(id)) event.detail.parameters.set(id, kept.get(id));
   if (event.target.closest("#settings")) for (const pick of kept.getAll("pick")) event.detail.parameters.append("pick", pick);
 });
+
+// A table of scores is read here, sent with each question and kept nowhere else.
+let table = null;
+let score = "";
+async function against() {
+  if (table === null) return;
+  const address = new URL("/compare/quality", location);
+  address.search = location.search;
+  if (score) address.searchParams.set("by", score);
+  const answer = await fetch(address, { method: "POST", body: table, headers: { "content-type": "text/csv", "hx-request": "true" } });
+  const front = document.getElementById("front");
+  if (front) front.innerHTML = await answer.text();
+  apply();
+}
+document.addEventListener("change", async (event) => {
+  if (event.target.id === "quality") { table = (await event.target.files[0]?.text()) ?? null; score = ""; await against(); }
+  if (event.target.id === "score") { score = event.target.value; await against(); }
+});
+document.addEventListener("htmx:afterSettle", (event) => { if (event.target.id === "compared") against(); });
 begin();

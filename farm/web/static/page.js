@@ -35,6 +35,13 @@ document.addEventListener("pointermove", show);
 document.addEventListener("focusin", show);
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
 
+// A field that nobody filled in is no part of the address.
+document.addEventListener("htmx:configRequest", (event) => {
+  if (!event.target.matches("form.filters")) return;
+  const sent = event.detail.parameters;
+  for (const name of [...sent.keys()]) if (sent.get(name) === "") sent.delete(name);
+});
+
 // Old content stays while new is on its way, and says that it is old.
 document.addEventListener("htmx:beforeRequest", (event) => event.detail.target.setAttribute("aria-busy", "true"));
 document.addEventListener("htmx:afterRequest", (event) => event.detail.target.removeAttribute("aria-busy"));

@@ -90,3 +90,42 @@ def test_a_wrong_query_is_one_line(fitted, query):
     if query != "pick=":
         line = re.search(r'role="alert">([^<]+)<', answer.text)[1]
         assert line.startswith(query.split("=")[0])
+
+
+def test_a_table_of_scores_is_drawn_with_its_front(fitted):
+    compared(fitted, QUERY)
+    table = "model,fid,clip\nflux,20,0.3\nsd35,25,0.35\n"
+    drawn = fitted.post(f"/compare/quality?{QUERY}&by=-fid", content=table).text
+    found = cells(compared(fitted, QUERY))
+    fitting = [(joules, model) for (_, model), (joules, shade) in found.items() if "unfit" not in shade]
+    pairs = [pair for pair in fitting if pair[1] in ("flux", "sd35")]
+    assert f"{len(pairs)} pairs, " in drawn
+    least = min(joules for joules, model in pairs if model == "flux")
+    best = [joules for joules, model in pairs if model == "sd35" and joules < least]
+    assert drawn.count('class="dot on"') == (1 + bool(best))
+    assert 'value="-fid" selected' in drawn
+    assert 'value="clip"' in drawn
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("", "a header"),
+        ("model,fid\nnobody,3\n", "model"),
+        ("model\nflux\n", "score"),
+        ("model,fid\n/etc,3\n", "catalog"),
+    ],
+)
+def test_a_table_that_is_none_is_one_line(fitted, table, said):
+    answer = fitted.post(f"/compare/quality?{QUERY}", content=table)
+    assert answer.status_code == 422
+    line = re.search(r'role="alert">([^<]+)<', answer.text)[1]
+    assert said in line
+    assert "/tmp" not in line
+
+
+def test_what_was_measured_is_filled(fitted):
+    page = compared(fitted, "resolution=1024&steps=25&precision=fp16&cfg=1")
+    tips = re.findall(r'class="dot measured"[^>]*data-tip="([^"]*)"', page)
+    assert len(tips) >= 3
+    assert all("measured: mean of 2 rows" in tip for tip in tips)

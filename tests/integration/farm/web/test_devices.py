@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import text
 
 from farm.domain import Failure
 from farm.domain.worker import WorkerInfo
+from farm.hosts import Hosts
 
 WORKER = WorkerInfo(
     name="w<1>",
@@ -84,3 +86,25 @@ def test_what_ran_before_the_axis_begins_is_not_drawn(page, worked):
 @pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf", "1e9", "x"])
 def test_hours_that_cannot_be_are_refused(page, hours):
     assert page.get(f"/devices?hours={hours}").status_code == 422
+
+
+def test_health_is_drawn_beside_its_baseline_and_the_lane_says_that_a_device_is_off(page, worked, store):
+    now = "CAST(strftime('%s', 'now') AS REAL)" if store.is_sqlite else "EXTRACT(EPOCH FROM now())"
+    Hosts(store).take_off(WORKER.name, "fan")
+    insert = (
+        "INSERT INTO health_check (device_uuid, worker, gpu, cause, facts, asked_at, checked_at, verdict, "
+        "energy_joules, deviation_percent, limit_percent) VALUES ('GPU-1', 'w<1>', 'a100', 'night', 'f', "
+        f"{now} - :ago, {now} - :ago, :verdict, 100, :deviation, 5)"
+    )
+    with store.write() as db:
+        for ago, verdict, deviation in ((9000, "good", 0.5), (600, "drifted", 7.25)):
+            db.execute(text(insert), {"ago": ago, "verdict": verdict, "deviation": deviation})
+        db.execute(text(f"UPDATE device SET off_since = {now} - 300 WHERE uuid = 'GPU-1'"))
+    html = page.get("/devices", params={"hours": 1}).text
+    assert 'aria-label="Drift of its health checks"' in html
+    assert html.count('class="check drifted"') == 1
+    assert 'class="check good"' not in html  # longer ago than the lane shows
+    assert "+7.25% from its baseline" in html
+    (left,) = re.findall(r'class="off" x="([\d.]+)"', html)
+    assert float(left) == pytest.approx(1000 * (1 - 300 / 3600), abs=5)
+    assert "off for maintenance: fan" in html
