@@ -25,6 +25,12 @@ def settings(tmp_path: Path) -> Settings:
     return load(home=tmp_path / "farm")
 
 
+@pytest.fixture
+def one_law(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The quickest law alone, where it does not matter which laws are fitted."""
+    monkeypatch.setattr(laws, "names", lambda: ("paper",))
+
+
 def imported(settings: Settings, *, start: int = 0, stop: int = 200, dataset: str = "paper") -> None:
     store = Store.open(settings)
     rows = [replace(row, measurement_id=f"{dataset}-{place}") for place, row in enumerate(read_table(PAPER))]
@@ -58,6 +64,7 @@ def test_every_law_is_fitted_to_every_scope_and_validated(settings: Settings) ->
     }
 
 
+@pytest.mark.usefixtures("one_law")
 def test_nothing_is_done_when_nothing_is_new(settings: Settings) -> None:
     Store.upgrade(settings).close()
     assert not refit_if_new(settings)
@@ -68,6 +75,7 @@ def test_nothing_is_done_when_nothing_is_new(settings: Settings) -> None:
     assert stored(settings) == before
 
 
+@pytest.mark.usefixtures("one_law")
 def test_new_rows_are_taken_by_the_fits_that_they_concern(settings: Settings) -> None:
     imported(settings, stop=160)  # flux and sd35
     assert refit_if_new(settings)
@@ -97,6 +105,7 @@ def test_another_refit_at_work_is_left_alone(settings: Settings) -> None:
     assert stored(settings) == []
 
 
+@pytest.mark.usefixtures("one_law")
 def test_a_refit_that_fails_is_given_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     imported(settings)
 
@@ -121,6 +130,7 @@ def test_several_data_sets_are_fitted_apart_and_together(settings: Settings) -> 
     assert names == ["one", "two", "all"]
 
 
+@pytest.mark.usefixtures("one_law")
 def test_a_fit_that_is_stored_is_not_made_again(settings: Settings) -> None:
     table = paper_rows()
     fits = refit(table, [])
@@ -128,6 +138,7 @@ def test_a_fit_that_is_stored_is_not_made_again(settings: Settings) -> None:
     assert refit(table, fits) == []
 
 
+@pytest.mark.usefixtures("one_law")
 def test_a_refit_that_errs_more_on_what_was_held_out_does_not_take_over(
     settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +146,6 @@ def test_a_refit_that_errs_more_on_what_was_held_out_does_not_take_over(
     from analysis.cli.fits import fitted_law
 
     monkeypatch.setenv("FARM_HOME", str(settings.home))
-    monkeypatch.setattr(laws, "names", lambda: ("paper",))
     imported(settings)
     assert refit_if_new(settings)
     good = next(fit for fit in stored(settings) if fit["dataset"] == "all")
