@@ -8,7 +8,7 @@ from typing import Any
 from farm import waiting
 from farm.actor import user_at_host
 from farm.domain.errors import unknown_name
-from farm.domain.times import utc
+from farm.domain.times import stated, utc
 from farm.domain.worker import MAINTENANCE, WorkerInfo
 from farm.store import actions, devices, hosts, progress
 from farm.store.engine import Connection, Store
@@ -88,7 +88,7 @@ class Hosts:
 
 def document(worker: WorkerInfo) -> dict[str, Any]:
     """A worker as `farm workers list --json` prints it."""
-    return {**asdict(worker), "off_since": utc(worker.off_since), "suspect_since": utc(worker.suspect_since),
+    return {**stated(asdict(worker)), "off_since": utc(worker.off_since), "suspect_since": utc(worker.suspect_since),
             "silent": not worker.alive}  # fmt: skip
 
 

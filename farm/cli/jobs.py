@@ -13,6 +13,7 @@ from farm.database import opened
 from farm.domain import Configuration, JobState, RequestError
 from farm.domain.job import MAX_JOB_ID
 from farm.domain.text import one_line
+from farm.domain.times import stated
 from farm.results import Results
 from farm.sweeps import control
 
@@ -36,7 +37,7 @@ def list_(state: str | None, gpu: str | None, sweep_id: str | None, limit: int, 
         chosen = None if sweep_id is None else int(control.resolve(store, sweep_id)["id"])
         total, rows = Audit(store).jobs(state=state, gpu=gpu, sweep_id=chosen, limit=limit)
     if as_json:
-        emit_json({"total": total, "jobs": rows})
+        emit_json({"total": total, "jobs": stated(rows)})
         return
     for row in rows:
         tail = one_line(row["worker"] or row["reason"] or "", 300) or ("held" if row["held"] else "")
@@ -57,7 +58,7 @@ def show(job_id: int, db: str | None, as_json: bool) -> None:
     if job is None:
         raise RequestError("job", job_id, "the id of a job: `farm jobs list` shows them")
     if as_json:
-        emit_json(job)
+        emit_json(stated(job))
     else:
         _print(job)
 

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from farm.audit import Audit
 from farm.domain import Configuration, JobState, RequestError
 from farm.domain.job import MAX_JOB_ID
+from farm.domain.times import stated
 from farm.measurements import parse
 from farm.sweeps import control
 from farm.web.site import Here, Page, Site, as_json, shared_json
@@ -69,7 +70,7 @@ def api_sweep(request: Request, site: Here, sweep: str) -> Response:
 @router.get("/api/jobs/{job_id}")
 def api_job(request: Request, site: Here, job_id: int) -> Response:
     """One job with every attempt, as `farm jobs show --json` prints it."""
-    return as_json(request, _job(site, job_id))
+    return as_json(request, stated(_job(site, job_id)))
 
 
 @router.get("/api/failures")

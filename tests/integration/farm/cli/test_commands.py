@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -288,6 +289,11 @@ class TestJobsAndWorkers:
         shown = json.loads(farm("jobs", "show", first, "--json").out)
         assert [(a["worker"], a["end"]) for a in shown["attempts"]] == [("w", "released"), ("v", "accepted")]
         assert shown["measurement"]["energy_joules"] == 100.0
+        listed = json.loads(farm("jobs", "list", "--json").out)["jobs"]
+        times = [shown["created_at"], shown["finished_at"], *(a["ended_at"] for a in shown["attempts"])]
+        for moment in (*times, *(job["created_at"] for job in listed)):
+            assert datetime.fromisoformat(moment).utcoffset() == timedelta(0)
+        assert (shown["not_before"], listed[-1]["finished_at"]) == (None, None)
         text = farm("jobs", "show", first).out
         assert "attempt 1 by w" in text
         assert "measured 100 J in 2 s by test" in text
