@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.laws.work import hierarchy, physics
-from analysis.laws.work.blocks import Blocks
+from analysis.laws.work.blocks import Blocks, Groups
 from analysis.laws.work.effects import CELL_COLUMNS, IDLE, LEVEL, LOCAL, Effects, N, Sets
 from analysis.laws.work.hardware import CUDNN_SINCE, has_cudnn_attention
 from analysis.laws.work.hierarchy import Layout, Spread
@@ -272,7 +272,7 @@ class _Physics:
 
     def model(self, has_time: Integers) -> hierarchy.Model:
         """ln E of all configurations, then ln t of those that have measured seconds, by the effects."""
-        group = np.concatenate([self.set_of_row, self.set_of_row[has_time]])
+        groups = Groups.of(self.sets.basis, np.concatenate([self.set_of_row, self.set_of_row[has_time]]))
 
         def of(p: Floats) -> tuple[Floats, hierarchy.Jacobian]:
             numbers = (self.sets.basis @ p)[self.set_of_row]
@@ -286,7 +286,7 @@ class _Physics:
                 local = share * of_energy(response.slope)
                 local[:, [IDLE]] = 1 - share
                 timed = of_seconds(response, by_work)[has_time]
-                return Blocks(np.concatenate([local, timed]), self.sets.basis, group)
+                return Blocks(np.concatenate([local, timed]), groups)
 
             return np.log(np.concatenate([joules + idle, seconds[has_time]])), jacobian
 

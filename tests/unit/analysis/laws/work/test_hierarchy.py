@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.laws.work.blocks import Blocks
+from analysis.laws.work.blocks import Blocks, Groups
 from analysis.laws.work.effects import CELL_COLUMNS, LOCAL, SPREADS, Effects
 from analysis.laws.work.hierarchy import Layout, solve, whitened
 from analysis.prediction import paper_rows
@@ -47,7 +47,7 @@ def test_blocks_are_the_jacobian_written_out() -> None:
     local = rng.normal(size=(len(table), len(LOCAL)))
     dense = np.einsum("nk,nkp->np", local, sets.basis[group])
     assert sets.basis.shape == (12, len(LOCAL), len(effects.labels))  # 3 models, 2 GPUs, 2 laboratories
-    blocks = Blocks(local, sets.basis, group)
+    blocks = Blocks(local, Groups.of(sets.basis, group))
     values, root = rng.normal(size=len(table)), rng.normal(size=(dense.shape[1],) * 2)
     assert blocks.transposed(values) == pytest.approx(dense.T @ values, abs=1e-12)
     covariance = root @ root.T
@@ -88,7 +88,7 @@ def test_spreads_are_those_of_each_group_and_learned_from_all() -> None:
         basis[g, :, g * effects : (g + 1) * effects] = np.eye(effects)
 
     def model(p: np.ndarray) -> object:
-        return (x * (basis @ p)[group]).sum(axis=1), lambda: Blocks(x, basis, group)
+        return (x * (basis @ p)[group]).sum(axis=1), lambda: Blocks(x, Groups.of(basis, group))
 
     n = len(y)
     layout = Layout(np.arange(n), kind, group, np.zeros(groups, dtype=np.int64))
@@ -110,7 +110,10 @@ def test_pooling_the_rows_of_a_configuration_changes_nothing() -> None:
 
     def model(rows: np.ndarray) -> object:
         one, basis = np.zeros(len(rows), dtype=np.int64), np.eye(3)[None]
-        return lambda p: (np.sin(x[rows] @ p), lambda: Blocks(np.cos(x[rows] @ p)[:, None] * x[rows], basis, one))
+        return lambda p: (
+            np.sin(x[rows] @ p),
+            lambda: Blocks(np.cos(x[rows] @ p)[:, None] * x[rows], Groups.of(basis, one)),
+        )
 
     std, start = np.ones(3), np.zeros(3)
     learned, noise, spread = np.zeros(3, dtype=np.bool_), cell_of[alike] % 2, np.zeros(12, dtype=np.int64)
