@@ -274,7 +274,7 @@ def _remedy(error: BaseException | None) -> str:
     return {
         "42P01": " (`farm db upgrade` makes the tables)",
         "25006": " (a standby? the URL must lead to the primary)",
-        "42501": " (`farm db grant-worker` grants what a worker needs)",
+        "42501": " (`farm db grant-worker` and `farm db grant-reader` grant a role what it needs)",
         LOCK_NOT_AVAILABLE: " (another session holds a lock)",
     }.get(getattr(error, "sqlstate", None) or "", "")
 
