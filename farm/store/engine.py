@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -185,6 +186,9 @@ class Store:
             begin = _PIPELINED
             if lock_seconds is not None:
                 begin = (*begin, f"SET LOCAL lock_timeout = {round(1e3 * lock_seconds)}")
+            if _is_torn(connection):
+                connection.invalidate()
+                self.engine.dispose()  # those that wait died with it
             driver: Any = connection.connection.dbapi_connection
             try:
                 with driver.pipeline() as pipeline:
@@ -267,6 +271,19 @@ class Store:
     def _away(self, error: BaseException | None) -> OperationError:
         kind = RowLocked if getattr(error, "sqlstate", None) == LOCK_NOT_AVAILABLE else OperationError
         return kind(f"database {self.name}: {_first_line(error)}{_remedy(error)}")
+
+
+def _is_torn(connection: Connection) -> bool:
+    """Whether the server has ended a session of the pool, as far as is known here: nothing is asked of it."""
+    driver: Any = connection.connection.dbapi_connection
+    said = select.poll()
+    try:
+        said.register(driver.fileno(), select.POLLIN)
+        while said.poll(0):  # a last word, perhaps, and the end, which raises
+            driver.pgconn.consume_input()
+    except driver.OperationalError:
+        return True
+    return False
 
 
 def _remedy(error: BaseException | None) -> str:

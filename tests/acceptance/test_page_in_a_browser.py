@@ -156,10 +156,10 @@ def test_a_score_of_the_readers_own_is_drawn_and_stays_while_settings_change(ope
     assert "front of energy and fid" in page.inner_text("#front")
     page.select_option("#score", "-fid")
     page.wait_for_function("document.querySelector('#score')?.value === '-fid'")
-    before = page.text_content("#front svg")
+    before = page.inner_html("#front")
     page.select_option("#settings [name=precision]", "bf16")
-    another = "before => document.querySelector('#front svg')?.textContent !== before"
-    page.wait_for_function(f"before => document.querySelector('#score') && ({another})(before)", arg=before)
+    another = "before => document.querySelector('#score') && document.querySelector('#front').innerHTML !== before"
+    page.wait_for_function(another, arg=before)
     assert page.input_value("#score") == "-fid"
 
 

@@ -130,7 +130,7 @@ class Worked:
 
 def _worked(site: Site, asked: Compared) -> Worked | None:
     """None while the law is fitted. All predictions are one call of it."""
-    models = asked.names("model") or list(catalog.models())
+    models = asked.names("model") or [name for name, model in catalog.models().items() if not model.video]
     gpus = asked.names("gpu") or [name for name, gpu in catalog.gpus().items() if not gpu.is_processor]
     same = {"max_joules": None, "max_seconds": None, "sort": "energy", "rows": None}  # they change no prediction
     whole = asked.model_copy(update={"model": ",".join(models), "gpu": ",".join(gpus), **same})

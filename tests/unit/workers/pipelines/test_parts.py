@@ -301,30 +301,32 @@ def test_which_models_have_a_pipeline():
         pipelines.supported("no-such-model")
 
 
-def lab_model(home: Any, name: str, old: str, new: str) -> Model:
+def lab_model(home: Any, name: str, *changes: tuple[str, str]) -> Model:
     folder = home / "catalog" / "models"
     folder.mkdir(parents=True)
     text = (catalog.SHIPPED / "models" / "sd2.toml").read_text()
-    assert old in text
-    (folder / f"{name}.toml").write_text(text.replace(old, new))
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / f"{name}.toml").write_text(text)
     return catalog.model(name)
 
 
 def test_a_model_of_an_unknown_family_is_infeasible(home):
-    lab_model(home, "lab", 'family = "sd"', 'family = "unheard_of"')
+    lab_model(home, "lab", ('family = "sd"', 'family = "unheard_of"'), ("StableDiffusionPipeline", "UnheardOfPipeline"))
     assert not pipelines.supported("lab")
     with pytest.raises(Infeasible, match="no pipeline for the family unheard_of"):
         pipelines.load(nano("lab"), "cpu")
 
 
 def test_a_class_that_diffusers_lacks_is_infeasible(home):
-    lab_model(home, "lab2", 'class = "UNet2DConditionModel"', 'class = "UNet5DModel"')
+    lab_model(home, "lab2", ('class = "UNet2DConditionModel"', 'class = "UNet5DModel"'))
     with pytest.raises(Infeasible, match=r"diffusers [\d.]+ has no class UNet5DModel"):
         pipelines.load(nano("lab2"), "cpu")
 
 
 def test_a_model_without_cfg_refuses_it(home):
-    lab_model(home, "lab3", 'cfg = "batch"', 'cfg = "none"')
+    lab_model(home, "lab3", ('cfg = "batch"', 'cfg = "none"'))
     assert pipelines.load(nano("lab3"), "cpu").run(["a cat"], 0, Unmeasured).forwards == 2
     with pytest.raises(RequestError, match="cfg: True: lab3 has no classifier-free guidance"):
         pipelines.load(nano("lab3", cfg=True), "cpu")

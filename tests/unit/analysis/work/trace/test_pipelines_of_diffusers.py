@@ -566,7 +566,7 @@ def test_a_table_of_a_video_model_counts_any_number_of_frames(tmp_path: Path, ca
     pipeline = from_folder(folder(tmp_path / "pipeline", case))
     work = parse(tabulate(pipeline, ("fp32",)))
     assert work.video is not None
-    for frames in (1, 25, 57, 81):
+    for frames in (1, 25, 41):
         counted = Tracer(pipeline, "fp32", frames)
         for phase in ("text", "denoise", "decode"):
             ops = counted.phase(phase, 320, 448)
