@@ -573,7 +573,7 @@ def test_a_table_of_a_video_model_counts_any_number_of_frames(tmp_path: Path, ca
             found = work.totals(phase, 320, 448, precision="fp32", frames=frames)
             uneven = phase == "decode" and case.cls in UNEVEN and frames > 1
             moved = sum(op.read_bytes + op.weight_bytes + op.write_bytes for op in ops)
-            assert found.flops == pytest.approx(sum(op.flops for op in ops), rel=0.03 if uneven else 1e-9), phase
+            assert found.flops == pytest.approx(sum(op.flops for op in ops), rel=0.05 if uneven else 1e-9), phase
             assert found.moved_bytes == pytest.approx(moved, rel=0.05), (phase, frames)
             assert found.dispatches == pytest.approx(len(ops), rel=0.15 if uneven else 0.01), (phase, frames)
 
