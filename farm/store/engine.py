@@ -8,19 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
-from sqlalchemy import URL, Connection, RootTransaction, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy import Connection, RootTransaction, create_engine, event
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.pool import StaticPool
 
 from farm.domain.errors import OperationError, RequestError
 from farm.settings import Settings
-from farm.store import documents, schema
-from farm.urls import is_plain
+from farm.store import address, documents, schema
 
 __all__ = ["Connection", "RowLocked", "Store"]
 
 SQLITE_BUSY_SECONDS: Final = 60.0  # a sweep of 100,000 is written in one transaction of some seconds
-URL_REMEDY: Final = "sqlite:///PATH or postgresql://USER@HOST/NAME, special characters of a password percent-encoded"
 # How PostgreSQL is reached, unless the URL says otherwise. A peer that dies without a word is noticed within 15 s.
 CONNECT: Final[dict[str, Any]] = {
     "connect_timeout": 5,
@@ -57,7 +55,7 @@ class Store:
     """
 
     def __init__(self, url: str, newest_url: Callable[[], str] | None = None) -> None:
-        self.url = _parse(url)
+        self.url = address.parse(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.identity: str | None = None  # of the database: a connection to any other is refused
         options: dict[str, Any] = {"json_serializer": documents.dump}
@@ -66,7 +64,11 @@ class Store:
             if self._in_memory:
                 options["poolclass"] = StaticPool
         else:
-            options["connect_args"] = {**CONNECT, **_options(self.url), "autocommit": True}  # see _on_postgres_begin
+            options["connect_args"] = {
+                **CONNECT,
+                **address.options(self.url),
+                "autocommit": True,
+            }  # see _on_postgres_begin
         self.engine = create_engine(self.url.set(query={}) if not self.is_sqlite else self.url, **options)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _on_sqlite_connect)
@@ -156,7 +158,7 @@ class Store:
     @property
     def name(self) -> str:
         """The URL without its password."""
-        return _shown(self.url)
+        return address.shown(self.url)
 
     @contextmanager
     def write(self, *, lock_seconds: float | None = None) -> Iterator[Connection]:
@@ -296,56 +298,15 @@ def _remedy(error: BaseException | None) -> str:
     }.get(getattr(error, "sqlstate", None) or "", "")
 
 
-def _parse(url: str) -> URL:
-    try:
-        if not is_plain(url):
-            raise ValueError
-        parsed = make_url(url)
-        if parsed.get_backend_name() in ("postgres", "postgresql"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
-            _options(parsed)
-            return parsed
-        if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
-            return parsed
-    except (ArgumentError, NoSuchModuleError, ValueError):
-        raise RequestError("database URL", "(not shown, it may hold a password)", URL_REMEDY) from None
-    raise RequestError("database URL", _shown(parsed), URL_REMEDY)
-
-
-def _options(url: URL) -> dict[str, Any]:
-    """What the query of a PostgreSQL URL says, as the driver takes it; RequestError for an option it does not have."""
-    from psycopg import pq
-
-    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()} | {"prepare_threshold"}
-    options: dict[str, Any] = {}
-    for name, value in url.query.items():
-        text = value if isinstance(value, str) else ",".join(value)
-        if name not in known:
-            raise RequestError("database URL", f"?{name}=", "an option of libpq, such as sslmode or connect_timeout")
-        options[name] = text
-    if "prepare_threshold" in options:
-        threshold = options["prepare_threshold"]
-        if not threshold.isascii() or not (threshold.isdecimal() or threshold.lower() == "none"):
-            raise RequestError("database URL", f"?prepare_threshold={threshold}", "a number of executions, or none")
-        options["prepare_threshold"] = int(threshold) if threshold.isdecimal() else None
-    return options
-
-
 def _connect_as(newest_url: Callable[[], str]) -> Callable[..., None]:
     """Have each connection made as the URL says that is read then."""
 
     def before(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
-        url = _parse(newest_url())
+        url = address.parse(newest_url())
         named = {"host": url.host, "port": url.port, "user": url.username, "password": url.password}
         parameters.update({name: value for name, value in named.items() if value is not None})
 
     return before
-
-
-def _shown(url: URL) -> str:
-    """Without passwords, which libpq also takes in the query (``password``, ``sslpassword``)."""
-    hidden = {key: "***" for key in url.query if "password" in key}
-    return url.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
 def _prepare_folder(path: Path, settings: Settings) -> None:

@@ -132,8 +132,8 @@ def attempts_since(db: Connection, seconds: float) -> list[dict[str, Any]]:
 
 
 def last_measured(db: Connection, worker: str) -> dict[str, Any] | None:
-    """The environment of what a worker measured last, the idle power then and the mean power at work; None where it
-    measured nothing."""
+    """The environment of what a worker measured last, the idle power then, the mean power at work, and the origin of
+    both; None where it measured nothing."""
     attempt = t.attempt.c
     newest = (
         select(attempt.job_id)
@@ -142,12 +142,14 @@ def last_measured(db: Connection, worker: str) -> dict[str, Any] | None:
         .limit(1)
         .scalar_subquery()
     )
-    document = db.execute(select(t.measurement.c.document).where(t.measurement.c.job_id == newest)).scalar()
-    if document is None:
+    measurement = t.measurement.c
+    found = db.execute(select(measurement.document, measurement.origin).where(measurement.job_id == newest)).first()
+    if found is None:
         return None
+    document = found.document
     idle, joules, seconds = (document.get(name) for name in ("idle_watts", "energy_joules", "duration_seconds"))
     known = idle is not None and joules is not None and seconds
-    power = {"idle_watts": idle, "work_watts": idle + joules / seconds if known else None}
+    power = {"idle_watts": idle, "work_watts": idle + joules / seconds if known else None, "origin": found.origin}
     return {**(document.get("environment") or {}), **power}
 
 

@@ -71,6 +71,19 @@ def test_a_lane_shows_what_ran_failed_and_runs_still(page, worked):
     assert '<rect class="done"' not in second
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"), [((), ""), (("simulated",), ", simulated"), (("estimated",), ", estimated")]
+)
+def test_power_says_whether_it_was_measured(page, jobs, sweep, measure, flags, said):
+    sweep(models=["sd2"], steps=[1])
+    jobs.register(WORKER)
+    job = jobs.claim(1, worker=WORKER.name, queue="a100")
+    jobs.record(1, 1, WORKER.name, measure(job, flags=flags))
+    html = page.get("/devices").text
+    assert f"<dt>idle power</dt><dd>50 W{said}</dd>" in html
+    assert f"<dt>power at work</dt><dd>100 W, the mean when it last measured{said}</dd>" in html
+
+
 def test_what_is_too_near_to_tell_apart_is_drawn_as_one(page, worked):
     html = page.get("/devices?hours=720").text
     assert html.count('<rect class="done"') == 1
