@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from farm.settings import Settings
 from farm.store import address, documents, schema
 
 __all__ = ["Connection", "RowLocked", "Store"]
+
+logger = logging.getLogger(__name__)
 
 SQLITE_BUSY_SECONDS: Final = 60.0  # a sweep of 100,000 is written in one transaction of some seconds
 # How PostgreSQL is reached, unless the URL says otherwise. A peer that dies without a word is noticed within 15 s.
@@ -189,6 +192,7 @@ class Store:
             if lock_seconds is not None:
                 begin = (*begin, f"SET LOCAL lock_timeout = {round(1e3 * lock_seconds)}")
             if _is_torn(connection):
+                logger.warning("database %s: a session has ended there: connecting anew", self.name)
                 connection.invalidate()
                 self.engine.dispose()  # those that wait died with it
             driver: Any = connection.connection.dbapi_connection

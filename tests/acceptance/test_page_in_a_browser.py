@@ -154,11 +154,12 @@ def test_a_score_of_the_readers_own_is_drawn_and_stays_while_settings_change(ope
     page.set_input_files("#quality", table)
     page.wait_for_selector("#front #score")
     assert "front of energy and fid" in page.inner_text("#front")
-    page.select_option("#score", "-fid")
-    page.wait_for_function("document.querySelector('#score')?.value === '-fid'")
-    before = page.inner_html("#front")
-    page.select_option("#settings [name=precision]", "bf16")
-    another = "before => document.querySelector('#score') && document.querySelector('#front').innerHTML !== before"
+    with page.expect_response("**/compare/quality?*"):
+        page.select_option("#score", "-fid")
+    before = page.inner_html("#front svg")
+    with page.expect_response(lambda answer: "/compare/quality?" in answer.url and "fp32" in answer.url):
+        page.select_option("#settings [name=precision]", "fp32")  # bf16 takes what fp16 does
+    another = "before => document.querySelector('#score') && document.querySelector('#front svg').innerHTML !== before"
     page.wait_for_function(another, arg=before)
     assert page.input_value("#score") == "-fid"
 

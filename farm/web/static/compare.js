@@ -66,14 +66,18 @@ document.addEventListener("htmx:configRequest", (event) => {
 // A table of scores is read here, sent with each question and kept nowhere else.
 let table = null;
 let score = "";
+let asked = 0; // an answer that comes after a later question is of settings that are no longer there
 async function against() {
   if (table === null) return;
+  const mine = ++asked;
   const address = new URL("/compare/quality", location);
   address.search = location.search;
   if (score) address.searchParams.set("by", score);
   const answer = await fetch(address, { method: "POST", body: table, headers: { "content-type": "text/csv", "hx-request": "true" } });
+  const drawing = await answer.text();
   const front = document.getElementById("front");
-  if (front) front.innerHTML = await answer.text();
+  if (mine !== asked || !front) return;
+  front.innerHTML = drawing;
   apply();
 }
 document.addEventListener("change", async (event) => {
