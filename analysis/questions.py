@@ -22,9 +22,11 @@ from farm.domain import Configuration
 from farm.domain.configuration import DEFAULTS
 from farm.domain.errors import RequestError
 from farm.domain.parsing import is_absent
+from farm.domain.row import LIMITS, Row, parse_row
 from farm.files.table import read_cells
 
 COLUMNS: Final = (*Configuration.__dataclass_fields__, "resolution")
+CIRCUMSTANCES: Final = ("measured_at", *LIMITS)  # of a row, which answers rest on as well
 USUAL: Final[Mapping[str, Any]] = {**DEFAULTS, "cfg": 0, "prompts": 1}  # where neither file nor option says
 REQUIRED: Final = ("model", "gpu", "resolution", "steps", "precision")
 MAX_CONFIGURATIONS: Final = 1_000_000
@@ -43,7 +45,7 @@ def from_lists(axes: Mapping[str, Sequence[Any]]) -> Question:
     """The product of the values of every axis, the last changing fastest.
 
     Args:
-        axes: values by model, gpu, resolution, steps, precision, and any other key of a configuration.
+        axes: values by model, gpu, resolution, steps, precision, and any other key of a configuration, or limit.
 
     Raises:
         RequestError: an axis is missing, the product is too long, or nothing of it can be answered.
@@ -127,10 +129,10 @@ def _parsed(columns: Mapping[str, Sequence[Any]], count: int) -> tuple[Table, di
     except RequestError:
         pass
     wrong: dict[int, RequestError] = {}
-    good: dict[int, Configuration] = {}
+    good: dict[int, Row] = {}
     for row, values in enumerate(zip(*columns.values(), strict=True)):
         try:
-            good[row] = Configuration.from_mapping(dict(zip(columns, values, strict=True)))
+            good[row] = parse_row(dict(zip(columns, values, strict=True)), energy_required=False)
         except RequestError as error:
             wrong[row] = error
     if not good:
@@ -159,7 +161,7 @@ def _find_gpu(text: str) -> str:
 
 
 def _read(path: Path) -> dict[str, list[Any]]:
-    """The columns of a file that a configuration has, as texts or as Parquet's own values."""
+    """The columns of a file that a configuration or its CIRCUMSTANCES have, as texts or as Parquet's own values."""
     cells = read_cells(path, "in")
     header = [str(name).strip() for name in cells.header]
     rows = [row for row in cells.rows if not all(is_absent(value) for value in row)]
@@ -173,4 +175,5 @@ def _chosen(header: Sequence[str], values: Sequence[Sequence[Any]], path: Path) 
     twice = [name for name in header if header.count(name) > 1]
     if twice:
         raise RequestError("column", twice[0], f"once in {path}")
-    return {name: list(column) for name, column in zip(header, values, strict=True) if name in COLUMNS}
+    kept = (*COLUMNS, *CIRCUMSTANCES)
+    return {name: list(column) for name, column in zip(header, values, strict=True) if name in kept}

@@ -14,6 +14,7 @@ from farm.cli.completion import complete_gpus, complete_models
 from farm.cli.options import LEVEL, FiniteRange, emit_json, json_option
 from farm.domain.errors import RequestError
 from farm.domain.parsing import parse_whole
+from farm.domain.row import LIMITS, parse_limit
 from farm.files.table import check_name
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def configuration_options(function: F) -> F:
     """What is asked about: each key of a configuration under its name, as text; cfg as yes, no or both."""
     for option in (
+        click.option("--clock-limit-mhz", metavar="MHZ", help="That the GPU is held to. [default: its own]"),
+        click.option("--power-limit-watts", metavar="W", help="That is enforced on it. [default: the board's]"),
         click.option("--frames", metavar="F,F", help="Of a video. [default: 1, an image]"),
         click.option("--batch", metavar="B,B", help="Images at once. [default: 1]"),
         click.option("--prompts", metavar="N,N", help="Images in total. [default: 1]"),
@@ -210,4 +213,6 @@ def _values(name: str, text: str) -> list[Any]:
         raise RequestError(name, text, "at least one value")
     if name == "resolution":
         return ["{}x{}".format(*parse_resolution(part)) for part in parts]
+    if name in LIMITS:
+        return [parse_limit(name, part) for part in parts]
     return [parse_whole(name, part) for part in parts] if name in ("steps", "prompts", "batch", "frames") else parts

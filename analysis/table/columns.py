@@ -17,7 +17,6 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 LABELS: Final = (*rules.TEXTS, "flags", "dataset", "measurement_id", "meter")
-REAL: Final = ("energy_joules", "energy_std_joules", "duration_seconds", "idle_watts", "power_limit_watts")
 SWITCHES: Final = ("cfg", "includes_idle")  # the second is False unless stated
 DEFAULTS: Final[Mapping[str, Any]] = {**rules.DEFAULTS, "flags": "", "dataset": "", "measurement_id": "", "meter": ""}
 # Columns of a 2-D array of objects, in this order; the last three may be left out.
@@ -188,6 +187,11 @@ class Columns:
     def power_limit_watts(self) -> Floats:
         """Enforced on the board; NaN where it is not known."""
         return self._numbers["power_limit_watts"]
+
+    @property
+    def clock_limit_mhz(self) -> Floats:
+        """That the multiprocessors were allowed at most; NaN where it is not known."""
+        return self._numbers["clock_limit_mhz"]
 
     @property
     def number(self) -> Integers:

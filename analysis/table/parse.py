@@ -16,12 +16,12 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.table.columns import ARRAY_COLUMNS, DEFAULTS, LABELS, REAL, SWITCHES, DataError, Floats, Integers, Labels
+from analysis.table.columns import ARRAY_COLUMNS, DEFAULTS, LABELS, SWITCHES, DataError, Floats, Integers, Labels
 from farm.catalog import NANO, gpu_name, model_name
 from farm.domain import Configuration, Measurement, RequestError
 from farm.domain.configuration import REQUIRED, TEXTS, WHOLE
 from farm.domain.parsing import is_absent, parse_real, parse_switch, split_sides
-from farm.domain.row import ENERGIES, Row, parse_row
+from farm.domain.row import ENERGIES, LIMITS, REAL, Row, parse_limit, parse_row
 
 Parts: TypeAlias = tuple[dict[str, Labels], dict[str, NDArray[Any]]]  # columns of texts, columns of numbers
 
@@ -81,6 +81,9 @@ def columns(mapping: Mapping[str, Any]) -> Parts:
     }
     whole = {name: _reals(name, given[name]) if name in given else np.full(n, float(DEFAULTS[name])) for name in WHOLE}
     real = {name: _reals(name, given[name]) if name in given else np.full(n, math.nan) for name in REAL}
+    for name in LIMITS:
+        for value in real[name][real[name] <= 0][:1].tolist():
+            parse_limit(name, value)
     switch = Labels.of(given["cfg"].tolist())
     _check_witnesses(labels, whole, switch)
     labels["model"] = labels["model"].renamed(model_name)

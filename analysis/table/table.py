@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.table import display, parse
-from analysis.table.columns import REAL, Columns, DataError, Floats, Integers, Labels
+from analysis.table.columns import Columns, DataError, Floats, Integers, Labels
 from farm.domain import Configuration, Measurement
 from farm.domain.configuration import TEXTS, WHOLE
-from farm.domain.row import Row, refuse_repeats
+from farm.domain.row import REAL, Row, refuse_repeats
 from farm.files.table import read_table
 
 
@@ -64,7 +64,7 @@ class Table(Columns):
 
         Raises RequestError for a file, row or value that cannot be taken, and for a measurement_id that is there twice.
         """
-        rows = read_table(path, energy_required=energies, seconds_alone=True)
+        rows = read_table(path, energy_required=energies)
         refuse_repeats(rows, str(path))
         return cls.from_rows(rows)
 

@@ -31,7 +31,7 @@ OWN: Final = "farm"  # the data set of the farm's own measurements; nobody else'
 REQUIRED: Final = ("model", "gpu", "steps", "precision", "cfg", "prompts", "energy_joules")
 OPTIONAL: Final = (
     *DEFAULTS, "dataset", "measurement_id", "idle_watts", "duration_seconds", "energy_std_joules", "meter", "flags",
-    "device_name", "measured_at", "includes_idle", "power_limit_watts",
+    "device_name", "measured_at", "includes_idle", "power_limit_watts", "clock_limit_mhz",
 )  # fmt: skip
 # The order in which `farm results export` writes them. `resolution` is the side of a square, empty for others.
 COLUMNS: Final = (
@@ -42,9 +42,11 @@ COLUMNS: Final = (
 ENERGIES: Final[Mapping[str, float]] = {
     "energy_joules": 1.0, "energy_wh": JOULES_PER_WH, "energy_kwh": JOULES_PER_KWH,
 }  # fmt: skip
-NUMBERS: Final = frozenset(
-    {*ENERGIES, "resolution", *WHOLE, "energy_std_joules", "idle_watts", "duration_seconds", "power_limit_watts"}
-)
+REAL: Final = (
+    "energy_joules", "energy_std_joules", "duration_seconds", "idle_watts", "power_limit_watts", "clock_limit_mhz",
+)  # fmt: skip
+LIMITS: Final[Mapping[str, str]] = {"power_limit_watts": "watts", "clock_limit_mhz": "megahertz"}  # and their units
+NUMBERS: Final = frozenset({*ENERGIES, "resolution", *WHOLE, *REAL})
 PROBLEMS_SHOWN: Final = 10
 _TOLERANCE: Final = 0.01  # between the energies of two columns, which people round
 
@@ -66,6 +68,7 @@ class Row:
     measured_at: str = ""
     includes_idle: bool = False  # idle power is in energy_joules; duration_seconds is known then
     power_limit_watts: float | None = None  # enforced on the board while it was measured
+    clock_limit_mhz: float | None = None  # that the multiprocessors were allowed at most, not what they ran at
     extra: Mapping[str, Any] = field(default_factory=dict)  # columns that are not named above, as they came
 
     @classmethod
@@ -82,13 +85,15 @@ class Row:
             measurement_id=measurement.measurement_id,
             device_name=str(measurement.environment.get("device_name", "")),
             measured_at=measurement.measured_at,
-            power_limit_watts=_power_limit(measurement),
+            power_limit_watts=_limit(measurement, "power_limit_watts"),
+            clock_limit_mhz=_limit(measurement, "clock_limit_mhz"),
         )
 
     @property
     def spoiled(self) -> bool:
-        """Kept, but left out of fits."""
-        return self.energy_joules is None or not SPOILING_FLAGS.isdisjoint(self.flags)
+        """Kept, but left out of fits: flagged, or neither energy nor seconds are known."""
+        unknown = self.energy_joules is None and not self.duration_seconds
+        return unknown or not SPOILING_FLAGS.isdisjoint(self.flags)
 
     @property
     def origin(self) -> str:
@@ -126,7 +131,6 @@ def parse_rows(
     *,
     source: str,
     energy_required: bool = True,
-    seconds_alone: bool = False,
 ) -> list[Row]:
     """Check and convert rows of texts or numbers.
 
@@ -135,8 +139,8 @@ def parse_rows(
             be there. ENERGIES names what may stand for ``energy_joules``. A column without name and values is none.
         rows: values in the order of the header; the first is row 1. Rows that hold nothing are none.
         source: what messages call the table, usually its file name.
-        energy_required: False for tables of candidates, whose energies are ignored.
-        seconds_alone: whether a row may state its duration and leave its energy empty.
+        energy_required: False for tables of candidates, whose energies are ignored. A row that states its duration may
+            leave its energy empty all the same.
 
     Raises:
         RequestError: a column is missing or there twice.
@@ -151,7 +155,7 @@ def parse_rows(
             continue  # an empty line, one of separators alone, or the header again, of a second file behind the first
         try:
             cells = _named_cells(names, values)
-            parsed.append(parse_row(cells, energy_required=energy_required, seconds_alone=seconds_alone))
+            parsed.append(parse_row(cells, energy_required=energy_required))
         except RequestError as error:
             problems.append(f"row {number}, {error}")
     if problems:
@@ -159,17 +163,17 @@ def parse_rows(
     return parsed
 
 
-def parse_row(values: Mapping[str, Any], *, energy_required: bool = True, seconds_alone: bool = False) -> Row:
+def parse_row(values: Mapping[str, Any], *, energy_required: bool = True) -> Row:
     """One row from a mapping of columns to values. RequestError naming the column."""
     flags = _flags(values.get("flags"))
     energy = _energy(values) if energy_required else None
-    timed = seconds_alone and not is_absent(values.get("duration_seconds"))
-    if energy_required and energy is None and not timed and SPOILING_FLAGS.isdisjoint(flags):
+    seconds = parse_not_negative("duration_seconds", values.get("duration_seconds"))
+    if energy_required and energy is None and not seconds and SPOILING_FLAGS.isdisjoint(flags):
         name = next((name for name in ENERGIES if name in values), "energy_joules")
-        raise RequestError(name, values.get(name), "a number above 0 (leave the row out when it is not known)")
+        remedy = "a number above 0, or empty beside duration_seconds above 0 (leave the row out where neither is known)"
+        raise RequestError(name, values.get(name), remedy)
     for name in ("model", "gpu"):
         parse_text(name, values.get(name))
-    seconds = parse_not_negative("duration_seconds", values.get("duration_seconds"))
     includes_idle = _includes_idle(values.get("includes_idle"))
     if includes_idle and energy is not None and not seconds:
         raise RequestError("duration_seconds", values.get("duration_seconds"), "seconds above 0, as includes_idle is 1")
@@ -186,9 +190,18 @@ def parse_row(values: Mapping[str, Any], *, energy_required: bool = True, second
         device_name=parse_text("device_name", values.get("device_name")),
         measured_at=parse_text("measured_at", values.get("measured_at")),
         includes_idle=includes_idle,
-        power_limit_watts=_watts("power_limit_watts", values.get("power_limit_watts")),
+        power_limit_watts=parse_limit("power_limit_watts", values.get("power_limit_watts")),
+        clock_limit_mhz=parse_limit("clock_limit_mhz", values.get("clock_limit_mhz")),
         extra={name: value for name, value in values.items() if not is_column(name) and not is_empty(value)},
     )
+
+
+def parse_limit(name: str, value: Any) -> float | None:
+    """One of LIMITS, a number above 0; None for an empty cell."""
+    number = parse_not_negative(name, value)
+    if number == 0:
+        raise RequestError(name, value, f"{LIMITS[name]} above 0, or empty where it is not known")
+    return number
 
 
 def refuse_repeats(rows: Sequence[Row], source: str) -> None:
@@ -215,7 +228,10 @@ def with_ids(rows: Iterable[Row]) -> Iterator[tuple[str, Row]]:
         if row.measurement_id is not None:
             yield row.measurement_id, row
             continue
-        text = json.dumps(row.to_dict(), sort_keys=True, default=str)
+        content = row.to_dict()
+        if row.clock_limit_mhz is None:
+            del content["clock_limit_mhz"]  # a later column: a file that was imported before it came counts once still
+        text = json.dumps(content, sort_keys=True, default=str)
         count = counts[text] = counts.get(text, 0) + 1
         yield "row-" + hashlib.sha256(f"{count} {text}".encode()).hexdigest()[:32], row
 
@@ -293,17 +309,9 @@ def _includes_idle(value: Any) -> bool:
     return False if is_absent(value) else parse_switch("includes_idle", value)
 
 
-def _watts(name: str, value: Any) -> float | None:
-    """A power above 0, or None for an empty cell."""
-    watts = parse_not_negative(name, value)
-    if watts == 0:
-        raise RequestError(name, value, "watts above 0, or empty where it is not known")
-    return watts
-
-
-def _power_limit(measurement: Measurement) -> float | None:
-    """The enforced limit that the environment of a measurement states, where it states a usable one."""
-    limit = measurement.environment.get("power_limit_watts")
+def _limit(measurement: Measurement, name: str) -> float | None:
+    """An enforced limit that the environment of a measurement states, where it states a usable one."""
+    limit = measurement.environment.get(name)
     return float(limit) if isinstance(limit, (int, float)) and limit > 0 else None
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from farm import catalog
 from farm.domain import OperationError, RequestError
 from farm.domain.configuration import WHOLE
-from farm.domain.row import COLUMNS, BadRows, Row, parse_rows
+from farm.domain.row import COLUMNS, REAL, BadRows, Row, parse_rows
 from farm.domain.text import plain_cell, read_cell
 from farm.files.atomic import atomic_write
 from farm.files.spreadsheet import read_sheet
@@ -34,9 +34,8 @@ class Cells:
     source: str  # its path, and how it was read where that is not plain
 
 
-def read_table(path: str | Path, *, energy_required: bool = True, seconds_alone: bool = False) -> list[Row]:
-    """Every row of a file, checked; ``energy_required=False`` ignores a column of energies, with ``seconds_alone`` a
-    row may state its duration and no energy.
+def read_table(path: str | Path, *, energy_required: bool = True) -> list[Row]:
+    """Every row of a file, checked; ``energy_required=False`` ignores a column of energies.
 
     Raises RequestError for a file that is no such table, or naming each row, column and remedy; for a model or a GPU
     that is nearly one of the catalog, too. A name that is near to none is taken as it is: a lab may have rows of what
@@ -44,8 +43,7 @@ def read_table(path: str | Path, *, energy_required: bool = True, seconds_alone:
     """
     path = Path(path)
     cells = read_cells(path)
-    asked = {"energy_required": energy_required, "seconds_alone": seconds_alone}
-    rows = parse_rows(cells.header, cells.rows, source=cells.source, **asked)
+    rows = parse_rows(cells.header, cells.rows, source=cells.source, energy_required=energy_required)
     _refuse_rounded_ids(rows, str(path))
     return _with_catalog_names(rows, str(path))
 
@@ -169,7 +167,7 @@ def _with_catalog_names(rows: Sequence[Row], source: str) -> list[Row]:
 
 def _write_parquet(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     pyarrow, parquet = _pyarrow()
-    kinds = {**dict.fromkeys(_WHOLE, pyarrow.int64()), **dict.fromkeys(_REAL, pyarrow.float64())}
+    kinds = {**dict.fromkeys(_WHOLE, pyarrow.int64()), **dict.fromkeys(REAL, pyarrow.float64())}
     kinds |= {name: pyarrow.string() for name in COLUMNS if name not in kinds}
     arrays = []
     for name, values in columns.items():
@@ -181,7 +179,6 @@ def _write_parquet(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
 
 
 _WHOLE: Final = ("resolution", "cfg", "includes_idle", *WHOLE)
-_REAL: Final = ("energy_joules", "energy_std_joules", "idle_watts", "duration_seconds", "power_limit_watts")
 
 
 def _pyarrow() -> tuple[Any, Any]:

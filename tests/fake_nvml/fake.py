@@ -105,6 +105,8 @@ class Device:
     memory_used: float = 2**30
     power_limit: float = 400.0
     temperature: float = 45.0
+    application_clock: int = 1275  # of the multiprocessors, MHz; boards come with 1275 and run up to 1410
+    customer_clock: int = 1410
 
     idle: float = 60.0
     drift: float = 0.0  # of the idle power, watts per second

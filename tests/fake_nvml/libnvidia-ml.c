@@ -60,6 +60,7 @@ typedef struct {
     char name[96], uuid[96], bus_id[32], serial[32];
     int architecture, capability_major, capability_minor, persistence, compute_mode;
     double memory_bytes, memory_used, power_limit, temperature;
+    int application_clock, customer_clock; /* of the multiprocessors, MHz */
     double idle, drift;
     Noise noise, sensor_noise; /* in the true power, and seen by the sensor only */
     double sensor_period, sensor_window, sensor_scale; /* window = period: sees all */
@@ -293,6 +294,7 @@ static void set_device(Device *d, const char *key, const char *text) {
     NUMBER(hidden) NUMBER(field_average) NUMBER(field_instant) NUMBER(usage_is_average) NUMBER(quantum_mj)
     NUMBER(architecture) NUMBER(capability_major) NUMBER(capability_minor) NUMBER(persistence) NUMBER(compute_mode)
     NUMBER(memory_bytes) NUMBER(memory_used) NUMBER(power_limit) NUMBER(temperature)
+    NUMBER(application_clock) NUMBER(customer_clock)
     NUMBER(idle) NUMBER(drift)
     NUMBER(sensor_period) NUMBER(sensor_window) NUMBER(sensor_scale)
     NUMBER(counter_start) NUMBER(counter_scale) NUMBER(counter_period) NUMBER(counter_phase) NUMBER(counter_latency)
@@ -624,7 +626,9 @@ static unsigned megahertz(int d, unsigned type) { /* 0 graphics, 1 SM, 2 memory,
 int nvmlDeviceGetClockInfo(Handle handle, unsigned type, unsigned *mhz) { ASK(*mhz = megahertz(d, type);) }
 int nvmlDeviceGetClock(Handle handle, unsigned type, unsigned id, unsigned *mhz) { ASK((void)id; *mhz = megahertz(d, type);) }
 int nvmlDeviceGetMaxClockInfo(Handle handle, unsigned type, unsigned *mhz) { ASK(*mhz = type == 2 ? 1512 : 1410;) }
-int nvmlDeviceGetApplicationsClock(Handle handle, unsigned type, unsigned *mhz) { ASK(*mhz = type == 2 ? 1512 : 1410;) }
+int nvmlDeviceGetApplicationsClock(Handle handle, unsigned type, unsigned *mhz) { ASK(*mhz = type == 2 ? 1512 : device->application_clock;) }
+int nvmlDeviceGetDefaultApplicationsClock(Handle handle, unsigned type, unsigned *mhz) { ASK(*mhz = type == 2 ? 1512 : 1275;) }
+int nvmlDeviceGetMaxCustomerBoostClock(Handle handle, unsigned type, unsigned *mhz) { ASK(*mhz = type == 2 ? 1512 : device->customer_clock;) }
 
 static int clock_list(unsigned *count, unsigned *mhz, unsigned only) {
     if (*count < 1 || !mhz) { *count = 1; return INSUFFICIENT_SIZE; }

@@ -228,6 +228,20 @@ class NvmlDevice:
     def sm_clock_mhz(self) -> int | None:
         return self._ask("sm_clock", lambda h: int(nvml.nvmlDeviceGetClockInfo(h, nvml.NVML_CLOCK_SM)))
 
+    def clock_limit_mhz(self) -> int | None:
+        """The most that the multiprocessors are allowed: the chip's own maximum, or less where somebody set it.
+
+        NVML has no question for clocks that `nvidia-smi --lock-gpu-clocks` locked.
+        """
+        graphics = nvml.NVML_CLOCK_GRAPHICS
+        largest = self._ask("largest_clock", lambda h: int(nvml.nvmlDeviceGetMaxClockInfo(h, nvml.NVML_CLOCK_SM)))
+        customer = self._ask("customer_clock", lambda h: int(nvml.nvmlDeviceGetMaxCustomerBoostClock(h, graphics)))
+        usual = self._ask("default_clock", lambda h: int(nvml.nvmlDeviceGetDefaultApplicationsClock(h, graphics)))
+        chosen = self._ask("application_clock", lambda h: int(nvml.nvmlDeviceGetApplicationsClock(h, graphics)))
+        if usual is None or chosen == usual:
+            chosen = None  # no limit: boards run faster than the clock of applications that they come with
+        return min((limit for limit in (largest, customer, chosen) if limit), default=None)
+
     def memory_clock_mhz(self) -> int | None:
         return self._ask("memory_clock", lambda h: int(nvml.nvmlDeviceGetClockInfo(h, nvml.NVML_CLOCK_MEM)))
 

@@ -61,6 +61,9 @@ SHARES: Final = {
 }
 KERNEL_SECONDS: Final = 2.5e-6  # from the end of a kernel to the next one's work: 2 to 3 us, whatever the kernel does
 LIMIT_EXPONENT: Final = 0.7  # of the energy of work in the power limit: 0.7 of the limit take a quarter of it away
+# Of the energy of work in the clock, by the same chip: power goes with clock x energy of work, as limits act on both.
+CLOCK_EXPONENT: Final = LIMIT_EXPONENT / (1 - LIMIT_EXPONENT)
+LEAST_OF_WORK: Final = 0.5  # of that energy at any clock: voltage falls with the clock to 0.7 of its own, no further
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +84,23 @@ class Machine:
         return Machine(*(getattr(self, field.name)[places] for field in fields(Machine)))
 
 
-def machines(gpus: Sequence[tuple[str, bool]], precision: str) -> Machine:
-    """The machines of n catalog GPUs, each with cuDNN's attention or not, every field (n, 1)."""
-    of_gpus = [machine(gpu, precision, cudnn) for gpu, cudnn in gpus]
+def machines(gpus: Sequence[tuple[str, bool, float]], precision: str) -> Machine:
+    """The machines of n catalog GPUs, each with cuDNN's attention or not, at a part of its full clock; every field
+    (n, 1)."""
+    of_gpus = [machine(gpu, precision, cudnn, clock) for gpu, cudnn, clock in gpus]
     columns = (np.array([getattr(each, field.name) for each in of_gpus], dtype=np.float64) for field in fields(Machine))
     return Machine(*(column[:, None] for column in columns))
 
 
-@lru_cache(maxsize=256)
-def machine(gpu: str, precision: str, cudnn: bool = False) -> Machine:
-    """The machine of a catalog GPU, with cuDNN's attention where ``cudnn`` says so and the catalog has its rate.
+@lru_cache(maxsize=1024)
+def machine(gpu: str, precision: str, cudnn: bool = False, clock: float = 1.0) -> Machine:
+    """The machine of a catalog GPU, with cuDNN's attention where ``cudnn`` says so and the catalog has its rate, whose
+    multiprocessors run at a part ``clock`` of their full clock: what the memory moves does not follow it.
 
     ``bf16`` runs at the rate that the catalog states for it, which is that of fp16 on every GPU since Ampere.
     RequestError for a name that the catalog does not have.
     """
-    return _machine(catalog.gpu(gpu), precision, cudnn)
+    return _machine(catalog.gpu(gpu), precision, cudnn, clock)
 
 
 def has_cudnn_attention(gpu: str) -> bool:
@@ -116,10 +121,16 @@ def headroom_watts(gpu: str) -> float:
     return (board.chip_watts or board.board_power_watts) - board.idle_watts
 
 
-def _machine(gpu: Gpu, precision: str, cudnn: bool) -> Machine:
-    low = gpu.peak["bf16" if precision == "bf16" else "fp16"]
-    cycles = math.inf if gpu.boost_clock is None else gpu.multiprocessors * gpu.boost_clock
-    multiply_adds = gpu.peak["fp32"] / cycles / 2
+def energy_of_work(clock: Any) -> Any:
+    """What a part of the full clock makes of the energy above idle of the same work: a factor."""
+    return np.maximum(clock**CLOCK_EXPONENT, LEAST_OF_WORK)
+
+
+def _machine(gpu: Gpu, precision: str, cudnn: bool, clock: float) -> Machine:
+    peak = {name: rate * clock for name, rate in gpu.peak.items()}
+    low = peak["bf16" if precision == "bf16" else "fp16"]
+    cycles = math.inf if gpu.boost_clock is None else gpu.multiprocessors * gpu.boost_clock * clock
+    multiply_adds = peak["fp32"] / cycles / 2
     plain = PLAIN_REACH[min(PLAIN_REACH, key=lambda cores: abs(cores - multiply_adds))]
     reach = {**REACH, "fp32": plain, **gpu.reach}
     attention = min(low * reach["attention"], ATTENTION_FLOPS * cycles)
@@ -129,10 +140,10 @@ def _machine(gpu: Gpu, precision: str, cudnn: bool) -> Machine:
     return Machine(
         tensor=low * reach["matmul"] * SHAPE,
         attention=attention,
-        wide_attention=min(gpu.peak["tf32"] * WIDE_ATTENTION, WIDE_ATTENTION_FLOPS * cycles),
+        wide_attention=min(peak["tf32"] * WIDE_ATTENTION, WIDE_ATTENTION_FLOPS * cycles),
         convolution=low * reach["convolution"],
-        wide_convolution=gpu.peak["tf32"] * reach["convolution"],
-        fp32=gpu.peak["fp32"] * reach["fp32"],
+        wide_convolution=peak["tf32"] * reach["convolution"],
+        fp32=peak["fp32"] * reach["fp32"],
         bandwidth=1 / (1 / copies + 1 / elementwise),
         multiprocessors=gpu.multiprocessors,
     )

@@ -20,7 +20,7 @@ from analysis.laws.work.blocks import Blocks, Groups
 from analysis.laws.work.effects import CELL_COLUMNS, IDLE, LEVEL, LOCAL, Effects, N, Sets
 from analysis.laws.work.hardware import CUDNN_SINCE, has_cudnn_attention
 from analysis.laws.work.hierarchy import Layout, Spread
-from analysis.laws.work.roofline import Demand, demand
+from analysis.laws.work.roofline import Demand, clocks, demand
 from analysis.table import Floats, Integers, Table
 from farm import catalog
 
@@ -328,6 +328,9 @@ def _configurations(table: Table, cudnn: NDArray[np.bool_]) -> tuple[Integers, I
     limits, limit = np.unique(np.nan_to_num(table.power_limit_watts), return_inverse=True)
     if cudnn.any():
         limits, limit = np.unique(2 * limit + cudnn, return_inverse=True)
+    if ((clock := clocks(table)) < 1).any():
+        several_clocks, of_row = np.unique(clock, return_inverse=True)
+        limits, limit = np.unique(len(several_clocks) * limit + of_row, return_inverse=True)
     idle_joules = included_watts(table) * np.nan_to_num(table.duration_seconds)
     several, own = np.unique(np.where(table.includes_idle, idle_joules, -1.0), return_inverse=True)
     if len(limits) <= 1 and len(several) <= 1:

@@ -24,6 +24,7 @@ from analysis.laws.work.hardware import (
     SHARES,
     SOFTMAX_WIDTH,
     Machine,
+    energy_of_work,
     headroom_watts,
     machines,
     watts,
@@ -84,25 +85,52 @@ def demand(
     """
     first, group = table.groups(*CALL_COLUMNS) if groups is None else groups
     cudnn = np.zeros(len(table), dtype=np.bool_) if cudnn is None else cudnn
+    clock = clocks(table)
     if cudnn.any():
         _, first, group = np.unique(2 * group + cudnn, return_index=True, return_inverse=True)
+    if (clock < 1).any():
+        several, of_row = np.unique(clock, return_inverse=True)
+        _, first, group = np.unique(len(several) * group + of_row, return_index=True, return_inverse=True)
     calls, rest = np.divmod(table.prompts, table.batch)
-    slots = [_slots(table, first, group, cudnn, table.batch[first], calls)]
+    settings = _Settings(cudnn, clock)
+    slots = [_slots(table, first, group, settings, table.batch[first], calls)]
     if rest.any():  # the last batch of a row is smaller
         code, unique, inverse = np.unique(group * int(rest.max() + 1) + rest, return_index=True, return_inverse=True)
         batch = np.maximum(code % int(rest.max() + 1), 1)
-        slots.append(_slots(table, unique, inverse, cudnn, batch, np.minimum(rest, 1)))
-    headroom, limited = _limits(table)
+        slots.append(_slots(table, unique, inverse, settings, batch, np.minimum(rest, 1)))
+    headroom, limited = _limits(table, clock)
     first, group = table.groups("gpu")
     drawn = np.array([watts(str(name)) for name in table.gpu[first]], dtype=np.float64).reshape(-1, len(SHARES))[group]
     drawn[:, : len(CLASSES)] *= limited[:, None]
+    if (clock < 1).any():
+        drawn *= (clock * energy_of_work(clock))[:, None]
+        drawn[:, _PLACE["memory"]] /= clock  # its seconds do not follow the clock, its energy does
     times, seconds, dispatches, megapixels = (np.concatenate(parts, axis=1) for parts in zip(*slots, strict=True))
     return Demand(times, seconds, dispatches, megapixels, drawn, headroom)
 
 
-def _limits(table: Table) -> tuple[Floats, Floats]:
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What else a row's kernels depend on: whether cuDNN does attention, and the part of the full clock, (n,) each."""
+
+    cudnn: NDArray[np.bool_]
+    clock: Floats
+
+
+def clocks(table: Table) -> Floats:
+    """The part of its GPU's full clock that each row's multiprocessors may run at, (n,): 1 where the row knows no
+    limit, or one that is none, or the catalog no clock."""
+    if not np.isfinite(table.clock_limit_mhz).any():
+        return np.ones(len(table))
+    first, group = table.groups("gpu")
+    full = [catalog.gpu(str(name)).boost_clock or np.nan for name in table.gpu[first]]
+    part = 1e6 * table.clock_limit_mhz / np.array(full, dtype=np.float64)[group]
+    return np.where(part < 1, part, 1.0)
+
+
+def _limits(table: Table, clock: Floats) -> tuple[Floats, Floats]:
     """The watts above idle that each row's board may draw for long, (n,), and the factor that a limit below what its
-    chip would draw puts on the energy of work, (n,). A limit that the row does not know is the board's."""
+    chip would draw at its clock puts on the energy of work, (n,). A limit that the row does not know is the board's."""
     first, group = table.groups("gpu")
     headroom = np.array([headroom_watts(str(name)) for name in table.gpu[first]], dtype=np.float64)[group]
     boards = [catalog.gpu(str(name)) for name in table.gpu[first]]
@@ -110,11 +138,11 @@ def _limits(table: Table) -> tuple[Floats, Floats]:
     own = np.array([board.board_power_watts for board in boards], dtype=np.float64)[group]
     limit = np.where(np.isfinite(table.power_limit_watts), np.nan_to_num(table.power_limit_watts), own)
     enforced = np.maximum(limit - idle, 0.05 * headroom)
-    return enforced, np.minimum(enforced / headroom, 1.0) ** LIMIT_EXPONENT
+    return enforced, np.minimum(enforced / (headroom * clock * energy_of_work(clock)), 1.0) ** LIMIT_EXPONENT
 
 
 def _slots(
-    table: Table, first: Integers, group: Integers, cudnn: NDArray[np.bool_], batch: Integers, calls: Integers
+    table: Table, first: Integers, group: Integers, settings: _Settings, batch: Integers, calls: Integers
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """times, seconds, dispatches, megapixels of the three phases. ``batch`` (g,): images a call, by group; ``first``
     (g,): a row of each; ``calls`` (n,): batches of this size that a row runs."""
@@ -125,8 +153,9 @@ def _slots(
     for place, row in enumerate(representatives):
         at = np.flatnonzero(alike == place)
         for part in np.array_split(at, len(at) // _AT_ONCE + 1):
+            settings_of_part = _Settings(settings.cudnn[first[part]], settings.clock[first[part]])
             seconds[part], dispatches[part] = _one_kind(
-                some.configuration(int(row)), some.take(part), cudnn[first[part]], batch[part]
+                some.configuration(int(row)), some.take(part), settings_of_part, batch[part]
             )
     megapixels[:, PHASES.index("decode")] = batch * some.pixels * some.frames / 2**20
     times = np.repeat(calls[:, None], len(PHASES), axis=1).astype(np.float64)
@@ -134,12 +163,15 @@ def _slots(
     return times, seconds[group], dispatches[group], megapixels[group]
 
 
-def _one_kind(row: Configuration, table: Table, cudnn: NDArray[np.bool_], batch: Integers) -> tuple[Floats, Floats]:
+def _one_kind(row: Configuration, table: Table, settings: _Settings, batch: Integers) -> tuple[Floats, Floats]:
     """Seconds (n, phases, classes) and dispatches (n, phases) of one call of each row; all are as ``row`` in model,
     precision and guidance."""
     work, board = load.load(row.model), table.labels("gpu")
-    there, place = np.unique(2 * board.codes + cudnn, return_inverse=True)
-    devices = machines([(board.names[code // 2], bool(code % 2)) for code in there.tolist()], row.precision)
+    several, of_row = np.unique(settings.clock, return_inverse=True)
+    code = (2 * board.codes + settings.cudnn) * len(several) + of_row
+    _, one, place = np.unique(code, return_index=True, return_inverse=True)
+    kinds = zip(board.codes[one].tolist(), settings.cudnn[one].tolist(), settings.clock[one].tolist(), strict=True)
+    devices = machines([(board.names[gpu], cudnn, clock) for gpu, cudnn, clock in kinds], row.precision)
     seconds = np.zeros((len(table), len(PHASES), len(CLASSES)))
     dispatches = np.zeros((len(table), len(PHASES)))
     for slot, phase in enumerate(PHASES):
@@ -147,12 +179,12 @@ def _one_kind(row: Configuration, table: Table, cudnn: NDArray[np.bool_], batch:
         for part, single in product(work.parts(phase, table.frames), (True, False)):
             at = np.flatnonzero((passes.samples * batch == 1) == single)
             if len(at):
-                one = _pass(row.model, work.digest, phase, row.precision, single, part.decoder)
+                work_of_pass = _pass(row.model, work.digest, phase, row.precision, single, part.decoder)
                 device = devices.take(place[at])
                 samples, times = passes.samples * batch[at], passes.calls * part.share[at]
                 sizes = table.width[at], table.height[at], part.layers[at]
-                seconds[at, slot] += times[:, None] * _seconds(one, *sizes, samples, device)
-                dispatches[at, slot] += times * one.dispatches
+                seconds[at, slot] += times[:, None] * _seconds(work_of_pass, *sizes, samples, device)
+                dispatches[at, slot] += times * work_of_pass.dispatches
     return seconds, dispatches
 
 

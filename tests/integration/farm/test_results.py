@@ -10,6 +10,7 @@ import pytest
 from farm.domain import RequestError
 from farm.domain.row import parse_rows
 from farm.files.table import read_table, write_table
+from farm.measurements import Measurements, parse
 from farm.results import Results, newest
 
 HEADER = [
@@ -163,15 +164,47 @@ def test_data_sets_say_where_they_are_from(results, farm) -> None:
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_what_a_row_says_of_idle_and_limit_goes_out_and_comes_in_again(store, tmp_path, suffix):
     header = "model,gpu,resolution,steps,precision,cfg,prompts,energy_joules,duration_seconds,includes_idle"
-    lines = ["sd15,h100,512,25,fp16,1,4,600,1.1,1,650,1", "sd15,h100,512,25,fp16,1,4,500,1.1,0,,"]
-    (tmp_path / "in.csv").write_text("\n".join([f"{header},power_limit_watts,frames", *lines]) + "\n")
+    lines = ["sd15,h100,512,25,fp16,1,4,600,1.1,1,650,1,1600", "sd15,h100,512,25,fp16,1,4,500,1.1,0,,,"]
+    (tmp_path / "in.csv").write_text("\n".join([f"{header},power_limit_watts,frames,clock_limit_mhz", *lines]) + "\n")
     Results(store).add(read_table(tmp_path / "in.csv"), dataset="lab")
     write_table(tmp_path / f"out{suffix}", Results(store).rows("lab"))
     rows = read_table(tmp_path / f"out{suffix}")
     assert [row.includes_idle for row in rows] == [True, False]
     assert [row.power_limit_watts for row in rows] == [650.0, None]
+    assert [row.clock_limit_mhz for row in rows] == [1600.0, None]
     assert {row.configuration.frames for row in rows} == {1}
     assert Results(store).add(rows).duplicates == 2
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_seconds_without_an_energy_come_in_are_listed_fitted_and_go_out(store, farm, tmp_path, suffix):
+    url = store.url.render_as_string(hide_password=False)
+    header = "model,gpu,resolution,steps,precision,cfg,prompts,energy_joules,duration_seconds"
+    lines = [f"sdxl,l40s,1024,{steps},fp16,1,4,,{seconds}" for steps, seconds in ((20, 12.5), (40, 24.5))]
+    (tmp_path / "in.csv").write_text("\n".join([header, *lines]) + "\n")
+    assert json.loads(farm("results", "import", tmp_path / "in.csv", "--db", url, "--json").out)["imported"] == 2
+    listed = json.loads(farm("results", "list", "--dataset", "in", "--db", url, "--json").out)["results"]
+    assert [(row["energy_joules"], row["duration_seconds"]) for row in listed] == [(None, 12.5), (None, 24.5)]
+    page = Measurements(store).page(parse([("dataset", "in")])).rows
+    assert [(row["energy_joules"], row["spoiled"]) for row in page] == [(None, False)] * 2
+    assert farm("results", "export", tmp_path / f"out{suffix}", "--dataset", "in", "--db", url).code == 0
+    rows = read_table(tmp_path / f"out{suffix}")
+    assert [(row.energy_joules, row.duration_seconds) for row in rows] == [(None, 12.5), (None, 24.5)]
+    asked = ("predict", "--model", "sdxl", "--gpu", "l40s", "--resolution", 1024, "--steps", 20, "--precision", "fp16")
+    answer = json.loads(farm(*asked, "--cfg", "--prompts", 4, "--db", url, "--json").out)
+    assert answer["duration_seconds"] == pytest.approx(12.5, rel=0.03)
+    assert answer["energy_joules"] > 0
+
+
+def test_a_row_of_neither_energy_nor_seconds_is_refused_and_nothing_comes_in(store, farm, tmp_path):
+    url = store.url.render_as_string(hide_password=False)
+    header = "model,gpu,resolution,steps,precision,cfg,prompts,energy_joules,duration_seconds"
+    (tmp_path / "in.csv").write_text(f"{header}\nsdxl,l40s,1024,20,fp16,1,4,,12\nsdxl,l40s,1024,20,fp16,1,4,,\n")
+    refused = farm("results", "import", tmp_path / "in.csv", "--db", url)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "row 2, energy_joules" in refused.err
+    assert "duration_seconds above 0" in refused.err
+    assert Results(store).datasets() == {}
 
 
 def test_power_logs_are_bounded_and_measurements_stay(farm, store, jobs, sweep, measure, settings):

@@ -109,6 +109,7 @@ class NvmlMeter:
                 "driver": nvml.driver(),
                 "power_limit_watts": nvml.power_limit_watts(),
                 "temperature_celsius": nvml.temperature_celsius(),
+                "clock_limit_mhz": nvml.clock_limit_mhz(),
                 "sm_clock_mhz": nvml.sm_clock_mhz(),
                 "memory_clock_mhz": nvml.memory_clock_mhz(),
                 "performance_state": nvml.performance_state(),

@@ -136,6 +136,28 @@ def test_a_file_in_and_files_out(farm: Farm, tmp_path: Path) -> None:
     assert parquet.read_table(again)["fits"].to_pylist() == [True, True]
 
 
+def test_limits_that_are_enforced_are_asked_with(farm: Farm, tmp_path: Path) -> None:
+    one = ("--model", "flux", "--gpu", "a100", "--resolution", 1024, "--steps", 28, "--precision", "fp16")
+    plain = document(farm("predict", *one, "--json"))
+    capped = document(farm("predict", *one, "--power-limit-watts", 250, "--json"))
+    slow = document(farm("predict", *one, "--clock-limit-mhz", 1000, "--json"))
+    for found in (capped, slow):
+        assert found["energy_joules"] < 0.9 * plain["energy_joules"]
+        assert found["duration_seconds"] > 1.02 * plain["duration_seconds"]
+    rows = tmp_path / "rows.csv"
+    rows.write_text(
+        "model,gpu,resolution,steps,precision,cfg,prompts,power_limit_watts,clock_limit_mhz\n"
+        + "".join(f"flux,a100,1024,28,fp16,0,1,{limits}\n" for limits in (",", "250,", ",1000", "0,", ",much"))
+    )
+    found = document(farm("predict", "--in", rows, "--json"))
+    assert [p["energy_joules"] for p in found["predictions"]] == [
+        pytest.approx(each["energy_joules"]) for each in (plain, capped, slow)
+    ]
+    assert [entry["field"] for entry in found["left_out"]] == ["power_limit_watts", "clock_limit_mhz"]
+    wrong = farm("predict", *one, "--clock-limit-mhz", 0)
+    assert (wrong.code, wrong.err.count("\n")) == (2, 1)
+
+
 def test_twenty_thousand_rows(farm: Farm, tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     lines = [

@@ -54,12 +54,32 @@ def test_an_empty_cell_is_a_default_or_required(empty):
 
 
 def test_idle_power_may_be_in_a_row_that_says_how_long_it_took():
-    header = [*HEADER, "includes_idle", "duration_seconds", "power_limit_watts", "frames"]
-    (row,) = parse_rows(header, [[*GOOD, "1", "30", "350", "1"]], source="t.csv")
-    assert (row.includes_idle, row.duration_seconds, row.power_limit_watts) == (True, 30.0, 350.0)
+    header = [*HEADER, "includes_idle", "duration_seconds", "power_limit_watts", "clock_limit_mhz", "frames"]
+    (row,) = parse_rows(header, [[*GOOD, "1", "30", "350", "1200", "1"]], source="t.csv")
+    assert (row.includes_idle, row.duration_seconds) == (True, 30.0)
+    assert (row.power_limit_watts, row.clock_limit_mhz) == (350.0, 1200.0)
     assert parse_row(row.to_dict()) == row
-    (plain,) = parse_rows(header, [[*GOOD, "", "", "", ""]], source="t.csv")
-    assert (plain.includes_idle, plain.power_limit_watts, plain.configuration.frames) == (False, None, 1)
+    (plain,) = parse_rows(header, [[*GOOD, "", "", "", "", ""]], source="t.csv")
+    assert (plain.includes_idle, plain.power_limit_watts, plain.clock_limit_mhz) == (False, None, None)
+    assert plain.configuration.frames == 1
+
+
+def test_a_row_without_energy_states_its_seconds():
+    header = [*HEADER, "duration_seconds"]
+    place = header.index("energy_joules")
+    (row,) = parse_rows(header, [[*GOOD[:place], "", *GOOD[place + 1 :], "30"]], source="t.csv")
+    assert (row.energy_joules, row.duration_seconds, row.spoiled) == (None, 30.0, False)
+    assert parse_row(row.to_dict()) == row
+    for seconds in ("", "0"):
+        with pytest.raises(BadRows, match=r"row 1, energy_joules: .*beside duration_seconds above 0"):
+            parse_rows(header, [[*GOOD[:place], "", *GOOD[place + 1 :], seconds]], source="t.csv")
+
+
+def test_the_id_of_a_row_is_what_it_was_before_clocks_were_limited():
+    ((named, _),) = with_ids(rows({}))
+    assert named == "row-a8f539ecffa1c615089cf60cdaf14d96"
+    ((limited, _),) = with_ids([replace(row, clock_limit_mhz=1200.0) for row in rows({})])
+    assert limited != named
 
 
 @pytest.mark.parametrize(
@@ -71,10 +91,12 @@ def test_idle_power_may_be_in_a_row_that_says_how_long_it_took():
         (["0", "30", "0", ""], "power_limit_watts: .* above 0"),
         (["0", "30", "-5", ""], "power_limit_watts: "),
         (["0", "30", "", "0"], "frames: 0.* from 1"),
+        (["0", "30", "", "1", "0"], "clock_limit_mhz: .*megahertz above 0"),
     ],
 )
 def test_what_contradicts_itself_is_refused(cells, words):
-    header = [*HEADER, "includes_idle", "duration_seconds", "power_limit_watts", "frames"]
+    header = [*HEADER, "includes_idle", "duration_seconds", "power_limit_watts", "frames", "clock_limit_mhz"]
+    cells = [*cells, ""][:5]
     with pytest.raises(BadRows, match=words):
         parse_rows(header, [[*GOOD, *cells]], source="t.csv")
 

@@ -264,6 +264,15 @@ def test_a_power_limit_that_a_row_knows_is_used() -> None:
     assert (answer.joules[1] / answer.seconds[1]) < 200 - 58
 
 
+def test_a_row_of_a_slower_clock_teaches_what_one_at_the_full_clock_takes() -> None:
+    """The same joules measured at 1,100 MHz mean that more would be taken at 1,410."""
+    row = dict(BASE, model="sdxl", gpu="l4", width=1024, height=1024, energy_joules=5000.0)
+    told, silent = (WorkLaw().fit([row | limit]) for limit in ({"clock_limit_mhz": 1400.0}, {}))
+    asked = [dict(BASE, model="sdxl", gpu="l4", width=1024, height=1024)]
+    assert told.predict(asked)[0] > 1.1 * silent.predict(asked)[0]
+    assert told.predict([asked[0] | {"clock_limit_mhz": 1400.0}])[0] == pytest.approx(silent.predict(asked)[0], rel=0.1)
+
+
 def test_one_row_of_a_new_gpu_moves_and_narrows_all_models_there() -> None:
     rows = shipped_rows()
     row = [dict(BASE, model="sd35", gpu="l40s", width=1024, height=1024)]

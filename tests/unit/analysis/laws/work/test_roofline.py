@@ -97,6 +97,40 @@ def test_a_lower_power_limit_saves_energy_and_costs_time() -> None:
     assert joules[2] / seconds[2] <= 250 - 58 + 1e-9
 
 
+def limited(model: str, gpu: str, limits: list[float], side: int = 1024) -> tuple[np.ndarray, np.ndarray]:
+    """Joules and seconds of one configuration by the most that the clock may be, MHz."""
+    columns = {name: [value] * len(limits) for name, value in BASE.items()}
+    same = {"model": [model] * len(limits), "gpu": [gpu] * len(limits), "resolution": [side] * len(limits)}
+    rows = Table.from_columns({**columns, **same, "clock_limit_mhz": limits})
+    response = respond(demand(rows), np.zeros((len(limits), len(COEFFICIENTS))))
+    joules = response.joules.sum(axis=1)
+    return joules, response.seconds(joules)[0]
+
+
+def test_a_lower_clock_saves_energy_and_costs_time_that_the_memory_does_not() -> None:
+    joules, seconds = limited("flux", "a100", [np.nan, 1410.0, 3000.0, 1200.0, 900.0])
+    assert joules[0] == joules[1] == joules[2]  # the chip's own clock, and one that it never reaches
+    assert seconds[0] == seconds[1] == seconds[2]
+    assert joules[0] > joules[3] > joules[4] > 0.4 * joules[0]
+    assert 1 < seconds[3] / seconds[0] < 1410 / 1200 < seconds[4] / seconds[0] < 1410 / 900
+    fast, slow = (machine("a100", "fp16", clock=part) for part in (1.0, 0.5))
+    assert slow.attention == fast.attention / 2
+    assert fast.bandwidth / 2 < slow.bandwidth < fast.bandwidth
+
+
+def test_a_host_that_is_waited_for_hides_a_lower_clock() -> None:
+    _, seconds = limited("sd2", "h100", [np.nan, 1400.0], side=256)
+    assert seconds[1] < 1.02 * seconds[0]
+
+
+def test_rows_of_several_clocks_are_worked_out_as_each_alone() -> None:
+    limits = [1100.0, np.nan, 1300.0, 1100.0]
+    together = limited("sdxl", "a100", limits)
+    alone = [limited("sdxl", "a100", [limit]) for limit in limits]
+    assert together[0] == pytest.approx([joules[0] for joules, _ in alone])
+    assert together[1] == pytest.approx([seconds[0] for _, seconds in alone])
+
+
 def test_kernels_of_ampere_gain_with_multiprocessors_and_clock() -> None:
     """From an A100 to a B200 of the same kernels: 1.9 times the multiprocessors' cycles, 7.2 times the tensor peak."""
     ampere, blackwell = (machine(name, "fp16") for name in ("a100", "b200"))

@@ -306,6 +306,25 @@ def test_a_library_that_has_little_more_than_the_counter(code: int) -> None:
     assert found.error == pytest.approx(0, abs=0.005)
 
 
+@pytest.mark.parametrize(
+    ("board", "errors", "limit"),
+    [
+        ({}, {}, 1410),  # applications run faster than at the clock that a board comes with
+        ({"application_clock": 1095}, {}, 1095),
+        ({"customer_clock": 1200}, {}, 1200),
+        ({"application_clock": 1095}, {"nvmlDeviceGetDefaultApplicationsClock": Code.NOT_SUPPORTED}, 1410),
+        ({}, {"nvmlDeviceGetMaxClockInfo": Code.NOT_SUPPORTED}, 1410),
+    ],
+)
+def test_the_clock_that_a_board_is_allowed(
+    board: dict[str, int], errors: dict[str, int], limit: int, tmp_path: Path
+) -> None:
+    with fake.load(tmp_path, Device(name=PLAIN, **board), errors=errors) as gpu:
+        meter = NvmlMeter(0, clock=gpu.clock)
+        assert meter.environment()["clock_limit_mhz"] == limit
+        meter.close()
+
+
 def test_a_linear_drift_of_idle_costs_nothing() -> None:
     found = one(("work", 300.0, 20.0), drift=6 / 20, noise=Noise())
     assert found.error == pytest.approx(0, abs=0.005)
