@@ -95,13 +95,22 @@ def refusal(field: str, text: str, names: Mapping[str, Sequence[str]], spelling:
     spelled |= {spelling(name): name for name in names}
     wanted = spelling(text)
     near = difflib.get_close_matches(wanted, spelled, n=5)
-    # A slip is rather late in a name than early: a101 is a100 and not a10, a1000 is a100 and not a6000.
-    near.sort(key=lambda name: (-_shared_start(wanted, name), len(name) != len(wanted)))
+
+    # A slip is rather late in a name than early, and no digit for a letter: a101 is a100 and not a10, a1000 is a100 and
+    # not a6000, fluxx is flux and not flux2.
+    def distance(name: str) -> tuple[int, bool, bool]:
+        return -_shared_start(wanted, name), _digits(name) != _digits(wanted), len(name) != len(wanted)
+
+    near.sort(key=distance)
     return UnknownName(field, text, spelled[near[0]] if near else None, names)
 
 
 def _shared_start(one: str, other: str) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _digits(name: str) -> int:
+    return sum(character.isdigit() for character in name)
 
 
 def is_version(text: str, name: str) -> bool:
