@@ -20,18 +20,17 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
-from analysis.design import EACH, KIND, Candidates, Selection
+from analysis.design import Candidates, Selection
 from analysis.laws.work.law import WorkLaw
-from analysis.shipped import with_shipped
+from analysis.stopping import checks_wanted, choice, drawn, fitted_rows, origin_of, own_rows
 from analysis.table import Table
 from farm.database import Store, opened
 from farm.domain import Configuration, JobState, RequestError
-from farm.results import OWN, Results
+from farm.results import Results
 from farm.settings import Settings
 from farm.sweeps.adaptive import AdaptiveSweeps, Pick, Sight
 
@@ -39,10 +38,6 @@ logger = logging.getLogger(__name__)
 
 CHECKS: Final = 8  # last results for each model on each GPU that its calibration rests on
 PRIOR_CHECKS: Final = 3.0  # results as expected that stand beside them
-# Kinds of configuration of each model on each GPU that are foreseen before a target counts as met: an eighth, from
-# FEWEST to ENOUGH.
-FEWEST, ENOUGH, PART = 3, 10, 8
-MEASURED: Final = "measured"  # the origin of rows of real devices
 LEASE_SECONDS: Final = 120.0  # whoever takes longer to choose may be taken over
 POLL_SECONDS: Final = 0.25
 
@@ -95,13 +90,12 @@ class Chooser:
         if row["late"]:
             self._end_or_wait(sight, token, "the sweep's deadline has passed", error)
             return
-        if error <= target and len(_deviations(sight)) >= _checks_wanted(self.sweeps.grid(sight)):
+        if error <= target and len(_deviations(sight)) >= checks_wanted(self.sweeps.grid(sight)):
             reason = f"target met: {error:.3g}% expected, {target:g}% asked for"
             self._end_or_wait(sight, token, reason, error)
             return
         selection = _selection(sight, candidates, at_work)
-        seed = (sight.sweep_id, row["rounds"])
-        blindly = np.random.default_rng(seed) if row["rounds"] % 2 else None
+        blindly = drawn(sight.sweep_id, row["rounds"])
         selection.pick(len(candidates.rows), slots=_slots(sight, candidates, at_work), blindly=blindly)
         if selection.picks or at_work:
             self.sweeps.queue(sight, token, self._picks(sight, candidates, selection.picks), error)
@@ -114,7 +108,12 @@ class Chooser:
         grid, outlook = self.sweeps.grid(sight), candidates.outlook
         spread = np.sqrt(np.diag(outlook.covariance) + outlook.noise)
         return [
-            Pick(grid[candidates.place[place]], float(np.log(candidates.joules[place])), float(spread[place]))
+            Pick(
+                grid[candidates.place[place]],
+                ln_joules=float(np.log(candidates.joules[place])),
+                spread=float(spread[place]),
+                seconds=float(candidates.seconds[place]),
+            )
             for place in places
         ]
 
@@ -133,22 +132,14 @@ class Chooser:
         """
         grid = self.sweeps.grid(sight)
         table = Table.from_rows(self._results.rows())
-        own = table.where(dataset=OWN, gpu=sorted({c.gpu for c in grid}))
-        own = own.take(~own.spoiled)
-        law = self._fitted(sight, table, _origin(own, sight))
+        own = own_rows(table, grid)
+        law = self._fitted(sight, fitted_rows(table, origin_of(own, simulated=bool(sight.simulated))))
         barred = [job.configuration for job in sight.jobs if job.state in _OVER and (job.spoiled is not False)]
-        rows = Table.of(grid)
-        for kind in (KIND, EACH):
-            found = Candidates.of(law, rows, own, barred=barred, kind=kind)
-            if found.free.any():
-                break
-        return found if found.weight.any() else None
+        return choice(law, Table.of(grid), own, barred=barred)
 
-    def _fitted(self, sight: Sight, table: Table, origin: str) -> WorkLaw:
-        rows = table.where(origin=origin)
-        known = with_shipped(rows) if origin == MEASURED else rows
+    def _fitted(self, sight: Sight, rows: Table) -> WorkLaw:
         before = self._laws.get(sight.sweep_id)
-        self._laws[sight.sweep_id] = WorkLaw().fit(known) if before is None else before.updated(known)
+        self._laws[sight.sweep_id] = WorkLaw().fit(rows) if before is None else before.updated(rows)
         return self._laws[sight.sweep_id]
 
 
@@ -166,17 +157,6 @@ def _deviations(sight: Sight) -> list[float]:
     return found
 
 
-def _pairs(configurations: Sequence[Configuration]) -> Counter[tuple[str, str]]:
-    """How many kinds of configuration there are of each model on each GPU: all but the number of prompts."""
-    kinds = {replace(configuration, prompts=configuration.batch) for configuration in configurations}
-    return Counter((kind.model, kind.gpu) for kind in kinds)
-
-
-def _checks_wanted(grid: Sequence[Configuration]) -> int:
-    """How many results have to have been foreseen before a target counts as met."""
-    return sum(min(max(count // PART, FEWEST), ENOUGH, count) for count in _pairs(grid).values())
-
-
 def _calibration(sight: Sight) -> float:
     """The factor on the spreads that the law foresees, by what was found."""
     pairs = len({(job.configuration.model, job.configuration.gpu) for job in sight.jobs})
@@ -187,13 +167,6 @@ def _calibration(sight: Sight) -> float:
 def _at_work(sight: Sight) -> list[Configuration]:
     """What is queued or runs."""
     return [job.configuration for job in sight.jobs if job.state not in _OVER]
-
-
-def _origin(own: Table, sight: Sight) -> str:
-    """Of the rows that the sweep's law is fitted to: as those are that its devices gave, or will give."""
-    if len(own):
-        return str(Counter(own.origin.tolist()).most_common(1)[0][0])
-    return "simulated" if sight.simulated else MEASURED
 
 
 def _selection(sight: Sight, candidates: Candidates, at_work: Sequence[Configuration]) -> Selection:

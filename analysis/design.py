@@ -20,8 +20,8 @@ from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
+from analysis.laws import student
 from analysis.laws.work.effects import CELL_COLUMNS
 from analysis.laws.work.hierarchy import GROUP_ROWS
 from analysis.laws.work.law import Outlook, WorkLaw
@@ -203,8 +203,10 @@ class Candidates:
         *,
         barred: Sequence[Configuration] = (),
         kind: tuple[str, ...] = KIND,
+        most: int = MAX_CANDIDATES,
     ) -> Self:
-        """Of these rows less those among the measured ones. ``kind``: the columns in which rows of a kind agree."""
+        """Of these rows less those among the measured ones. ``kind``: the columns in which rows of a kind agree;
+        ``most``: of more kinds than these, so many drawn ones stand for all."""
         known, kinds = set(_keys(measured, EACH)), set(_keys(measured, kind))
         if barred:
             kinds |= set(_keys(Table.of(list(barred)), kind))
@@ -222,12 +224,12 @@ class Candidates:
         places = np.array([best[key] for key in order], dtype=np.int64)
         distinct = rows.take(places)
         count = int(free.sum())
-        if len(distinct) <= MAX_CANDIDATES:
+        if len(distinct) <= most:
             outlook = law.outlook(distinct)
             energy = float(outlook.forecast.joules[free].sum())
             return cls(distinct, places, weights, free, outlook, count, energy, kind)
         energy = float(law.predict(distinct)[free].sum())
-        kept = np.sort(np.random.default_rng(0).permutation(len(distinct))[:MAX_CANDIDATES])
+        kept = np.sort(np.random.default_rng(0).permutation(len(distinct))[:most])
         distinct = distinct.take(kept)
         return cls(distinct, places[kept], weights[kept], free[kept], law.outlook(distinct), count, energy, kind)
 
@@ -338,14 +340,9 @@ class Selection:
         """Mean over the rows that are neither measured nor picked; over all where nothing else is left."""
         out = self.candidates.outlook
         degrees = np.where(self._rows > 0, GROUP_ROWS + self._rows, out.degrees)
-        error = _mean_absolute_t(degrees) * np.sqrt(np.maximum(np.diag(self._remaining), 0.0) + out.noise)
+        error = student.mean_absolute(degrees) * np.sqrt(np.maximum(np.diag(self._remaining), 0.0) + out.noise)
         weight = self._weight if self._weight.any() else np.ones_like(self._weight)
         return float(100 * (weight @ error) / weight.sum())
-
-
-def _mean_absolute_t(degrees: Floats) -> Floats:
-    """Of a variable that follows Student's t with so many degrees of freedom, above 1."""
-    return np.asarray(np.sqrt(degrees / np.pi) * np.exp(gammaln((degrees - 1) / 2) - gammaln(degrees / 2)))
 
 
 def grid(model: str, gpu: str) -> list[Configuration]:

@@ -18,6 +18,7 @@ from farm import catalog
 from farm.domain.errors import RequestError
 from farm.domain.text import decode
 
+DATABASE_FILE: Final = "farm.db"  # in home, unless another database is named
 LONGEST_SECONDS: Final = 1e8  # three years; the system's clocks take no infinity
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 Wait = Annotated[float, Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
@@ -136,12 +137,24 @@ class Settings(BaseSettings):
 
     def database(self) -> str:
         """The database URL; SQLite in home by default."""
-        return _secret(self.database_url, self.database_url_file) or f"sqlite:///{self.home / 'farm.db'}"
+        return _secret(self.database_url, self.database_url_file) or f"sqlite:///{self.home / DATABASE_FILE}"
 
     @property
     def names_database(self) -> bool:
         """Whether a database was asked for, rather than the default one."""
         return bool(_secret(self.database_url, None)) or self.database_url_file is not None
+
+    @property
+    def has_database(self) -> bool:
+        """Whether there is one: one that was asked for, or the default one's file."""
+        if self.names_database:
+            return True
+        try:
+            return (self.home / DATABASE_FILE).stat().st_size > 0
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:  # whoever opens it says what is wrong
+            return True
 
     def broker(self) -> str | None:
         """The broker URL, None for the embedded one."""

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from analysis.cli.rows import Known, fit_rows
+from analysis.cli.stored import farm_store
 from farm.domain.errors import RequestError
 
 if TYPE_CHECKING:
     from analysis.laws.base import Law
+    from farm.database import Store
+    from farm.fits import Fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +78,8 @@ def fit_now(known: Known, name: str | None) -> Fitted:
 
 def named_fit(db: str | None, fit_id: int) -> dict[str, Any]:
     """The stored fit of that id. RequestError where there is none."""
-    from farm.database import opened
-    from farm.fits import Fits
-
-    with opened(db, create=False, default_may_be_missing=True) as store:
-        row = Fits(store).get(fit_id) if 0 < fit_id < 2**31 else None
+    with farm_store(db) as store:
+        row = None if store is None or not 0 < fit_id < 2**31 else _fits(store).get(fit_id)
     if row is None:
         raise RequestError("fit", fit_id, "the id of a stored fit; farm law list shows them")
     return row
@@ -102,14 +102,14 @@ def _stored(row: Mapping[str, Any], name: str | None) -> Fitted:
 def fit_in_use(db: str | None, name: str | None) -> Fitted | None:
     """The fit that is pinned, or that stays in use, where it is of that law; None where there is none."""
     from analysis import laws
-    from farm.database import opened
-    from farm.fits import Fits
 
-    with opened(db, create=False, default_may_be_missing=True) as store:
-        pinned = Fits(store).pinned()
+    with farm_store(db) as store:
+        if store is None:
+            return None
+        pinned = _fits(store).pinned()
         if pinned is not None and name in (None, pinned["law"]):
             return Fitted(loaded(pinned), f"fit {pinned['id']}, pinned by farm law pin", int(pinned["id"]))
-        kept = Fits(store).kept(name or laws.DEFAULT)
+        kept = _fits(store).kept(name or laws.DEFAULT)
     if kept is None or kept["law_version"] != str(laws.get(kept["law"]).version):
         return None
     source = f"fit {kept['id']}, which stays in use: {kept['kept_why']}"
@@ -128,11 +128,8 @@ def find_fit(db: str | None, name: str, data_sha256: str) -> tuple[int, Law] | N
 
 def stored_fits(db: str | None, *, law: str | None = None, data_hash: str | None = None) -> list[dict[str, Any]]:
     """The fits of the farm's database, the newest first. Writes nothing."""
-    from farm.database import opened
-    from farm.fits import Fits
-
-    with opened(db, create=False, default_may_be_missing=True) as store:
-        return Fits(store).stored(law=law, data_hash=data_hash)
+    with farm_store(db) as store:
+        return [] if store is None else _fits(store).stored(law=law, data_hash=data_hash)
 
 
 def store_fit(db: str | None, fit: dict[str, Any]) -> int:
@@ -158,10 +155,15 @@ def pin_fit(db: str | None, fit_id: int) -> dict[str, Any]:
 
 def unpin_fits(db: str | None) -> list[int]:
     """Have predictions use the newest rows again; the ids of the fits that were pinned or stayed in use."""
-    from farm.database import opened
-    from farm.fits import Fits
-
-    with opened(db, create=False, default_may_be_missing=True) as store:
-        fits = Fits(store)
+    with farm_store(db) as store:
+        if store is None:
+            return []
+        fits = _fits(store)
         bound = [row["id"] for row in fits.stored() if row["pinned_at"] or row["kept_at"]]
         return fits.unpin() if bound else []
+
+
+def _fits(store: Store) -> Fits:
+    from farm.fits import Fits
+
+    return Fits(store)

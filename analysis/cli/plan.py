@@ -12,6 +12,7 @@ import click
 import yaml
 
 from analysis.cli.options import data_options, parse_names
+from analysis.cli.stored import farm_store
 from farm import catalog
 from farm.cli.completion import complete_gpus, complete_models
 from farm.cli.options import FiniteRange, emit_json, json_option
@@ -143,10 +144,11 @@ def _workers(text: str, gpus: Sequence[str]) -> dict[str, int]:
 
 def _farm_workers(db: str | None, gpus: Sequence[str]) -> dict[str, int] | None:
     """How many living workers the farm has of each of these types; None where it has none of any."""
-    from farm.database import opened
-    from farm.hosts import Hosts
+    with farm_store(db) as store:
+        if store is None:
+            return None
+        from farm.hosts import Hosts
 
-    with opened(db, create=False, default_may_be_missing=True) as store:
         counts = Counter(worker.gpu for worker in Hosts(store).workers() if worker.alive and worker.gpu in gpus)
     return dict(counts) or None
 

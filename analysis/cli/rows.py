@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.cli.options import parse_where
+from analysis.cli.stored import farm_store
 from farm.domain.errors import RequestError
 
 if TYPE_CHECKING:
@@ -50,10 +51,12 @@ def fit_rows(data: str | None, where: Sequence[str], db: str | None, only_own: b
 def farm_rows(db: str | None) -> Table:
     """Every row that the farm's database holds: its own measurements and imported data sets. Writes nothing."""
     from analysis.table import Table
-    from farm.database import opened
-    from farm.results import Results
 
-    with opened(db, create=False, default_may_be_missing=True) as store:
+    with farm_store(db) as store:
+        if store is None:
+            return Table.from_rows(())
+        from farm.results import Results
+
         return Table.from_rows(Results(store).rows())
 
 

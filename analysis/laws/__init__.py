@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DEFAULT: Final = "work"
 GROUP: Final = "joulefarm.laws"  # of entry points
-PARTS: Final = ("base", "estimator")  # modules of this folder that every law is made of; all others are laws
+PARTS: Final = ("base", "estimator", "student")  # modules of this folder that every law is made of; all others are laws
 
 
 def names() -> tuple[str, ...]:

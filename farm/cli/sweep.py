@@ -81,22 +81,34 @@ def submit(
     ):
         if count:
             click.echo(f"  {count:6d} {what}")
-    for line in _forecast_lines(forecast) if result.jobs else ():
+    for line in _forecast_lines(forecast) if result.jobs or goal is not None else ():
         click.echo(line)
     for row in result.infeasible:
         click.echo(f"  {row['count']:6d} infeasible: {row['model']} {row['precision']} on {row['gpu']}: {row['why']}")
 
 
 def _forecast_lines(forecast: Mapping[str, Any]) -> Iterator[str]:
-    """What the new jobs will take, a line a GPU type."""
-    for gpu, part in forecast.get("by_gpu", {}).items():
-        if part["seconds"] is None:
-            yield f"  forecast: {gpu}: not known, for the work of a model was never counted"
-            continue
-        joules = joules_text(part["energy_joules"])
-        yield f"  forecast: {gpu}: {duration(part['seconds'])} with {part['workers']} worker(s), {joules} above idle"
+    """What the new jobs will take, a line a GPU type; of an adaptive sweep what it will probably measure, and the most
+    that it may."""
+    until, at_most = forecast.get("until"), forecast.get("at_most", {})
+    if until == "unknown":
+        yield "  forecast: until the target is met: not known"
+    else:
+        yield from (f"  forecast: {line}" for line in _by_gpu(forecast))
+    if until in ("target", "budget"):
+        yield f"  forecast: that is until the {until}, at an error of {forecast['expected_error_percent']:.2g}%"
+    yield from (f"  at most:  {line}" for line in _by_gpu(at_most))
     if forecast.get("raw_log_bytes"):
         yield f"  forecast: raw logs of {with_prefix(forecast['raw_log_bytes'], 'B')}"
+
+
+def _by_gpu(forecast: Mapping[str, Any]) -> Iterator[str]:
+    for gpu, part in forecast.get("by_gpu", {}).items():
+        if part["seconds"] is None:
+            yield f"{gpu}: not known, for the work of a model was never counted"
+            continue
+        joules, workers = joules_text(part["energy_joules"]), part["workers"]
+        yield f"{gpu}: {part['jobs']} jobs, {duration(part['seconds'])} with {workers} worker(s), {joules} above idle"
 
 
 def _goal(adaptive: bool, target_error: float | None, joules: float | None, hours: float | None) -> Goal | None:

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 MODULE: Final = "analysis.refit"
 FUNCTION: Final = "refit_if_new"
-NEEDS: Final = ("sklearn", "scipy")
+NEEDS: Final = ("sklearn",)
 
 
 class RefitTicker:

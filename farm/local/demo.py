@@ -28,7 +28,7 @@ from farm.sweeps.read import read_spec
 SPEC: Final = Path(__file__).resolve().parents[1] / "sweeps" / "data" / "demo.yaml"
 START_SECONDS: Final = 120.0
 STUCK_SECONDS: Final = 120.0  # no job ended for so long: something is wrong
-NEEDS: Final = ("torch", "diffusers", "transformers", "codecarbon", "sklearn", "scipy")
+NEEDS: Final = ("torch", "diffusers", "transformers", "codecarbon", "sklearn")
 
 Say = Callable[[str], None]
 Status = dict[str, Any]

@@ -5,6 +5,7 @@ What is chosen is chosen by ``analysis.adaptive``, which the coordinator starts.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +15,14 @@ from typing import Any, Final
 
 from farm.actor import user_at_host
 from farm.domain import Configuration, RequestError
+from farm.domain.errors import FarmError
 from farm.domain.worker import WorkerInfo
 from farm.store import actions, adaptive, hosts, prompts, submission, sweeps
 from farm.store.adaptive import AskedJob
-from farm.store.engine import Store
-from farm.store.submission import Tally
+from farm.store.engine import Connection, Store
+from farm.store.submission import Tally, Wanted
+from farm.sweeps.demand import Demand
+from farm.sweeps.forecast import Expected, Outset, play
 from farm.sweeps.prompts import read_prompts
 from farm.sweeps.read import parse_spec
 from farm.sweeps.spec import SweepSpec
@@ -28,7 +32,7 @@ from farm.version import __version__
 MOST: Final = 50_000  # configurations of such a sweep: all are predicted whenever results came
 KEY: Final = "adaptive"  # in the stored sweep file: what else was asked for
 LEAST_TARGET, MOST_TARGET = 0.1, 50.0  # per cent: below it nothing repeats, above it nothing need be measured
-NEEDS: Final = ("sklearn", "scipy")
+NEEDS: Final = ("sklearn",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,11 @@ class Goal:
         if not LEAST_TARGET <= self.target_error_percent <= MOST_TARGET:
             remedy = f"per cent from {LEAST_TARGET:g} (repeats differ by more) to {MOST_TARGET:g}"
             raise RequestError("target-error", self.target_error_percent, remedy)
+
+    @property
+    def seconds(self) -> float | None:
+        """The hours, in seconds."""
+        return None if self.hours is None else 3600 * self.hours
 
     def to_dict(self) -> dict[str, Any]:
         return {"target_error_percent": self.target_error_percent, "joules": self.joules, "hours": self.hours}
@@ -66,6 +75,8 @@ def submit(store: Store, spec: SweepSpec, goal: Goal, *, priority: int = 0, dry_
         raise RequestError("replicates", spec.replicates, "1 with --adaptive: what a repeat would teach is chosen too")
     listed = read_prompts(spec.prompts_file, max(max(grid["prompts"]) for grid in (spec.axes, *spec.include)))
     screen, tally = Screen(), Tally()
+    wanted = _wanted(screen, spec)
+    outset = _outset(store, goal, [want.configuration for want in wanted])
     with store.read() if dry_run else store.write() as db:
         sweep_id = None
         if not dry_run:
@@ -79,31 +90,72 @@ def submit(store: Store, spec: SweepSpec, goal: Goal, *, priority: int = 0, dry_
                     "sweep_id": sweep_id,
                     "target_error_percent": goal.target_error_percent,
                     "budget_joules": goal.joules,
-                    "budget_seconds": None if goal.hours is None else 3600 * goal.hours,
+                    "budget_seconds": goal.seconds,
                     "prompts_sha256": listed.sha256,
                 },
             )
-        for batch in batches(screen.feasible(spec.jobs())):
-            submission.look(db, batch, tally)
-            if screen.configurations > MOST:
-                raise RequestError("adaptive", f"{screen.configurations:,} configurations", f"at most {MOST:,}")
-        screen.require_some(spec)
-        if not tally.new + tally.already_measured + tally.already_queued + tally.failed_before:
-            raise RequestError("adaptive", spec.name, "a grid of which at least one configuration fits its GPU")
+        new = [want for batch in batches(iter(wanted)) for want in submission.look(db, batch, tally)[0]]
+        forecast = None if outset is None else _forecast(db, spec, goal, outset, [want.configuration for want in new])
         if sweep_id is not None:
             counts = {"configurations": screen.configurations, "already_measured": tally.already_measured}
             submission.finish(db, sweep_id, {**counts, "infeasible": screen.infeasible()})
             actions.note(db, user_at_host(), "submit", sweep_id=sweep_id, priority=priority, **{KEY: goal.to_dict()})
-    return screen.submission(spec, sweep_id, replace(tally, jobs=0))
+    return screen.submission(spec, sweep_id, replace(tally, jobs=0), forecast)
+
+
+def _wanted(screen: Screen, spec: SweepSpec) -> list[Wanted]:
+    """Every configuration that fits its GPU. RequestError where there is none, or too many."""
+    wanted: list[Wanted] = []
+    for batch in batches(screen.feasible(spec.jobs())):
+        wanted += batch
+        if screen.configurations > MOST:
+            raise RequestError("adaptive", f"{screen.configurations:,} configurations", f"at most {MOST:,}")
+    screen.require_some(spec)
+    if not wanted:
+        raise RequestError("adaptive", spec.name, "a grid of which at least one configuration fits its GPU")
+    return wanted
+
+
+def _outset(store: Store, goal: Goal, grid: Sequence[Configuration]) -> Outset | None:
+    """What is expected to be measured; None without a law, or where the farm has rows that it cannot be fitted to."""
+    try:
+        return play(
+            store, grid, target_error_percent=goal.target_error_percent, joules=goal.joules, seconds=goal.seconds
+        )
+    except (FarmError, ImportError):
+        return None
+
+
+def _forecast(
+    db: Connection, spec: SweepSpec, goal: Goal, outset: Outset, new: Sequence[Configuration]
+) -> dict[str, Any]:
+    """What the sweep is expected to take until its target or a budget, and what it takes at most: all that is new of
+    its grid, within its budgets. Where nothing tells when the target is met, the first is the second."""
+    whole = Demand(outset.forecaster)
+    whole.add_within(new, Expected(goal.seconds, goal.joules))
+    budgets = {"budget_joules": goal.joules, "budget_hours": goal.hours}
+    at_most = {**(whole.forecast(db, spec.deadline) or {}), **budgets}
+    if outset.picks is None:
+        return {**at_most, "until": "unknown", "expected_error_percent": None, "at_most": at_most}
+    expected = Demand(outset.forecaster)
+    fresh = frozenset(new)  # what another sweep has queued costs nothing more
+    expected.add([pick for pick in outset.picks if pick in fresh])
+    return {
+        **(expected.forecast(db, spec.deadline) or {}),
+        "until": "budget" if outset.within_budget else "target",
+        "expected_error_percent": outset.expected_error_percent,
+        "at_most": at_most,
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A configuration that was chosen, and what is foreseen of it: the logarithm of its joules, and its spread."""
+    """A configuration that was chosen, and what is foreseen of it: the logarithm of its joules, its spread, seconds."""
 
     configuration: Configuration
     ln_joules: float
     spread: float
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +243,8 @@ class AdaptiveSweeps:
                 "code_version": __version__,
                 "created_at": created_at,
             }
-            submission.add_jobs(db, new, columns)
+            expected = {p.configuration: Expected(p.seconds, math.exp(p.ln_joules)).columns() for p in picks}
+            submission.add_jobs(db, new, columns, [expected[want.configuration] for want in new])
             submission.share(db, sight.sweep_id, shared)
             submission.link_new(db, sight.sweep_id)
             sweeps.rank(db, sight.sweep_id)

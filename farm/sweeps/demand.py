@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any
 
 from farm import catalog
@@ -41,6 +43,7 @@ class Demand:
     def __init__(self, forecaster: Forecaster) -> None:
         self._forecaster = forecaster
         self._sums: dict[str, _Sum] = {}
+        self._most_joules = math.inf
 
     def add(self, configurations: Sequence[Configuration]) -> list[Expected]:
         """Count these jobs; what each will take."""
@@ -48,6 +51,25 @@ class Demand:
         for configuration, one in zip(configurations, expected, strict=True):
             self._sums.setdefault(configuration.gpu, _Sum()).add(one)
         return expected
+
+    def add_within(self, configurations: Sequence[Configuration], budget: Expected) -> None:
+        """Count as much of these jobs as a budget of all of them together allows, whichever are chosen: of each GPU
+        type the most jobs, the most seconds and the most joules that any choice has."""
+        joules, seconds = (math.inf if most is None else most for most in (budget.joules, budget.seconds))
+        amounts: dict[str, list[tuple[float, float]]] = {}
+        for configuration, one in zip(configurations, self._forecaster.expect(configurations), strict=True):
+            amount = (one.seconds or 0.0, one.joules or 0.0)
+            if amount[0] <= seconds and amount[1] <= joules:
+                self._sums.setdefault(configuration.gpu, _Sum()).add(one)
+                amounts.setdefault(configuration.gpu, []).append(amount)
+        for gpu, pairs in amounts.items():
+            total, swapped = self._sums[gpu], [(energy, time) for time, energy in pairs]
+            total.jobs = min(
+                _most_jobs([time for time, _ in pairs], seconds), _most_jobs([j for _, j in pairs], joules)
+            )
+            total.seconds = min(_most(pairs, joules), seconds)
+            total.joules = min(_most(swapped, seconds), joules)
+        self._most_joules = joules
 
     def forecast(self, db: Connection, deadline: datetime | None) -> dict[str, Any] | None:
         """The whole, as `farm sweep submit --json` prints it; None without a law.
@@ -77,12 +99,30 @@ class Demand:
         bytes_a_second = sql.log_bytes_a_second(db)
         return {
             "seconds": seconds,
-            "energy_joules": sum(total.joules for total in self._sums.values()) if whole else None,
+            "energy_joules": min(sum(total.joules for total in self._sums.values()), self._most_joules)
+            if whole
+            else None,
             "by_gpu": by_gpu,
             "raw_log_bytes": None if bytes_a_second is None or not whole else bytes_a_second * device_seconds,
             "rests_on": self._forecaster.source,
             "exceeds_deadline": _exceeds(seconds, deadline),
         }
+
+
+def _most(pairs: Sequence[tuple[float, float]], cap: float) -> float:
+    """The most that a choice of (amount, cost) has whose costs are together within a cap, parts of one allowed."""
+    amount, left = 0.0, cap
+    for one, cost in sorted(pairs, key=lambda pair: pair[0] / max(pair[1], 1e-300), reverse=True):
+        part = min(1.0, left / cost) if cost > 0 else 1.0
+        amount, left = amount + part * one, left - part * cost
+        if left <= 0:
+            break
+    return amount
+
+
+def _most_jobs(costs: Sequence[float], cap: float) -> int:
+    """How many fit within a cap, the cheapest first."""
+    return sum(whole <= cap for whole in accumulate(sorted(costs)))
 
 
 def _exceeds(seconds: float | None, deadline: datetime | None) -> bool | None:

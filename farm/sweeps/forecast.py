@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -10,7 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 from farm.catalog import NANO
 from farm.domain import Configuration
 from farm.domain.errors import FarmError
+from farm.domain.worker import WorkerInfo
 from farm.fits import Fits
+from farm.results import Results
+from farm.store import hosts
 from farm.store.engine import Store
 
 if TYPE_CHECKING:
@@ -81,6 +85,10 @@ class Forecaster:
         seconds: list[Any] = [None] * len(joules) if forecast.seconds is None else forecast.seconds.tolist()
         return [Expected(time, energy) for time, energy in zip(seconds, joules, strict=True)]
 
+    def knows(self, configurations: Sequence[Configuration]) -> bool:
+        """Whether it can tell of all of them."""
+        return self._law is not None and all(map(self._has_work, configurations))
+
     def _has_work(self, configuration: Configuration) -> bool:
         """Whether the model's work is known already: counting it takes torch, and minutes."""
         build = (configuration.model, configuration.size)
@@ -89,3 +97,48 @@ class Forecaster:
 
             self._known[build] = is_known(configuration.model + (NANO if configuration.size == "nano" else ""))
         return self._known[build]
+
+
+@dataclass(frozen=True, slots=True)
+class Outset:
+    """What an adaptive sweep is expected to measure before anything is: None where its target cannot be met, or nothing
+    tells; the error to expect afterwards; whether a budget ends it first. ``forecaster`` says what each will take."""
+
+    forecaster: Forecaster
+    picks: Sequence[Configuration] | None
+    expected_error_percent: float | None
+    within_budget: bool
+
+
+def play(
+    store: Store,
+    grid: Sequence[Configuration],
+    *,
+    target_error_percent: float,
+    joules: float | None,
+    seconds: float | None,
+) -> Outset:
+    """What is expected of an adaptive sweep of these configurations, by the law that will choose.
+
+    ImportError without the extra [analysis]; RequestError where the farm's rows cannot be fitted.
+    """
+    from analysis import stopping
+    from analysis.table import Table
+
+    general = Forecaster.of(store)
+    if not general.knows(grid):
+        return Outset(general, None, None, False)
+    with store.read() as db:
+        workers = [worker for worker in (WorkerInfo(**row) for row in hosts.workers(db)) if worker.alive]
+    found = stopping.play(
+        grid,
+        Table.from_rows(Results(store).rows()),
+        target_error_percent=target_error_percent,
+        joules=joules,
+        seconds=seconds,
+        workers=Counter(worker.gpu for worker in workers if not worker.drain_requested),
+        simulated=any(worker.simulated for worker in workers),
+    )
+    picks = None if found.picks is None else [grid[place] for place in found.picks]
+    source = f"{found.law.n_} {found.law.scope['origin']} rows" if found.law.n_ else "specifications"
+    return Outset(Forecaster(found.law, source), picks, found.expected_error_percent, found.within_budget)

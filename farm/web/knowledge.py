@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NEEDS: Final = ("numpy", "scipy", "sklearn")  # what the law takes: the extra [analysis]
+NEEDS: Final = ("numpy", "sklearn")  # what the law takes: the extra [analysis]
 INSTALL: Final = "pip install 'joulefarm[analysis]'"
 CHECK_SECONDS: Final = 2.0  # no more often is looked whether rows came
 PAGE_SECONDS: Final = 1.5  # what a page waits for a fit before it says that one is made

@@ -21,8 +21,8 @@ from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
 
+from analysis.laws import student
 from analysis.laws.base import Forecast, Law, LeftOut, Params, merged_scope, refuse_mixed_origin, scope_of
 from analysis.laws.paper import ranges
 from analysis.laws.paper.leastsquares import INTERCEPT, Design, Factor, Solution, solve
@@ -147,7 +147,7 @@ class PaperLaw(Law):
         variance[~np.isin(table.gpu, self.scope["gpus"])] += GPU_SPREAD**2
         classes = {precision == "fp32" for precision in self.scope["precisions"]}
         variance[~np.isin(table.precision == "fp32", list(classes))] += PRECISION_SPREAD**2
-        half = stdtrit(degrees, (1 + level) / 2) * np.sqrt(variance)
+        half = student.quantile(degrees, (1 + level) / 2) * np.sqrt(variance)
         return Forecast(energy_joules, energy_joules * np.exp(-half), energy_joules * np.exp(half))
 
     def _between_models(self) -> tuple[float, float]:

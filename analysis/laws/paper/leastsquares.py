@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self, cast
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from analysis.table import DataError, Floats
 
@@ -83,7 +82,7 @@ class Solution:
     def leverage(self, design: Design) -> Floats:
         """x' (X'X)^-1 x of each row, (n,)."""
         x = design.matrix(list(self.coefficients))
-        return np.asarray(np.sum(solve_triangular(self.factor, x.T, trans="T") ** 2, axis=0))
+        return np.asarray(np.sum(np.linalg.solve(self.factor.T, x.T) ** 2, axis=0))
 
 
 def solve(factors: Iterable[Factor], *, without: str = "") -> Solution:
@@ -109,9 +108,9 @@ def solve(factors: Iterable[Factor], *, without: str = "") -> Solution:
     _refuse_collinear({name: stacked[name][1:] for name in kept[1:]})
     p = len(kept)
     r = _triangle(Design(stacked).matrix([*kept, RESPONSE]))
-    beta = solve_triangular(r[:p, :p], r[:p, p])
+    beta = np.linalg.solve(r[:p, :p], r[:p, p])
     residual_std = float(abs(r[p, p]) / np.sqrt(rows - p)) if r.shape[0] > p else 0.0
-    inverse = solve_triangular(r[:p, :p], np.eye(p))
+    inverse = np.linalg.inv(r[:p, :p])
     std = residual_std * np.sqrt(np.sum(inverse**2, axis=1))
     return Solution(
         coefficients=dict(zip(kept, beta.tolist(), strict=True)),

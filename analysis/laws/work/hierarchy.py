@@ -20,7 +20,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
 from analysis.laws.work.blocks import Blocks
 from analysis.table import Floats, Integers
@@ -128,7 +127,7 @@ def solve(
         std = np.where(learned, prior_std * scale, prior_std)
         p, eta, jacobian, information = _mode(model, pooled, std, cell, of_cell, p)
         residual, blup = y - eta[alike], _cells(pooled.mean - eta, pooled.variance, of_cell, cell)
-        covariance = cho_solve(cho_factor(information), np.eye(len(p)))
+        covariance = np.asarray(np.linalg.inv(information))
         fitted = jacobian.variance(covariance)[alike]  # of eta
         unsure = blup.variance[cell_of_row] + (1 - blup.known[cell_of_row]) ** 2 * fitted
         within = robust * weight * ((residual - blup.mean[cell_of_row]) ** 2 + unsure)
@@ -233,7 +232,7 @@ def _mode(
     for _ in range(_STEPS):
         slope = jacobian()
         information = slope.gram(whitened(slope.local, variance, tau, cell)) + np.diag(precision)
-        step = cho_solve(cho_factor(information), slope.transposed(inverse(pooled.mean - eta)) - precision * p)
+        step = np.linalg.solve(information, slope.transposed(inverse(pooled.mean - eta)) - precision * p)
         size = min(1.0, 2 * size)  # where one full step goes too far, the next does
         while True:
             eta, jacobian = model(p + size * step)

@@ -17,8 +17,8 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
+from analysis.laws import student
 from analysis.laws.base import LEVEL as PROBABILITY
 from analysis.laws.base import Forecast, Law
 from analysis.laws.work import hierarchy, physics
@@ -138,7 +138,7 @@ class WorkLaw(Law):
 
     def _forecast_chunk(self, worked: _WorkedOut, level: float) -> Forecast:
         noise, degrees = self._noise(worked)
-        half = stdtrit(degrees, (1 + level) / 2) * np.sqrt(self._variance(worked) + noise**2)
+        half = student.quantile(degrees, (1 + level) / 2) * np.sqrt(self._variance(worked) + noise**2)
         joules, response = worked.joules, worked.response
         runs = response.joules.shape[1] // len(PHASES)  # full batches, and the remainder where a row has one
         by_phase = response.joules.reshape(len(joules), runs, len(PHASES)).sum(axis=1)

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from analysis.adaptive import Chooser
 from farm.hosts import Hosts
 from farm.store.pace import Timed
-from farm.sweeps import control
+from farm.sweeps import adaptive, control
+from farm.sweeps.adaptive import Goal
 from farm.sweeps.forecast import Forecaster
 from farm.sweeps.pace import Pace
+from farm.sweeps.read import parse_spec
 from tests.integration.farm.sweeps.test_sweeps import worker_of
 
+WIDE = {
+    "models": ["sd2"],
+    "resolutions": [256, 512, 768, 1024],
+    "steps": [10, 20, 30, 40, 50],
+    "prompts": [25, 50],
+    "cfg": [False],
+}
 GRID = {"models": ["sd2"], "steps": [10, 20, 40], "resolutions": [256, 512, 1024], "prompts": [10, 100]}
 
 
@@ -124,6 +135,71 @@ def test_a_model_that_was_never_counted_is_not_told(store, sweep, monkeypatch) -
         )
         known = dict(counts.all())
     assert known == {"sd2": 4, "flux": 0}
+
+
+class TestAdaptive:
+    """What an adaptive sweep will probably measure, and what it may at most."""
+
+    @pytest.fixture
+    def asked(self, store):
+        def submit(target: float, **budget: float):
+            whole = {"name": "few", "gpus": ["a100", "a4000"], "precisions": ["fp16"], **WIDE}
+            return adaptive.submit(store, parse_spec(whole, folder=Path()), Goal(target, **budget), dry_run=True)
+
+        return submit
+
+    def test_until_the_target_far_less_than_the_grid(self, asked, sweep) -> None:
+        forecast = asked(5.0).forecast
+        assert forecast["until"] == "target"
+        assert 0 < forecast["expected_error_percent"] <= 5.0
+        at_most = forecast["at_most"]
+        assert {part["jobs"] for part in at_most["by_gpu"].values()} == {40}
+        for gpu, part in forecast["by_gpu"].items():
+            assert 3 <= part["jobs"] < 25  # those that are foreseen, at least
+            assert 0 < part["energy_joules"] < 0.3 * at_most["by_gpu"][gpu]["energy_joules"]
+        assert 0 < forecast["seconds"] < 0.5 * at_most["seconds"]
+        whole = sweep(gpus=["a100", "a4000"], precisions=["fp16"], **WIDE).forecast
+        assert at_most["energy_joules"] == pytest.approx(whole["energy_joules"], rel=0.5)  # by another fit
+        queued = asked(5.0).forecast  # all of it is, by then: nothing more is to be paid
+        assert (queued["energy_joules"], queued["at_most"]["energy_joules"]) == (0, 0)
+
+    def test_a_budget_ends_it_first_and_bounds_it(self, asked) -> None:
+        rich = asked(5.0).forecast
+        budget = 0.3 * rich["energy_joules"]
+        poor = asked(5.0, joules=budget).forecast
+        assert poor["until"] == "budget"
+        assert 0 < poor["energy_joules"] <= poor["at_most"]["energy_joules"] <= budget
+        assert poor["at_most"]["budget_joules"] == budget
+        assert poor["at_most"]["seconds"] < rich["at_most"]["seconds"]
+        brief = asked(5.0, hours=0.01).forecast
+        assert brief["until"] == "budget"
+        assert brief["at_most"]["energy_joules"] < rich["at_most"]["energy_joules"]
+
+    def test_where_nothing_tells_when_it_ends_it_is_the_grid(self, asked) -> None:
+        forecast = asked(0.1).forecast
+        assert (forecast["until"], forecast["expected_error_percent"]) == ("unknown", None)
+        assert forecast["seconds"] == forecast["at_most"]["seconds"] > 0
+        assert forecast["energy_joules"] == forecast["at_most"]["energy_joules"] > 0
+
+    def test_said_in_words_and_kept_with_the_jobs(self, farm, store, asked, tmp_path) -> None:
+        url = store.url.render_as_string(hide_password=False)
+        spec = tmp_path / "grid.json"
+        spec.write_text(json.dumps({**WIDE, "gpus": ["a100"], "precisions": ["fp16"]}))
+        lines = farm("sweep", "submit", spec, "--adaptive", "--target-error", 5, "--db", url).out
+        assert "forecast: that is until the target, at an error of" in lines
+        assert "at most:  a100: 40 jobs" in lines
+        assert Chooser(store).round() == 1
+        with store.read() as db:
+            seconds, joules = db.execute(text("SELECT forecast_seconds, forecast_joules FROM job")).one()
+        assert seconds > 0
+        assert joules > 0
+
+    def test_not_told_of_a_model_that_was_never_counted_nor_without_a_law(self, asked, monkeypatch) -> None:
+        monkeypatch.setattr(Forecaster, "_has_work", lambda self, configuration: configuration.gpu != "a4000")
+        forecast = asked(5.0).forecast
+        assert (forecast["until"], forecast["energy_joules"]) == ("unknown", None)
+        monkeypatch.setitem(sys.modules, "analysis", None)
+        assert asked(5.0).forecast is None
 
 
 class TestTimeLeft:
