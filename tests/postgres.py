@@ -34,7 +34,7 @@ class EmbeddedPostgres:
             nobody = pwd.getpwnam("nobody")
             os.chown(self._base, nobody.pw_uid, nobody.pw_gid)
             self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": "/"}
-        self._programs = programs or self._find_programs()
+        self.programs = programs or self._find_programs()
 
     @property
     def url(self) -> str:
@@ -65,7 +65,7 @@ class EmbeddedPostgres:
     def _run(self, program: str, *arguments: str) -> None:
         with tempfile.TemporaryFile() as output:  # a pipe would be held open by the server
             done = subprocess.run(
-                [self._programs / program, "-D", self._data, *arguments],
+                [self.programs / program, "-D", self._data, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

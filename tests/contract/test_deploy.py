@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 import yaml
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import create_engine, make_url, text
 
 from farm import catalog
 from farm.broker import acl
@@ -25,10 +27,12 @@ from farm.settings import Settings, load
 from farm.store.engine import Store
 from farm.web.app import create_app
 from farm.web.database import Database
+from tests.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
+COMPOSE = DEPLOY / "compose"
 GPUS = sorted(p.name for p in (KUBERNETES / "gpus").iterdir())
 ALSO = {"FARM_COMMIT"}  # read where a wheel was built of a commit; no setting
 
@@ -91,6 +95,17 @@ def environment(container: dict[str, Any]) -> dict[str, str]:
     return {variable["name"]: variable["value"] for variable in container["env"]}
 
 
+def secret_files(variables: dict[str, str]) -> list[Path]:
+    """The files of secrets and certificates that settings name."""
+    return [Path(value) for name, value in variables.items() if name.endswith(("_FILE", "_CA"))]
+
+
+def settings_of(file: Path) -> dict[str, str]:
+    """An environment file of systemd."""
+    lines = [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines)
+
+
 def test_every_type_of_the_cluster_is_listed():
     listed = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())["resources"]
     assert {f"gpus/{gpu}" for gpu in GPUS} < set(listed)
@@ -120,9 +135,9 @@ def test_the_check_of_commands_can_fail():
 def test_a_container_finds_its_files(container):
     """What a variable names lies on a mount; the home is below one, since a mount's own mode cannot be changed."""
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-    files = [value for name, value in environment(container).items() if name.endswith("_FILE")]
+    files = secret_files(environment(container))
     assert files
-    assert all(Path(file).parent == Path(mounts["urls"]) for file in files)
+    assert all(file.parent == Path(mounts["secrets"]) for file in files)
     assert Path(environment(container)["FARM_HOME"]).parent == Path(mounts["home"])
     assert container["securityContext"]["allowPrivilegeEscalation"] is False
 
@@ -132,11 +147,19 @@ def test_secrets_are_given_by_name_and_the_readme_makes_them(name):
     pod = pods()[name]
     secrets = [volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume]
     made = (KUBERNETES / "README.md").read_text()
-    assert secrets == [name.partition("/")[2] if "worker" in name else "coordinator"]
+    kinds = {"Job/migration": "coordinator", "Deployment/coordinator": "coordinator", "Deployment/serve": "page"}
+    assert secrets == [kinds.get(name, name.partition("/")[2])]
     kind, _, gpu = secrets[0].partition("-")
-    assert f"secret generic {kind} " in made or (f'secret generic "{kind}-$gpu"' in made and f" {gpu}" in made)
-    keys = {Path(v).name for c in pod["containers"] for n, v in environment(c).items() if n.endswith("_FILE")}
-    assert all(f"--from-file={key}=" in made for key in keys)
+    command = re.sub(r"\\\n", "", made).partition(f"secret generic {kind} " if not gpu else f'"{kind}-$gpu" ')[2]
+    assert not gpu or f" {gpu}" in made
+    given = dict(re.findall(r"--from-file=([^\s=]+)=?(\S*)", command.partition("\n")[0]))
+    words = " ".join(word for container in pod["containers"] for word in container["args"])
+    keys = {file.name for container in pod["containers"] for file in secret_files(environment(container))}
+    keys |= {Path(word).name for word in re.findall(r"/etc/joulefarm/\S+", words)}
+    assert keys <= set(given)
+    assert "ca.pem" in given  # where every database's URL has it
+    roles = {"coordinator": "farm", "page": "farm_reader", "worker": "farm_worker"}
+    assert [file for key, file in given.items() if key.startswith("database-")] == [f"database-{roles[kind]}"]
 
 
 @pytest.mark.parametrize("gpu", GPUS)
@@ -243,19 +266,170 @@ def test_the_walk_through_a_lab_asks_for_commands_and_settings_that_there_are():
         assert (DEPLOY / "systemd" / name).is_file(), name
 
 
-def test_the_script_of_slurm(said):
-    urls = {"FARM_DATABASE_URL_FILE": "d", "FARM_BROKER_URL_FILE": "b"}
-    words = said("bash", str(DEPLOY / "slurm" / "worker.sbatch"), GPU="h100", **urls)
+def test_the_cluster_has_the_settings_and_grants_of_the_other_hosts():
+    """Coordinator, page and workers read what their units read, from the same paths; all three roles are granted."""
+    for name, file in (("Deployment/coordinator", "coordinator.env"), ("Deployment/serve", "page.env")):
+        (container,) = pods()[name]["containers"]
+        ours, theirs = environment(container), settings_of(DEPLOY / "systemd" / file)
+        assert {**ours, "FARM_HOME": ""} == {**theirs, "FARM_HOME": ""}
+    (worker,) = pods()["StatefulSet/worker-a100"]["containers"]
+    theirs = settings_of(DEPLOY / "systemd" / "worker.env")
+    assert {**theirs, "FARM_HOME": ""}.items() <= {**environment(worker), "FARM_HOME": ""}.items()
+    migration = pods()["Job/migration"]
+    steps = [c["args"] for kind in ("initContainers", "containers") for c in migration[kind]]
+    assert steps == [["db", "upgrade"], ["db", "grant-worker", "farm_worker"], ["db", "grant-reader", "farm_reader"]]
+
+
+def test_the_script_of_slurm(said, tmp_path):
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    script = DEPLOY / "slurm" / "worker.sbatch"
+    files = ["database-worker", "worker-h100", "ca.pem"]
+    for missing in files:
+        with pytest.raises(subprocess.CalledProcessError) as refused:
+            said("bash", str(script), GPU="h100", SECRETS=str(secrets), HOME=str(tmp_path))
+        assert refused.value.returncode == 2
+        assert refused.value.stderr == f"worker.sbatch: {secrets / missing}: a file that can be read\n"
+        (secrets / missing).touch()
+    words = said("bash", str(script), GPU="h100", SECRETS=str(secrets), HOME=str(tmp_path))
     assert words == ["worker", "--gpu", "h100", "--device", "0"]
     check_command(words)
+    lines = "\n".join(line for line in script.read_text().splitlines() if line.startswith(("secrets=", "export FARM_")))
+    shown = subprocess.run(
+        ["bash", "-c", f"{lines}\nenv"], env={"GPU": "h100", "HOME": "/h"}, capture_output=True, text=True, check=True
+    )
+    found = dict(line.split("=", 1) for line in shown.stdout.splitlines() if line.startswith("FARM_"))
+    units = settings_of(DEPLOY / "systemd" / "worker.env")
+    assert set(found) == {*units, "FARM_BROKER_URL_FILE"}
+    assert {Path(found[name]).name for name in found if name != "FARM_HOME"} == set(files)
 
 
-def test_the_compose_file(said):
-    services = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text())["services"]
-    words = said(*services["coordinator"]["command"])
-    assert words == ["db", "upgrade", "coordinator"]  # only that command makes the tables
-    check_command(words[:2])
-    check_command(words[2:])
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    return dict(yaml.safe_load((COMPOSE / "compose.yaml").read_text()))
+
+
+def targets(service: dict[str, Any]) -> dict[str, str]:
+    """Where a service finds its secrets -> which they are."""
+    listed = [
+        {"source": secret, "target": f"/run/secrets/{secret}"} if isinstance(secret, str) else secret
+        for secret in service.get("secrets", ())
+    ]
+    return {secret["target"]: secret["source"] for secret in listed}
+
+
+def test_the_services_of_compose_run_commands_that_there_are(compose):
+    services = compose["services"]
+    check_command(services["coordinator"]["command"])
+    check_command(services["page"]["command"])
+    (script,) = services["upgrade"]["command"]
+    steps = [shlex.split(step) for step in script.split(";")]
+    assert [words[2:] for words in steps] == [
+        ["upgrade"],
+        ["grant-worker", "farm_worker"],
+        ["grant-reader", "farm_reader"],
+    ]
+    for farm, *words in [*steps, services["coordinator"]["healthcheck"]["test"][1:]]:
+        assert farm == "farm"
+        check_command(words)
+    assert services["coordinator"]["depends_on"]["upgrade"]["condition"] == "service_completed_successfully"
+    build = services["page"]["build"]
+    assert (COMPOSE / build["context"] / build["dockerfile"]).is_file()
+
+
+def test_the_services_of_compose_find_their_files(compose):
+    """With the settings of the units, each service its own secrets and no more."""
+    used = set()
+    for name, service in compose["services"].items():
+        found = targets(service)
+        used |= set(found.values())
+        if "env_file" in service:
+            named = secret_files(settings_of(COMPOSE / service["env_file"]))
+            assert {str(file) for file in named} <= set(found), name
+            assert "/etc/joulefarm/ca.pem" in found
+        for volume in service.get("volumes", ()):
+            source = volume.partition(":")[0]
+            assert (COMPOSE / source).exists() if source.startswith(".") else source in compose["volumes"]
+        for condition in service.get("depends_on", ()):
+            assert condition in compose["services"]
+    assert used == set(compose["secrets"])
+    owners = {"database-farm", "coordinator", "password-farm"}
+    assert owners.isdisjoint(targets(compose["services"]["page"]).values())
+    words = compose["services"]["page"]["command"]
+    assert words[words.index("--token-file") + 1] in targets(compose["services"]["page"])
+    assert compose["services"]["page"]["ports"] == ["127.0.0.1:8600:8600"]
+
+
+def test_compose_speaks_tls_alone(compose):
+    broker = " ".join(compose["services"]["broker"]["command"])
+    named = set(re.findall(r"/run/secrets/\S+", broker))
+    assert named == set(targets(compose["services"]["broker"]))
+    assert "--port 0 --tls-port 6379" in broker
+    access = [line.split() for line in (COMPOSE / "pg_hba.conf").read_text().splitlines() if line[0] != "#"]
+    assert [words[0] for words in access] == ["local", "hostssl"]
+    (lab,) = re.findall(r"^hostssl .+$", (ROOT / "docs" / "lab.md").read_text(), re.M)
+    assert access[1][:3] == lab.split()[:3]
+    assert "-c ssl=on" in (COMPOSE / "database.sh").read_text()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """What the README of compose makes beside what is brought, by its own lines."""
+    folder = tmp_path_factory.mktemp("compose")
+    (folder / "secrets").mkdir()
+    for name in ("ca.pem", "cert.pem", "key.pem", "receivers"):
+        (folder / "secrets" / name).touch(mode=0o600)
+    (script,) = re.findall(r"^```sh\n(.*?)^```", (COMPOSE / "README.md").read_text(), re.M | re.S)
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    environment = {"PATH": path, "PYTHONPATH": str(ROOT), "HOME": str(folder), "FARM_HOME": str(folder / "home")}
+    lines = f'chown() {{ shift; ls -d "$@"; }}\n{script}'  # who runs tests need not be root
+    subprocess.run(["sh", "-euc", lines], cwd=folder, env=environment, capture_output=True, timeout=60, check=True)
+    return folder
+
+
+def test_the_readme_of_compose_makes_every_secret(compose, made):
+    for secret in compose["secrets"].values():
+        path = made / secret["file"]
+        assert path.is_file()
+        assert path.stat().st_mode & 0o077 == 0
+    urls = {path.name: path.read_text().strip() for path in (made / "secrets").glob("database-*")}
+    assert set(urls) == {"database-farm", "database-farm_worker", "database-farm_reader"}
+    for name, url in urls.items():
+        role = name.partition("-")[2]
+        password = (made / "secrets" / f"password-{role}").read_text().strip()
+        assert url == (
+            f"postgresql://{role}:{password}@db.lab.example/farm?sslmode=verify-full&sslrootcert=/etc/joulefarm/ca.pem"
+        )
+    assert (made / "secrets" / "broker" / "urls" / "coordinator").read_text().startswith("rediss://coordinator:")
+
+
+def test_compose_makes_the_roles_of_the_lab(made):
+    """The script that the database's container runs once, on a real PostgreSQL."""
+    server = EmbeddedPostgres()
+    try:
+        url = make_url(server.start())
+        place = {"PGHOST": str(url.host), "PGPORT": str(url.port)}
+        path = f"{server.programs}:/usr/bin:/bin"
+        subprocess.run(
+            ["sh", str(COMPOSE / "roles.sh")],
+            env={"PATH": path, "PASSWORDS": str(made / "secrets"), **place},
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            roles = connection.execute(
+                text("SELECT rolname, rolsuper, rolcanlogin FROM pg_roles WHERE rolname LIKE 'farm%'")
+            )
+            assert {tuple(row) for row in roles} == {
+                (role, False, True) for role in ("farm", "farm_worker", "farm_reader")
+            }
+            owner = text("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'farm'")
+            assert connection.execute(owner).scalar_one() == "farm"
+        engine.dispose()
+    finally:
+        server.remove()
 
 
 @pytest.fixture
