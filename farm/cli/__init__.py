@@ -51,7 +51,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("farm.cli.serve:serve", "What is known, as a live page."),
     "sweep": ("farm.cli.sweep:sweep", "Submit and watch sweeps."),
     "up": ("farm.cli.up:up", "Run a whole farm on this machine: broker, coordinator, and a worker for every device."),
-    "weights": ("workers.cli.measure:weights", "Fetch pretrained weights beforehand."),
+    "weights": ("workers.cli.weights:weights", "Fetch pretrained weights beforehand."),
     "worker": ("workers.cli.worker:worker", "Measure the jobs of one GPU type on one device until SIGTERM."),
     "workers": ("farm.cli.workers:workers", "List, drain and restart workers; take their devices off and back."),
 }

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Final
 
 from farm.actor import user_at_host
@@ -24,7 +23,7 @@ from farm.store.submission import Tally, Wanted
 from farm.sweeps.demand import Demand
 from farm.sweeps.forecast import Expected, Outset, play
 from farm.sweeps.prompts import read_prompts
-from farm.sweeps.read import parse_spec
+from farm.sweeps.read import stored_spec
 from farm.sweeps.spec import SweepSpec
 from farm.sweeps.submit import Screen, Submission, batches, sweep_row
 from farm.version import __version__
@@ -205,9 +204,8 @@ class AdaptiveSweeps:
     def grid(self, sight: Sight) -> list[Configuration]:
         """Every configuration of the sweep that fits its GPU, in the order in which they would run."""
         if sight.sweep_id not in self._grids:
-            document = {name: value for name, value in sight.row["spec"].items() if name not in (KEY, "deadline")}
-            spec = parse_spec(document, folder=Path())
-            self._grids[sight.sweep_id] = [want.configuration for want in Screen().feasible(spec.jobs())]
+            jobs = stored_spec(sight.row["spec"]).jobs()
+            self._grids[sight.sweep_id] = [want.configuration for want in Screen().feasible(jobs)]
         return self._grids[sight.sweep_id]
 
     def take_lease(self, sight: Sight, *, lease_seconds: float) -> int | None:

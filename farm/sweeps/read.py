@@ -54,6 +54,11 @@ def parse_spec(document: Mapping[Any, Any], *, folder: Path, default_name: str =
     return spec
 
 
+def stored_spec(document: Mapping[str, Any]) -> SweepSpec:
+    """The sweep that was submitted, from what the database keeps of it; without its deadline, which may have passed."""
+    return parse_spec({key: document[key] for key in KEYS if key in document and key != "deadline"}, folder=Path())
+
+
 def _rows(document: Mapping[Any, Any], key: str) -> list[Any]:
     value = document.get(key)
     if value is None:

@@ -1,4 +1,4 @@
-"""``farm measure``: one configuration, here, without a queue. ``farm weights``: pretrained weights beforehand."""
+"""``farm measure``: one configuration, here, without a queue."""
 
 from __future__ import annotations
 
@@ -94,39 +94,6 @@ def measure(
         emit_json(measurement.to_dict())
     else:
         _show(measurement)
-
-
-@click.group()
-def weights() -> None:
-    """Fetch pretrained weights beforehand."""
-
-
-@weights.command()
-@click.argument("model")
-@json_option
-def fetch(model: str, as_json: bool) -> None:
-    """Bring a model's pretrained weights into the hub's cache, at the revision that the catalog pins.
-
-    Files that are there already are not fetched again. Gated models need their licence accepted on their page and
-    HF_TOKEN. HF_HOME says where the cache is.
-    """
-    entry = catalog.model(model)
-    from workers.pipelines import pretrained
-
-    folder = pretrained.fetch(entry)
-    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    if as_json:
-        emit_json(
-            {
-                "model": model,
-                "repository": entry.repository,
-                "revision": folder.name,
-                "folder": str(folder),
-                "bytes": total,
-            }
-        )
-    else:
-        click.echo(f"{model}: {entry.repository} at {folder.name}, {total / 1e9:.2f} GB in {folder}")
 
 
 def _configuration(resolution: str, row: dict[str, Any]) -> Configuration:

@@ -39,38 +39,51 @@ def locate(model: Model, size: str = "full") -> tuple[Path, str]:
 
     Raises Infeasible, in one line, where they cannot be had.
     """
-    folder = settings.load().weights_dir
-    name = model.name if size == "full" else f"{model.name}-{size}"
-    if folder is not None and (folder / name / "model_index.json").is_file():
-        return folder / name, "local"
+    if (folder := own_folder(model, size)) is not None:
+        return folder, "local"
     if size != "full":
         raise Infeasible(
             f"{model.name}: no pretrained weights of size {size} are published: "
-            f"weights random, or a folder {name} in FARM_WEIGHTS_DIR"
+            f"weights random, or a folder {_folder_name(model, size)} in FARM_WEIGHTS_DIR"
         )
     snapshot = fetch(model)
     return snapshot, snapshot.name
 
 
-def fetch(model: Model) -> Path:
-    """Bring the files that the catalog's components need into the hub's cache; the folder of the snapshot.
+def own_folder(model: Model, size: str = "full") -> Path | None:
+    """The folder of a model's weights in FARM_WEIGHTS_DIR; None where there is none."""
+    parent = settings.load().weights_dir
+    folder = None if parent is None else parent / _folder_name(model, size)
+    return folder if folder is not None and (folder / "model_index.json").is_file() else None
 
-    Files that are there already are not fetched again. Raises Infeasible, in one line, where it cannot be done.
-    """
+
+def patterns(model: Model) -> tuple[list[str], list[str]]:
+    """Names of the files that the catalog's components need of a repository: patterns of those to take and to leave."""
     wanted = ["model_index.json", "scheduler/*.json"]
     wanted += [f"{name}/*.{ending}" for name in model.components for ending in ("json", "safetensors")]
     wanted += [f"{name}/*" for name in model.tokenizers]
+    return wanted, list(IGNORED)
+
+
+def fetch(model: Model, *, offline: bool = False) -> Path:
+    """Bring the files that the catalog's components need into the hub's cache; the folder of the snapshot.
+
+    Files that are there already are not fetched again; with ``offline`` all must be. Raises Infeasible, in one line,
+    where it cannot be done.
+    """
+    wanted, ignored = patterns(model)
     try:
         return Path(
             huggingface_hub.snapshot_download(
                 model.repository,
                 revision=model.revision or None,
                 allow_patterns=wanted,
-                ignore_patterns=list(IGNORED),
+                ignore_patterns=ignored,
+                local_files_only=offline,
             )
         )
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.HFValidationError, OSError) as error:
-        problem = _explain(error, model)
+        problem = explain(error, model)
     raise Infeasible(problem)
 
 
@@ -115,10 +128,15 @@ def _check_architecture(module: Any, config: Mapping[str, Any], folder: Path) ->
             raise ValueError(f"{folder.name} has {key} {published}, the catalog says {value}")
 
 
-def _explain(error: Exception, model: Model) -> str:
+def _folder_name(model: Model, size: str) -> str:
+    return model.name if size == "full" else f"{model.name}-{size}"
+
+
+def explain(error: Exception, model: Model) -> str:
     """Why the hub did not give the weights and what to do, in one line."""
     page = f"https://huggingface.co/{model.repository}"
     what = f"{model.name}: weights of {model.repository}"
+    hub = huggingface_hub.constants.ENDPOINT
     if isinstance(error, errors.GatedRepoError):
         return f"{what} are gated: accept the licence at {page}, then set HF_TOKEN"
     if isinstance(error, errors.RevisionNotFoundError):
@@ -128,7 +146,8 @@ def _explain(error: Exception, model: Model) -> str:
     if huggingface_hub.constants.HF_HUB_OFFLINE:
         return f"{what} are not in the cache and HF_HUB_OFFLINE is set: farm weights fetch {model.name} while online"
     if isinstance(error, errors.LocalEntryNotFoundError):
-        return f"{what} are not in the cache and the hub was not reached: farm weights fetch {model.name} while online"
+        away = f"are not in the cache and the hub was not reached at {hub}"
+        return f"{what} {away}: farm weights fetch {model.name} while online"
     return f"{what} could not be fetched: {_line(error)}"
 
 
