@@ -23,12 +23,13 @@ LONGEST_SECONDS: Final = 1e8  # three years; the system's clocks take no infinit
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 Wait = Annotated[float, Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 RENAMED: Final = {"doorbell_grace_seconds": "message_grace_seconds"}  # settings of 0.1.0
-NOT_SETTINGS: Final = (
-    "FARM_COMMIT",
-    "FARM_DEBUG",
-    "FARM_LOCK_TOKENS",
-    "FARM_NVML_LIBRARY",
-)  # read where they are needed
+# Variables that are read where they are needed, and what each is for; not keys of farm.toml.
+NOT_SETTINGS: Final = {
+    "FARM_COMMIT": "the commit that an image or a wheel was built from, where no repository says it",
+    "FARM_DEBUG": "with any value, an error that no command foresaw is shown with its traceback",
+    "FARM_LOCK_TOKENS": "made by `farm meter` for the command that it runs: it may measure on the locked device",
+    "FARM_NVML_LIBRARY": "the library to load instead of libnvidia-ml.so.1",
+}
 
 
 class Settings(BaseSettings):

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from farm.catalog.file_models import GpuFile, ModelFile
 from farm.cli import cli
-from farm.settings import Settings
+from farm.settings import NOT_SETTINGS, RENAMED, Settings
 from farm.sweeps.file import SweepFile
 
 HEAD = """\
@@ -57,6 +57,14 @@ Durations are in seconds.
 | variable | default | values | meaning |
 | --- | --- | --- | --- |
 """
+OTHER_VARIABLES: Final = """
+## Other variables
+
+Not in `farm.toml`.
+
+| variable | meaning |
+| --- | --- |
+"""
 SWEEPS: Final = """\
 # Sweep files
 
@@ -87,7 +95,9 @@ def settings() -> str:
         f"| `FARM_{name.upper()}` | {_default(field)} | {_values(Settings, name)} | {_meaning(field)} |\n"
         for name, field in Settings.model_fields.items()
     )
-    return SETTINGS + "".join(rows)
+    others = (f"| `{name}` | {meaning} |\n" for name, meaning in NOT_SETTINGS.items())
+    renamed = (f"`FARM_{old.upper()}` is now `FARM_{new.upper()}`.\n" for old, new in RENAMED.items())
+    return "".join([SETTINGS, *rows, OTHER_VARIABLES, *others, "\nOf 0.1.0: ", *renamed])
 
 
 def sweeps() -> str:

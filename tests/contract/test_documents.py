@@ -12,13 +12,13 @@ import click
 import pytest
 
 from farm.cli import cli
-from farm.settings import Settings
+from farm.settings import NOT_SETTINGS, RENAMED, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|(?:src|srcset|href)=\"([^\"]+)\"")
 SETTING = re.compile(r"\bFARM_[A-Z][A-Z0-9_]+\b")
 # Read elsewhere than in the settings.
-OTHER_SETTINGS = {"FARM_DEBUG", "FARM_LOCK_TOKENS"}
+OTHER_SETTINGS = {*NOT_SETTINGS, *(f"FARM_{old.upper()}" for old in RENAMED)}
 SHELL = {"console", "sh", "bash"}
 
 

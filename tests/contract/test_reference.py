@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,20 @@ def test_every_setting_and_every_key_says_what_it_means():
         assert field.description
     text = DOCUMENTS["settings"]()
     assert all(f"`FARM_{name.upper()}`" in text for name in Settings.model_fields)
+
+
+def test_every_variable_that_the_code_reads_is_documented():
+    """Also those that are no settings, found in the source by their names."""
+    places = (DOCS.parent / name for name in ("farm", "workers", "analysis"))
+    read = {
+        name
+        for place in places
+        for path in place.rglob("*.py")
+        for name in re.findall(r"\bFARM_[A-Z][A-Z0-9_]+\b", path.read_text())
+    }
+    assert {"FARM_HOME", "FARM_LOCK_TOKENS", "FARM_TF32"} <= read
+    text = DOCUMENTS["settings"]()
+    assert {name for name in read if f"`{name}`" not in text} == set()
 
 
 def test_the_model_of_a_sweep_file_is_what_is_read():
