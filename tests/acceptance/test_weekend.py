@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.acceptance.weekend import Plan, Weekend
@@ -16,5 +18,6 @@ def test_a_short_weekend(home, farm, farm_process, monkeypatch):
 
 
 @pytest.mark.chaos
-def test_a_weekend(home, farm, farm_process, monkeypatch):
-    Weekend(home, LONG, farm, farm_process, monkeypatch.setenv).run()
+@pytest.mark.parametrize("postgres", [False, True], ids=["sqlite", "postgresql"])
+def test_a_weekend(postgres, home, farm, farm_process, monkeypatch):
+    Weekend(home, replace(LONG, postgres=postgres), farm, farm_process, monkeypatch.setenv).run()

@@ -16,8 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import create_engine, make_url, text
+
 from farm.processes import spawn, stop
 from tests.integration.farm_fixture import kill
+from tests.postgres import EmbeddedPostgres
 from tests.processes import children_of, wait_gone, wait_until
 from tests.quick import QUICK, sweep_text
 from tests.receivers import Mailbox, Webhook
@@ -36,6 +39,7 @@ class Plan:
     urgent: int  # of the other
     patience_seconds: float  # for each thing that is waited for
     absence: bool = False  # the coordinator is away for a while, too
+    postgres: bool = False
 
 
 class Weekend:
@@ -54,7 +58,9 @@ class Weekend:
         self.plan = plan
         self._farm = farm
         self._farm_process = farm_process
+        self.setenv = setenv
         self.webhook, self.mailbox = Webhook(), Mailbox()
+        self.postgres = EmbeddedPostgres() if plan.postgres else None
         environment = {
             **QUICK,
             "FARM_MAX_ATTEMPTS": "2",
@@ -72,6 +78,10 @@ class Weekend:
         with ExitStack() as stack:
             stack.enter_context(closing(self.webhook))
             stack.enter_context(closing(self.mailbox))
+            if self.postgres is not None:
+                stack.callback(self.postgres.remove)
+                self.setenv("FARM_DATABASE_URL", self.postgres.start())
+                self.farm("db", "upgrade")
             started = self._farm_process("up", "--simulate", ",".join(GPUS), "--detach")
             assert started.code == 0, started.err
             stack.callback(self._farm, "down")
@@ -108,7 +118,7 @@ class Weekend:
         self.farm("results", "remove", "--dataset", "bad", "--reason", "a comma instead of a point")
         backup = self.home.parent / "weekend.db"
         self.farm("db", "backup", backup)
-        other = f"sqlite:///{self.home.parent / 'restored.db'}"
+        other = self.other_database()
         restored = self.json("db", "restore", backup, "--db", other)["rows"]
         assert restored["job"] >= len(GPUS) * (self.plan.jobs + self.plan.urgent)
         assert restored["health_check"] >= 9
@@ -117,6 +127,16 @@ class Weekend:
         jobs = next(row["jobs"] for row in listed if row["name"] == "urgent")  # as they were when it was backed up
         state = "open" if jobs["queued"] or jobs["running"] else "done"
         assert found == {"long": ("paused", 0), "urgent": (state, 7)}, (found, jobs)
+
+    def other_database(self) -> str:
+        """The URL of an empty one of the same kind."""
+        if self.postgres is None:
+            return f"sqlite:///{self.home.parent / 'restored.db'}"
+        engine = create_engine(self.postgres.url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text("CREATE DATABASE restored"))
+        engine.dispose()
+        return make_url(self.postgres.url).set(database="restored").render_as_string(hide_password=False)
 
     def service(self, gpu: str) -> None:
         """A device under maintenance and back."""
