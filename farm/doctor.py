@@ -138,25 +138,15 @@ def database(settings: Settings) -> Iterator[Finding]:
     try:
         with opened(settings=settings, create=False, missing_is_empty=True) as store:
             name, hosts = store.name, Hosts(store)
-            here, waiting = hosts.coordinator(), hosts.waiting()
-            off, workers = hosts.devices_off(), hosts.workers()
+            alerts = hosts.alerts()
             size = results.raw_logs_bytes(store)
     except FarmError as error:
         yield failure("database", str(error), "check FARM_DATABASE_URL; `farm db upgrade` brings an old one up")
         return
     yield raw_logs(size, settings.raw_logs_bytes)
     yield ok("database", name if name != "sqlite://" else "none yet: made by the first command that writes")
-    if waiting and not here.alive:
-        yield warning("coordinator", str(here), "jobs wait for it")
-    for device in off:
-        remedy = f"`farm workers maintenance {device['worker']} --end` when it is well again"
-        yield warning("device", f"{device['worker']} is off for {device['kind']}: {device['reason']}", remedy)
-    for worker in workers:
-        if worker.suspect_since is not None and not worker.off:
-            yield warning("device", f"{worker.name}: its last health check was bad", "see `farm workers health`")
-    for row in waiting:
-        if row.stuck:
-            yield warning("waiting", f"{row.count} job(s) on {row.gpu}", row.why)
+    for alert in alerts:
+        yield warning(alert.kind.replace("_", " "), alert.text, alert.remedy)
 
 
 def raw_logs(size: int, bound: int) -> Finding:

@@ -7,6 +7,7 @@ from typing import Any
 
 from farm import waiting
 from farm.actor import user_at_host
+from farm.alerts import Alert, alerts
 from farm.domain.errors import unknown_name
 from farm.domain.times import stated, utc
 from farm.domain.worker import MAINTENANCE, WorkerInfo
@@ -33,6 +34,7 @@ class Hosts:
             "devices_off": self.devices_off(),
             "coordinator": asdict(self.coordinator()),
             "waiting": [asdict(row) for row in self.waiting()],
+            "alerts": [asdict(alert) for alert in self.alerts()],
         }
 
     def attempts(self, seconds: float) -> list[dict[str, Any]]:
@@ -60,6 +62,11 @@ class Hosts:
         """Why the queued jobs of all sweeps wait."""
         with self._store.read() as db:
             return waiting.reasons(db)
+
+    def alerts(self) -> list[Alert]:
+        """What a person must know of the farm now."""
+        with self._store.read() as db:
+            return alerts(db)
 
     def request_drain(self, name: str | None = None) -> int:
         """Ask a worker, or all, to finish the job at hand and stop; how many were asked."""

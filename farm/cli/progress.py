@@ -13,11 +13,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from farm.alerts import COORDINATOR_GONE, JOBS_FAILED, JOBS_WAIT
 from farm.domain import JobState, OperationError
 from farm.domain.text import one_line
 from farm.domain.words import seconds as duration
 from farm.domain.words import with_prefix
-from farm.waiting import NO_COORDINATOR, Coordinator
+from farm.waiting import NO_COORDINATOR
 
 Status = dict[str, Any]
 LIST_WIDTH = 400  # of a list: as wide as its rows are, whatever the terminal
@@ -40,9 +41,7 @@ def print_status(status: Status) -> None:
         table.add_row(gpu, *(str(counts[state]) for state in JobState), _remaining(eta, counts))
     Console(highlight=False).print(table)
     click.echo(f"pipeline loads: {status['pipeline_loads']}")
-    if status["spool_waiting"]:
-        click.echo(f"in the spools of workers, not in the database yet: {status['spool_waiting']}")
-    for line in (*_adaptive(status), *_waits(status), *_failures(status)):
+    for line in (*_adaptive(status), *_alerts(status), *_waits(status), *_failures(status)):
         click.echo(line)
 
 
@@ -99,14 +98,14 @@ def _adaptive(status: Status) -> list[str]:
     return lines if reason is None else [*lines, f"ended: {reason}"]
 
 
+def _alerts(status: Status) -> list[str]:
+    """What a person must know, a line each, but for why jobs wait and failed, which have lines of their own."""
+    return [one_line(row["text"]) for row in status["alerts"] if row["kind"] not in (JOBS_WAIT, JOBS_FAILED)]
+
+
 def _waits(status: Status) -> list[str]:
-    """Why queued jobs wait, a line each; that the coordinator is gone before anything else."""
-    lines = []
-    coordinator = status["coordinator"]
-    if _open(status["jobs"]) and not coordinator["alive"]:
-        lines.append(str(Coordinator(**coordinator)))
-    lines += [f"waiting: {row['count']} on {row['gpu']}: {one_line(row['why'])}" for row in status["waiting"]]
-    return lines
+    """Why queued jobs wait, a line each."""
+    return [f"waiting: {row['count']} on {row['gpu']}: {one_line(row['why'])}" for row in status["waiting"]]
 
 
 def _failures(status: Status) -> list[str]:
@@ -196,8 +195,11 @@ def _lines(look: Callable[[], Status], interval: float, err: bool) -> Status:
 def _news(status: Status, said: set[str]) -> list[str]:
     """What stands in the way and was not said before. That jobs wait their turn is no news."""
     causes = {f"{row['gpu']} waits: {one_line(row['why'])}" for row in status["waiting"] if row["stuck"]}
-    if not _is_over(status) and not status["coordinator"]["alive"]:
-        causes.add(NO_COORDINATOR)
+    if not _is_over(status):
+        if not status["coordinator"]["alive"]:
+            causes.add(NO_COORDINATOR)
+        others = (COORDINATOR_GONE, JOBS_WAIT, JOBS_FAILED)
+        causes |= {one_line(row["text"]) for row in status["alerts"] if row["kind"] not in others}
     causes |= {line for line in _adaptive(status) if status["expected_error_percent"] is not None}
     causes |= {f"failed: {one_line(row['reason'], 300)} (job {row['example_job']})" for row in status["failed"]}
     news = sorted(causes - said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from farm.alerts import JOBS_FAILED
 from farm.cli.options import db_option, emit_json, json_option
 from farm.database import opened
 from farm.domain import RequestError
@@ -27,7 +28,7 @@ def list_(db: str | None, as_json: bool) -> None:
             emit_json(hosts.document())
             return
         workers, coordinator, waiting = hosts.workers(), hosts.coordinator(), hosts.waiting()
-        off = hosts.devices_off()
+        off, alerts = hosts.devices_off(), hosts.alerts()
     for info in workers:
         state = info.state if info.alive else "silent"
         job = f"job {info.job_id}" if info.job_id else ""
@@ -48,6 +49,9 @@ def list_(db: str | None, as_json: bool) -> None:
     for row in waiting:
         if row.stuck:
             click.echo(f"{row.count} job(s) on {row.gpu} wait: {one_line(row.why)}")
+    for alert in alerts:
+        if alert.kind == JOBS_FAILED:  # all other alerts are on the lines above
+            click.echo(f"{alert.text}: {alert.remedy}")
 
 
 @workers.command()

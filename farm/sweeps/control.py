@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from farm import waiting
 from farm.actor import user_at_host
+from farm.alerts import alerts
 from farm.domain import JobState, RequestError
 from farm.domain.times import utc
 from farm.store import actions, adaptive, hosts, progress, sweeps
@@ -162,6 +163,7 @@ def status(store: Store, sweep_id: int | None) -> dict[str, Any]:
         coordinator = waiting.coordinator(db)
         choosing = [open_id for open_id in adaptive.open_ids(db) if sweep_id in (None, open_id)]
         asked = None if sweep_id is None else adaptive.get(db, sweep_id)
+        known = alerts(db, sweep_id)
     return {
         "sweep": sweep_id,
         "jobs": _total(by_gpu),
@@ -173,6 +175,7 @@ def status(store: Store, sweep_id: int | None) -> dict[str, Any]:
         "waiting": [asdict(group) for group in waits],
         "failed": failed,
         "coordinator": asdict(coordinator),
+        "alerts": [asdict(alert) for alert in known],
         "choosing": len(choosing),
         **({} if asked is None else _adaptive(asked)),
     }

@@ -20,6 +20,7 @@ class Now:
     eta_seconds: float | None  # until the last of them ends; None where nothing tells
     coordinator_alive: bool
     silent_seconds: float | None
+    alerts: int = 0  # states that somebody has to see to
 
     @classmethod
     def of(cls, store: Store) -> Self:
@@ -39,6 +40,7 @@ class Now:
             eta_seconds=status["eta_seconds"],  # type: ignore[arg-type]
             coordinator_alive=bool(here["alive"]),
             silent_seconds=here["silent_seconds"],  # type: ignore[arg-type]
+            alerts=len(status["alerts"]),  # type: ignore[arg-type]
         )
 
     @property

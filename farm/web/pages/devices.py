@@ -120,7 +120,7 @@ def _made(site: Site, hours: float) -> dict[str, Any]:
         "lanes": lanes,
         "hours": hours,
         "coordinator": document["coordinator"],
-        "waiting": [row for row in document["waiting"] if row["stuck"]],
+        "alerts": document["alerts"],
         "x": lambda before: round(WIDTH * (1 - min(max(before, 0.0), seconds) / seconds), 1),
         "ticks": [(WIDTH * (1 - tick / seconds), words.seconds(tick)) for tick in _ticks(seconds)],
     }

@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 from farm import results
+from farm.alerts import KINDS
 from farm.database import Store
 from farm.domain.errors import FarmError
 from farm.hosts import Hosts, document
@@ -90,6 +91,11 @@ def _metrics(store: Store, jobs: CoordinatorJobs) -> CollectorRegistry:
     waiting = Gauge("joulefarm_jobs_stuck", "Queued jobs that wait for somebody", ["gpu"], registry=registry)
     for row in Hosts(store).waiting():
         waiting.labels(row.gpu).inc(row.count if row.stuck else 0)
+    alerts = Gauge("joulefarm_alerts", "States that somebody has to see to", ["kind"], registry=registry)
+    for kind in KINDS:
+        alerts.labels(kind).set(0)
+    for alert in Hosts(store).alerts():
+        alerts.labels(alert.kind).inc()
     here = Hosts(store).coordinator()
     Gauge("joulefarm_coordinator_up", "Whether a coordinator is here", registry=registry).set(here.alive)
     silent = Gauge("joulefarm_worker_silent_seconds", "Since a worker was last heard of", ["worker"], registry=registry)

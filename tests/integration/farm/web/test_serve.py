@@ -54,7 +54,8 @@ def test_what_is_known_is_there_as_json_and_as_metrics(page):
 
 def test_who_is_missing_is_said_by_the_page_its_health_and_its_metrics(page):
     assert "4 jobs wait, no coordinator" in get(page)
-    assert get(page + "now").strip() == '<span class="state silent">4 jobs wait, no coordinator</span>'
+    silent = '<span class="state silent">4 jobs wait, no coordinator</span>'
+    assert get(page + "now").strip() == f'{silent} <a href="/devices">2 to see to</a>'
     health = json.loads(get(page + "healthz"))
     assert (health["ok"], health["open_jobs"], health["coordinator"]["alive"]) == (False, 4, False)
     metrics = get(page + "metrics")
