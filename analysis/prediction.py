@@ -22,9 +22,10 @@ from farm.domain import Configuration
 from farm.domain.errors import RequestError
 from farm.domain.parsing import split_sides
 
-# Rows that agree in these are refused alike, and need the same memory.
-_REFUSED_BY: Final = ("model", "gpu", "size", "width", "height", "steps", "cfg", "frames")
-_MEMORY_OF: Final = ("model", "gpu", "size", "width", "height", "precision", "batch", "frames")
+# Rows that agree in these are refused alike, but for a GPU type that the catalog lacks; and need the same memory.
+_IMAGE: Final = ("model", "size", "width", "height", "cfg", "frames")
+_REFUSED_BY: Final = (*_IMAGE, "steps")
+_NEEDS_BY: Final = ("model", "size", "width", "height", "precision", "batch", "frames", "cfg")
 
 
 def answer(
@@ -68,23 +69,50 @@ def answer(
 def refusals(table: Table) -> dict[int, RequestError]:
     """Why rows cannot be answered, by their place: the catalog lacks the model or the GPU type, or the model cannot
     make the image."""
-    first, group = table.groups(*_REFUSED_BY)
+    by_image, image = table.groups(*_IMAGE)
+    fewest = np.full(len(by_image), np.iinfo(np.int64).max)
+    np.minimum.at(fewest, image, table.steps)
+    few = np.flatnonzero(table.steps == fewest[image])
+    bad = set(_refused(table.take(few), _IMAGE))  # a model takes too few steps, never too many
+    wrong: dict[int, RequestError] = {}
+    if bad:
+        of_image = np.isin(image, [image[few[place]] for place in bad])
+        rows = np.flatnonzero(of_image)
+        wrong = {int(rows[place]): error for place, error in _refused(table.take(rows), _REFUSED_BY).items()}
+    label = table.labels("gpu")
+    for place in np.flatnonzero(np.bincount(label.codes, minlength=len(label.names))).tolist():
+        try:
+            catalog.gpu(label.names[place])
+        except RequestError as error:
+            wrong = dict.fromkeys(np.flatnonzero(label.codes == place).tolist(), error) | wrong
+    return wrong
+
+
+def _refused(table: Table, columns: tuple[str, ...]) -> dict[int, RequestError]:
+    """Why models cannot make what rows ask for, by place; rows that agree in these columns are asked about once."""
+    first, group = table.groups(*columns)
     wrong: dict[int, RequestError] = {}
     for place, configuration in enumerate(by_entry(table.take(first)).configurations()):
         try:
-            catalog.check(configuration)
+            catalog.model(configuration.model).check(configuration)
         except RequestError as error:
             wrong[place] = error
-    if not wrong:
-        return {}
-    return {row: wrong[place] for row, place in enumerate(group.tolist()) if place in wrong}
+    return {row: wrong[place] for row, place in enumerate(group.tolist()) if place in wrong} if wrong else {}
 
 
 def _memory(table: Table) -> list[tuple[bool | None, str | None]]:
     """Whether each row fits its GPU type, and why not."""
-    first, group = table.groups(*_MEMORY_OF)
-    found = [memory.fits(configuration) for configuration in by_entry(table.take(first)).configurations()]
-    return [found[place] for place in group.tolist()]
+    first, group = table.groups(*_NEEDS_BY)
+    needs = [memory.need(configuration) for configuration in by_entry(table.take(first)).configurations()]
+    gpu = table.labels("gpu")
+    boards = [catalog.gpus().get(name) for name in gpu.names]
+    _, one, place = np.unique(group * len(boards) + gpu.codes, return_index=True, return_inverse=True)
+    found: list[tuple[bool | None, str | None]] = []
+    for row in one.tolist():
+        board = boards[gpu.codes[row]]
+        assert board is not None  # or the row was refused
+        found.append(needs[group[row]].on(board))
+    return [found[each] for each in place.tolist()]
 
 
 def _of_gpus(table: Table) -> Floats:

@@ -208,17 +208,26 @@ class Predictions(Sequence[Prediction]):
         table = by_entry(self.table)
         return {name: np.asarray(getattr(table, name)).tolist() for name in CONFIGURATION_KEYS}
 
+    def document_columns(self) -> dict[str, list[Any] | dict[str, list[Any]]]:
+        """The documents of `farm predict --json`, key by key: a list of n for each, or one for each key of an inner
+        document."""
+        columns = self.columns()
+        phases = {phase: columns.pop(f"{phase}_joules") for phase in PHASES}
+        per_day = {name.replace("_per_day", ""): columns.pop(name) for name in [*columns] if "_per_day" in name}
+        whole: dict[str, list[Any] | dict[str, list[Any]]] = {**self.configuration_columns(), **columns}
+        whole["phases"] = phases
+        if per_day:
+            whole["per_day"] = per_day
+        return whole
+
     def to_dicts(self) -> list[dict[str, Any]]:
         """The documents of `farm predict --json`, one a configuration."""
-        columns = self.columns()
-        phases = list(zip(*(columns.pop(f"{phase}_joules") for phase in PHASES), strict=True))
-        columns["phases"] = [dict(zip(PHASES, values, strict=True)) for values in phases]
-        days = [name for name in columns if "_per_day" in name]
-        if days:
-            short = [name.replace("_per_day", "") for name in days]
-            per_day = zip(*(columns.pop(name) for name in days), strict=True)
-            columns["per_day"] = [dict(zip(short, values, strict=True)) for values in per_day]
-        whole = {**self.configuration_columns(), **columns}
+        whole = {
+            name: [dict(zip(values, inner, strict=True)) for inner in zip(*values.values(), strict=True)]
+            if isinstance(values, dict)
+            else values
+            for name, values in self.document_columns().items()
+        }
         return [dict(zip(whole, values, strict=True)) for values in zip(*whole.values(), strict=True)]
 
     def to_pandas(self) -> Any:
@@ -282,6 +291,8 @@ def _listed(values: Floats) -> list[Any]:
     finite = np.isfinite(values)
     if finite.all():
         return list(values.tolist())
+    if not finite.any():
+        return [None] * len(values)
     return [value if good else None for value, good in zip(values.tolist(), finite.tolist(), strict=True)]
 
 

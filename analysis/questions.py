@@ -164,7 +164,7 @@ def _read(path: Path) -> dict[str, list[Any]]:
     """The columns of a file that a configuration or its CIRCUMSTANCES have, as texts or as Parquet's own values."""
     cells = read_cells(path, "in")
     header = [str(name).strip() for name in cells.header]
-    rows = [row for row in cells.rows if not all(is_absent(value) for value in row)]
+    rows = [row for row in cells.rows if not all(map(is_absent, row))]
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
             raise RequestError(f"in row {number}", len(row), f"as many values as the header has ({len(header)})")

@@ -38,8 +38,9 @@ class Labels:
 
     @classmethod
     def of(cls, values: Iterable[Any]) -> Self:
-        places: dict[Any, int] = {}
-        codes = np.fromiter((places.setdefault(value, len(places)) for value in values), dtype=np.int64)
+        cells = list(values)
+        places = {value: place for place, value in enumerate(dict.fromkeys(cells))}
+        codes = np.fromiter(map(places.__getitem__, cells), dtype=np.int64, count=len(cells))
         return cls(tuple("" if is_absent(value) else str(value).strip() for value in places), codes)
 
     def renamed(self, name_of: Callable[[str], str]) -> Labels:

@@ -119,8 +119,10 @@ def sides(resolution: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Widths and heights of sides, or of texts such as 512x768."""
     if resolution.dtype.kind not in "OUS":
         return resolution, resolution
-    pairs = [split_sides(value) for value in resolution.tolist()]
-    return np.array([width for width, _ in pairs]), np.array([height for _, height in pairs])
+    values, place = _distinct(resolution.tolist())
+    pairs = [split_sides(value) for value in values]
+    width, height = (np.array(side, dtype=object)[place] for side in zip(*pairs, strict=True)) if pairs else ([], [])
+    return np.asarray(width), np.asarray(height)
 
 
 def number(name: str, value: Any) -> float:
@@ -202,12 +204,26 @@ def _reals(name: str, values: NDArray[Any]) -> Floats:
     """Numbers of a column; empty cells become NaN. Texts are read by the rules of a file's cell."""
     if values.dtype.kind in "biuf":
         return np.asarray(values, dtype=np.float64)
-    cells = [(type(value), value) for value in values.tolist()]  # by type, since True is 1
-    numbers: dict[tuple[type, Any], float] = {}  # most columns have few distinct values
-    for row, cell in enumerate(cells, start=1):
-        if cell not in numbers:
-            numbers[cell] = math.nan if is_absent(cell[1]) else number(f"row {row}, {name}", cell[1])
-    return np.array([numbers[cell] for cell in cells], dtype=np.float64)
+    distinct, place = _distinct(values.tolist())
+    numbers = []
+    for cell in distinct:
+        try:
+            numbers.append(math.nan if is_absent(cell) else number(name, cell))
+        except DataError:
+            row = 1 + int(np.argmax(place == len(numbers)))
+            raise DataError(f"row {row}, {name}", cell, "a number") from None
+    return np.array(numbers, dtype=np.float64)[place]
+
+
+def _distinct(cells: list[Any]) -> tuple[list[Any], Integers]:
+    """The distinct cells in the order in which they came, and the place of each one among them: most columns have few.
+    Cells that only compare alike, such as True and 1, are two."""
+    if len(set(map(type, cells))) > 1:
+        cells = [(type(cell), cell) for cell in cells]
+        labels, place = _distinct(cells)
+        return [cell for _, cell in labels], place
+    places = {cell: place for place, cell in enumerate(dict.fromkeys(cells))}
+    return list(places), np.fromiter(map(places.__getitem__, cells), dtype=np.int64, count=len(cells))
 
 
 def _by_build(labels: dict[str, Labels]) -> dict[str, Labels]:

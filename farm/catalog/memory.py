@@ -11,11 +11,12 @@ decoder in fp32), 1.7 (SD 2) and 2.2 times the activation (SD 3.5 Medium in fp16
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from farm import catalog
-from farm.catalog import Model
+from farm.catalog import Gpu, Model
 from farm.domain import Configuration, RequestError
 
 BYTES: Final = {"fp16": 2, "bf16": 2, "fp32": 4}
@@ -48,18 +49,38 @@ def objection(configuration: Configuration) -> str | None:
     return None
 
 
-def fits(configuration: Configuration) -> tuple[bool | None, str | None]:
-    """Whether the GPU type has the memory, and why not; None, and why, where that is not known.
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a configuration needs, whatever it runs on: bytes, of a video its weights alone; or why no device can make
+    it."""
 
-    What a video needs beside the weights depends on how many frames its pipeline holds at once, which is not estimated.
-    """
-    if not catalog.model(configuration.model).video:
-        why = explain(configuration)
-        return why is None, why
-    weights = _weight_bytes(catalog.model(configuration.model), configuration.precision) + CONTEXT_BYTES
-    if weights > catalog.gpu(configuration.gpu).memory_bytes:
-        return False, shortage(configuration.gpu, [weights])
-    return None, f"weights take {weights / 1e9:.1f} GB; what the frames of a video take is not estimated"
+    needed_bytes: float
+    video: bool
+    refused: str | None = None
+
+    def on(self, gpu: Gpu) -> tuple[bool | None, str | None]:
+        """Whether a type of device has the memory, and why not; None, and why, where that is not known."""
+        if self.refused is not None:
+            return False, self.refused
+        if self.needed_bytes > gpu.memory_bytes:
+            return False, shortage(gpu.name, [self.needed_bytes])
+        if self.video:
+            size = f"{self.needed_bytes / 1e9:.1f} GB"
+            return None, f"weights take {size}; what the frames of a video take is not estimated"
+        return True, None
+
+
+def need(configuration: Configuration) -> Need:
+    """What a configuration needs. Of a video what it needs beside the weights depends on how many frames its pipeline
+    holds at once, which is not estimated."""
+    model = catalog.model(configuration.model)
+    if model.video:
+        return Need(_weight_bytes(model, configuration.precision) + CONTEXT_BYTES, video=True)
+    try:
+        model.check(configuration)
+    except RequestError as error:
+        return Need(0.0, video=False, refused=error.remedy)
+    return Need(estimate_bytes(configuration), video=False)
 
 
 def explain(configuration: Configuration) -> str | None:

@@ -90,8 +90,19 @@ def csv_text(columns: Mapping[str, Sequence[Any]]) -> str:
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(map(plain_cell, columns))
-    writer.writerows(zip(*(map(plain_cell, values) for values in columns.values()), strict=True))
+    writer.writerows(zip(*(_plain(values) for values in columns.values()), strict=True))
     return out.getvalue()
+
+
+def _plain(values: Sequence[Any]) -> Iterable[Any]:
+    """A column by :func:`plain_cell`, which changes no number: of texts and switches the distinct ones are asked."""
+    kinds = set(map(type, values)) - {type(None)}
+    if kinds <= {int, float}:
+        return values
+    if not kinds <= {str} and not kinds <= {bool}:
+        return map(plain_cell, values)
+    known = {value: plain_cell(value) for value in set(values)}
+    return map(known.__getitem__, values)
 
 
 def write_csv(path: Path, names: Sequence[str], documents: Iterable[Mapping[str, Any]]) -> None:
@@ -114,7 +125,8 @@ def read_cells(path: Path, field: str = "table") -> Cells:
     except RequestError as error:
         raise RequestError(field, error.value, error.remedy) from None
     source = f"{path} ({sheet.understood})" if sheet.understood else str(path)
-    return Cells(sheet.header, [[read_cell(cell) for cell in line] for line in sheet.rows], source)
+    rows = [[read_cell(cell) for cell in line] if "'" in "".join(line) else line for line in sheet.rows]
+    return Cells(sheet.header, rows, source)
 
 
 def _read_parquet(path: Path, field: str) -> Cells:

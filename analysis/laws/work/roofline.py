@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,11 +93,16 @@ def demand(
         _, first, group = np.unique(len(several) * group + of_row, return_index=True, return_inverse=True)
     calls, rest = np.divmod(table.prompts, table.batch)
     settings = _Settings(cudnn, clock)
-    slots = [_slots(table, first, group, settings, table.batch[first], calls)]
+    kinds, batches, slots = [first], [table.batch[first]], [(calls, group)]
     if rest.any():  # the last batch of a row is smaller
         code, unique, inverse = np.unique(group * int(rest.max() + 1) + rest, return_index=True, return_inverse=True)
-        batch = np.maximum(code % int(rest.max() + 1), 1)
-        slots.append(_slots(table, unique, inverse, settings, batch, np.minimum(rest, 1)))
+        kinds, batches = [first, unique], [table.batch[first], np.maximum(code % int(rest.max() + 1), 1)]
+        slots.append((np.minimum(rest, 1), len(first) + inverse))
+    of_call = _calls(table, np.concatenate(kinds), settings, np.concatenate(batches))
+    seconds, dispatches, megapixels = (
+        np.concatenate([values[place] for _, place in slots], axis=1) for values in of_call
+    )
+    times = np.concatenate([_times(table, often) for often, _ in slots], axis=1)
     headroom, limited = _limits(table, clock)
     first, group = table.groups("gpu")
     drawn = np.array([watts(str(name)) for name in table.gpu[first]], dtype=np.float64).reshape(-1, len(SHARES))[group]
@@ -105,7 +110,6 @@ def demand(
     if (clock < 1).any():
         drawn *= (clock * energy_of_work(clock))[:, None]
         drawn[:, _PLACE["memory"]] /= clock  # its seconds do not follow the clock, its energy does
-    times, seconds, dispatches, megapixels = (np.concatenate(parts, axis=1) for parts in zip(*slots, strict=True))
     return Demand(times, seconds, dispatches, megapixels, drawn, headroom)
 
 
@@ -141,15 +145,20 @@ def _limits(table: Table, clock: Floats) -> tuple[Floats, Floats]:
     return enforced, np.minimum(enforced / (headroom * clock * energy_of_work(clock)), 1.0) ** LIMIT_EXPONENT
 
 
-def _slots(
-    table: Table, first: Integers, group: Integers, settings: _Settings, batch: Integers, calls: Integers
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """times, seconds, dispatches, megapixels of the three phases. ``batch`` (g,): images a call, by group; ``first``
-    (g,): a row of each; ``calls`` (n,): batches of this size that a row runs."""
+def _times(table: Table, calls: Integers) -> Floats:
+    """How often each row runs a phase, (n, phases), that makes so many calls (n,) of its pipeline."""
+    times = np.repeat(calls[:, None], len(PHASES), axis=1).astype(np.float64)
+    times[:, PHASES.index("denoise")] *= table.steps
+    return times
+
+
+def _calls(table: Table, first: Integers, settings: _Settings, batch: Integers) -> tuple[Floats, Floats, Floats]:
+    """Of the calls of each phase: seconds (g, phases, classes), dispatches and megapixels (g, phases). ``first`` (g,):
+    a row of each kind of call, ``batch`` (g,): its images."""
     seconds = np.zeros((len(first), len(PHASES), len(CLASSES)))
     dispatches, megapixels = np.zeros((2, len(first), len(PHASES)))
     some = table.take(first)
-    representatives, alike = some.groups("model", "precision", "cfg")
+    representatives, alike = some.groups("model", "precision")
     for place, row in enumerate(representatives):
         at = np.flatnonzero(alike == place)
         for part in np.array_split(at, len(at) // _AT_ONCE + 1):
@@ -158,34 +167,44 @@ def _slots(
                 some.configuration(int(row)), some.take(part), settings_of_part, batch[part]
             )
     megapixels[:, PHASES.index("decode")] = batch * some.pixels * some.frames / 2**20
-    times = np.repeat(calls[:, None], len(PHASES), axis=1).astype(np.float64)
-    times[:, PHASES.index("denoise")] *= table.steps
-    return times, seconds[group], dispatches[group], megapixels[group]
+    return seconds, dispatches, megapixels
 
 
 def _one_kind(row: Configuration, table: Table, settings: _Settings, batch: Integers) -> tuple[Floats, Floats]:
-    """Seconds (n, phases, classes) and dispatches (n, phases) of one call of each row; all are as ``row`` in model,
-    precision and guidance."""
+    """Seconds (n, phases, classes) and dispatches (n, phases) of one call of each row; all are as ``row`` in model and
+    precision."""
     work, board = load.load(row.model), table.labels("gpu")
-    several, of_row = np.unique(settings.clock, return_inverse=True)
-    code = (2 * board.codes + settings.cudnn) * len(several) + of_row
-    _, one, place = np.unique(code, return_index=True, return_inverse=True)
+    one, place = _distinct(board.codes, settings.cudnn, settings.clock)
     kinds = zip(board.codes[one].tolist(), settings.cudnn[one].tolist(), settings.clock[one].tolist(), strict=True)
     devices = machines([(board.names[gpu], cudnn, clock) for gpu, cudnn, clock in kinds], row.precision)
     seconds = np.zeros((len(table), len(PHASES), len(CLASSES)))
     dispatches = np.zeros((len(table), len(PHASES)))
     for slot, phase in enumerate(PHASES):
-        passes = work.forwards(phase, row.cfg)
+        passes = {cfg: work.forwards(phase, cfg) for cfg in set(table.cfg.tolist())}
+        calls, samples = (
+            np.array([getattr(passes.get(cfg), name, 0) for cfg in (False, True)])[table.cfg.astype(np.int64)]
+            for name in ("calls", "samples")
+        )
+        samples = samples * batch
         for part, single in product(work.parts(phase, table.frames), (True, False)):
-            at = np.flatnonzero((passes.samples * batch == 1) == single)
+            at = np.flatnonzero((samples == 1) == single)
             if len(at):
                 work_of_pass = _pass(row.model, work.digest, phase, row.precision, single, part.decoder)
-                device = devices.take(place[at])
-                samples, times = passes.samples * batch[at], passes.calls * part.share[at]
-                sizes = table.width[at], table.height[at], part.layers[at]
-                seconds[at, slot] += times[:, None] * _seconds(work_of_pass, *sizes, samples, device)
+                sizes = table.width[at], table.height[at], part.layers[at], samples[at]
+                times = calls[at] * part.share[at]
+                seconds[at, slot] += times[:, None] * _seconds(work_of_pass, sizes, devices, place[at])
                 dispatches[at, slot] += times * work_of_pass.dispatches
     return seconds, dispatches
+
+
+def _distinct(*columns: NDArray[Any]) -> tuple[Integers, Integers]:
+    """A row of each of those that differ in a column, and which of them every row is as, (n,)."""
+    code = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        values, place = np.unique(column, return_inverse=True)
+        code = code * len(values) + place
+    _, first, place = np.unique(code, return_index=True, return_inverse=True)
+    return first.astype(np.int64), place.astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,25 +260,38 @@ def _pass(model: str, _digest: str, phase: str, precision: str, single: bool, de
     return _Pass(tuple(parts), tuple(moving), float(count[run].sum()), float(count.sum()))
 
 
-def _seconds(
-    work: _Pass, width: Integers, height: Integers, layers: Floats, samples: Integers, device: Machine
-) -> Floats:
-    """(n, classes): seconds of one forward pass."""
-    total = np.zeros((len(width), len(CLASSES)))
+def _seconds(work: _Pass, sizes: tuple[NDArray[Any], ...], devices: Machine, place: Integers) -> Floats:
+    """(n, classes): seconds of one forward pass. ``sizes``: widths, heights, layers and samples, (n,) each; ``place``
+    (n,): each one's device.
+
+    What is to be done is worked out once a size, how long it takes once a size and device.
+    """
+    first, size = _distinct(*sizes)
+    width, height, layers, samples = (values[first] for values in sizes)
+    one, same = _distinct(size, place)
+    size, device = size[one], devices.take(place[one])
+    total = np.zeros((len(one), len(CLASSES)))
     batch = samples[:, None].astype(np.float64)
-    memory = np.full((len(width), 1), KERNEL_SECONDS * work.kernels)
+    memory = np.full((len(one), 1), KERNEL_SECONDS * work.kernels)
     for moving in work.moving:
-        memory += polynomial(moving.moved, _cells(width, height, layers, moving.scale), batch) / device.bandwidth
+        moved = polynomial(moving.moved, _cells(width, height, layers, moving.scale), batch)
+        memory += _rows(moved, size) / device.bandwidth
     for part in work.parts:
         cells = _cells(width, height, layers, part.scale)
-        flops, *dims = (polynomial(c, cells, batch) for c in (part.flops, *part.dims))
+        asked = (polynomial(c, cells, batch) for c in (part.moved, part.flops, *part.dims))
+        moved, flops, *dims = (_rows(values, size) for values in asked)
         name, arithmetic = _arithmetic(part.kind, part.wide, flops, *dims, device=device)
-        moved = polynomial(part.moved, cells, batch) / device.bandwidth
+        moved = moved / device.bandwidth
         bound = arithmetic > moved
         total[:, _PLACE[name]] += np.where(bound, arithmetic, 0.0) @ part.count
         memory[:, 0] += np.where(bound, 0.0, moved) @ part.count
     total[:, _PLACE["memory"]] += memory[:, 0]
-    return total
+    return total[same]
+
+
+def _rows(values: Floats, rows: Integers) -> Floats:
+    """Those rows; the one row there is, where all are alike."""
+    return values if len(values) == 1 else values[rows]
 
 
 def _cells(width: Integers, height: Integers, layers: Floats, scale: Floats | float) -> Floats:

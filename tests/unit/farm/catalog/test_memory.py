@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from farm import catalog
-from farm.catalog.memory import MEMORY, VIDEO, estimate_bytes, explain, fits, objection, shortage
+from farm.catalog.memory import MEMORY, VIDEO, estimate_bytes, explain, need, objection, shortage
 from farm.domain import Configuration
 
 FP16, FP32 = "fp16", "fp32"
@@ -74,10 +74,11 @@ def test_says_how_much_is_needed_and_how_much_there_is():
 
 
 def test_a_video_is_told_by_its_weights_where_they_alone_are_too_large():
-    assert fits(configuration("wan2.1-14b", "a4000", FP16))[0] is False
-    assert fits(configuration("wan2.1-14b", "h100", FP16))[0] is None
+    video = need(configuration("wan2.1-14b", "a4000", FP16))
+    assert video.on(catalog.gpu("a4000"))[0] is False
+    assert video.on(catalog.gpu("h100"))[0] is None
     assert objection(configuration("wan2.1-14b", "h100", FP16)) == VIDEO
-    assert fits(configuration("flux", "a100", FP16)) == (True, None)
+    assert need(configuration("flux", "a100", FP16)).on(catalog.gpu("a100")) == (True, None)
 
 
 @pytest.mark.parametrize("gpu", sorted(catalog.gpus()))
