@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import accumulate
-from typing import Any
+from typing import Any, Final
 
 from farm import catalog
 from farm.domain import Configuration
@@ -17,6 +17,9 @@ from farm.store import pace as sql
 from farm.store.engine import Connection
 from farm.sweeps import pace
 from farm.sweeps.forecast import Expected, Forecaster
+
+# Of a power log, until a farm has logs of its own: ten readings of the counter and twenty of power, compressed.
+LOG_BYTES_A_SECOND: Final = 190.0
 
 
 @dataclass(slots=True)
@@ -81,29 +84,28 @@ class Demand:
             return None
         workers = [WorkerInfo(**row) for row in hosts.workers(db)]
         by_gpu: dict[str, dict[str, Any]] = {}
-        device_seconds = 0.0
+        bytes_a_second = sql.log_bytes_a_second(db) or LOG_BYTES_A_SECOND
         for gpu, total in self._sums.items():
             serving = max(pace.serving(workers, catalog.gpu(gpu).queue), 1)
             rate = pace.of_gpu(db, gpu)
             work = rate.fixed * total.jobs + rate.factor * total.seconds
-            device_seconds += work
             known = not total.unknown
             by_gpu[gpu] = {
                 "seconds": max(work / serving, rate.fixed + rate.factor * total.longest) if known else None,
                 "energy_joules": total.joules if known else None,
+                "raw_log_bytes": bytes_a_second * work if known else None,
                 "jobs": total.jobs,
                 "workers": serving,
             }
         whole = not any(total.unknown for total in self._sums.values())
         seconds = max((part["seconds"] for part in by_gpu.values()), default=0.0) if whole else None
-        bytes_a_second = sql.log_bytes_a_second(db)
         return {
             "seconds": seconds,
             "energy_joules": min(sum(total.joules for total in self._sums.values()), self._most_joules)
             if whole
             else None,
             "by_gpu": by_gpu,
-            "raw_log_bytes": None if bytes_a_second is None or not whole else bytes_a_second * device_seconds,
+            "raw_log_bytes": sum(part["raw_log_bytes"] for part in by_gpu.values()) if whole else None,
             "rests_on": self._forecaster.source,
             "exceeds_deadline": _exceeds(seconds, deadline),
         }

@@ -14,6 +14,7 @@ from farm.hosts import Hosts
 from farm.store.pace import Timed
 from farm.sweeps import adaptive, control
 from farm.sweeps.adaptive import Goal
+from farm.sweeps.demand import LOG_BYTES_A_SECOND
 from farm.sweeps.forecast import Forecaster
 from farm.sweeps.pace import Pace
 from farm.sweeps.read import parse_spec
@@ -80,6 +81,9 @@ def test_submit_and_dry_run_tell_the_same_by_gpu_type(farm, store, tmp_path) -> 
     assert done["seconds"] == by_gpu["a4000"]["seconds"]  # a worker each, at once
     assert done["energy_joules"] == pytest.approx(sum(part["energy_joules"] for part in by_gpu.values()))
     assert {part["jobs"] for part in by_gpu.values()} == {36}
+    for part in by_gpu.values():  # no log was kept yet: what one takes a second is known all the same
+        assert part["raw_log_bytes"] == pytest.approx(LOG_BYTES_A_SECOND * part["seconds"])
+    assert done["raw_log_bytes"] == pytest.approx(sum(part["raw_log_bytes"] for part in by_gpu.values()))
     assert done["exceeds_deadline"] is None
     with store.read() as db:
         kept = db.execute(text("SELECT count(forecast_seconds), sum(forecast_joules) FROM job")).one()
