@@ -55,7 +55,7 @@ class Limits:
             most = getattr(self, name)
             if most is None:
                 continue
-            estimate = per_image(answers, measure, f"max-{name}")
+            estimate = per_image(answers, measure, f"max-{name}", most)
             amounts = estimate.high if self.sure else estimate.value
             over = np.flatnonzero(~(amounts <= most)).tolist()
             if len(over) == len(answers):
@@ -98,11 +98,12 @@ def chosen(
     return (answers if sort_by is None else sort(answers, sort_by)), left_out
 
 
-def per_image(answers: Predictions, measure: str, option: str) -> Estimate:
-    """energy, seconds, grams or cost of an image. RequestError, naming the option that asks, where it is not known."""
+def per_image(answers: Predictions, measure: str, option: str, value: Any) -> Estimate:
+    """energy, seconds, grams or cost of an image. RequestError, naming the option that asks and its value, where it is
+    not known."""
     estimate = answers.measure(measure)
     if np.isnan(estimate.value).any():
-        raise RequestError(option, measure, _NEEDS.get(measure, "a number that is known"))
+        raise RequestError(option, value, _NEEDS.get(measure, "a number that is known"))
     return estimate * (1.0 / answers.table.prompts)
 
 
@@ -110,7 +111,7 @@ def sort(answers: Predictions, by: str) -> Predictions:
     """The least first, of all prompts of a configuration together."""
     if by not in SORTS:
         raise RequestError("sort", by, f"one of {', '.join(SORTS)}")
-    per_image(answers, by, "sort")
+    per_image(answers, by, "sort", by)
     return answers.take(np.argsort(answers.measure(by).value, kind="stable"))
 
 
@@ -121,7 +122,7 @@ def with_front(answers: Predictions, by: str, quality: Quality | None = None) ->
     What does not fit its GPU, and what has no score, is on no front.
     """
     if by in ("seconds", "grams"):
-        second = per_image(answers, by, "pareto").value
+        second = per_image(answers, by, "pareto", by).value
     elif quality is None:
         raise RequestError("pareto", by, "seconds, grams, or a column of the table that --quality names")
     else:
@@ -130,7 +131,7 @@ def with_front(answers: Predictions, by: str, quality: Quality | None = None) ->
         second = answers.score if by.startswith("-") else -answers.score
     able = np.array([fits is not False for fits in answers.fits], dtype=np.bool_) & ~np.isnan(second)
     marks = np.zeros(len(answers), dtype=np.bool_)
-    first = per_image(answers, "energy", "pareto").value
+    first = per_image(answers, "energy", "pareto", by).value
     marks[able] = front(first[able], second[able])
     return replace(answers, on_front=marks)
 

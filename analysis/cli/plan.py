@@ -74,7 +74,9 @@ def plan(
 
     if out == "-" and as_json:
         raise RequestError("out", out, "a file beside --json, whose document is on standard output")
-    choice = None if candidates is None else Table.read(candidates, energies=False)
+    if out not in (None, "-") and Path(str(out)).suffix not in (".yaml", ".yml"):
+        raise RequestError("out", out, "a name that ends in .yaml, or - for standard output")
+    choice = None if candidates is None else Table.read(candidates, energies=False, field="candidates")
     known = fit_rows(data, where, db, only_own)
     gpus = [catalog.find_gpu(name).name for name in _names("gpu", gpu)]
     made = design.plan(
@@ -183,10 +185,7 @@ def _write(out: str, text: str) -> None:
     if out == "-":
         click.echo(text, nl=False)
         return
-    path = Path(out)
-    if path.suffix not in (".yaml", ".yml"):
-        raise RequestError("out", out, "a name that ends in .yaml, or - for standard output")
-    with atomic_write(path, "out") as file:
+    with atomic_write(Path(out), "out") as file:
         file.write_text(text, encoding="utf-8")
 
 

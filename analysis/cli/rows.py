@@ -69,7 +69,7 @@ def _rows(data: str | None, db: str | None, only_own: bool) -> Known:
             raise RequestError(
                 "only-own", "with --data", "one of the two: --data FILE leaves out all other rows anyway"
             )
-        return Known(Table.read(data), data, stored=False)
+        return Known(Table.read(data, field="data"), data, stored=False)
     farm_table = farm_rows(db)
     words = "the farm's database"
     if only_own:

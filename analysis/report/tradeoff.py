@@ -22,6 +22,11 @@ _LABELS: Final = {
 }
 
 
+def _score_title(name: str) -> str:
+    column = name.removeprefix("-")
+    return column if column == "score" else f"score {column}"
+
+
 def check_plot(out: Path) -> None:
     """RequestError for a name of no format that :func:`draw` knows."""
     if out.suffix not in SUFFIXES:
@@ -33,7 +38,7 @@ def draw(answers: Predictions, against: str | None, out: Path) -> None:
     from analysis.report import figures
 
     check_plot(out)
-    figures.save(tradeoff(answers, against), out)
+    figures.save(tradeoff(answers, against), out, field="plot")
 
 
 def tradeoff(answers: Predictions, against: str | None = None) -> Picture:
@@ -51,7 +56,7 @@ def tradeoff(answers: Predictions, against: str | None = None) -> Picture:
     low, high = min(r["low_joules"] for r in records), max(r["high_joules"] for r in records)
     energy_scale, energy_axis = theme.energy_axis(low / 1.2, high * 1.2, "predicted energy of an image")
     kind = "log" if name in _LABELS else "linear"
-    x = alt.X("other:Q", title=_LABELS.get(name, f"score {name.removeprefix('-')}")).scale(
+    x = alt.X("other:Q", title=_LABELS.get(name, _score_title(name))).scale(
         type=kind, zero=False, nice=False, padding=16
     )
     y = alt.Y("joules:Q", scale=energy_scale, axis=energy_axis)
@@ -122,6 +127,6 @@ def _other(answers: Predictions, name: str) -> Any:
     from analysis.choices import per_image
 
     if name in _LABELS:
-        return per_image(answers, name, "plot").value
+        return per_image(answers, name, "plot", name).value
     assert answers.score is not None  # marked before: see analysis.choices.with_front
     return answers.score

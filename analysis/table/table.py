@@ -56,15 +56,15 @@ class Table(Columns):
             raise DataError("X", type(source).__name__, "a table, a data frame or a list of configurations") from None
 
     @classmethod
-    def read(cls, path: str | Path, *, energies: bool = True) -> Table:
-        """The rows of a CSV or Parquet file (by its suffix).
+    def read(cls, path: str | Path, *, energies: bool = True, field: str = "table") -> Table:
+        """The rows of a CSV or Parquet file (by its suffix); ``field`` is what refusals call it.
 
         ``Table.read("candidates.csv", energies=False)`` reads configurations that nobody measured yet, to predict or to
         plan with: a column of energies need not be there, and is ignored where it is.
 
         Raises RequestError for a file, row or value that cannot be taken, and for a measurement_id that is there twice.
         """
-        rows = read_table(path, energy_required=energies)
+        rows = read_table(path, energy_required=energies, field=field)
         refuse_repeats(rows, str(path))
         return cls.from_rows(rows)
 

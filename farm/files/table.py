@@ -34,15 +34,16 @@ class Cells:
     source: str  # its path, and how it was read where that is not plain
 
 
-def read_table(path: str | Path, *, energy_required: bool = True) -> list[Row]:
-    """Every row of a file, checked; ``energy_required=False`` ignores a column of energies.
+def read_table(path: str | Path, *, energy_required: bool = True, field: str = "table") -> list[Row]:
+    """Every row of a file, checked; ``energy_required=False`` ignores a column of energies, ``field`` is what refusals
+    call the file.
 
     Raises RequestError for a file that is no such table, or naming each row, column and remedy; for a model or a GPU
     that is nearly one of the catalog, too. A name that is near to none is taken as it is: a lab may have rows of what
     the catalog lacks.
     """
     path = Path(path)
-    cells = read_cells(path)
+    cells = read_cells(path, field)
     rows = parse_rows(cells.header, cells.rows, source=cells.source, energy_required=energy_required)
     _refuse_rounded_ids(rows, str(path))
     return _with_catalog_names(rows, str(path))

@@ -105,18 +105,20 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return table.csv_text({name: [row.get(name) for row in rows] for name in names})
 
 
-def save(picture: Picture, out: str | Path, formats: Sequence[str] = (".png", ".svg")) -> list[Path]:
+def save(
+    picture: Picture, out: str | Path, formats: Sequence[str] = (".png", ".svg"), *, field: str = "out"
+) -> list[Path]:
     """Write ``out`` (.png, .svg, .html or .csv), or where it has no such suffix a file a format; the paths.
 
-    All of them are written or none. RequestError where the folder is not there or cannot be written.
+    All of them are written or none. RequestError, naming ``field``, where the folder is not there or cannot be written.
     """
     path = Path(out)
     if not path.name:
-        raise RequestError("out", str(out) or "nothing", "a file's name")
+        raise RequestError(field, str(out) or "nothing", "a file's name")
     paths = [path] if path.suffix in FORMATS else [path.with_name(path.name + suffix) for suffix in formats]
     with ExitStack() as all_or_none:
         for target in paths:
-            file = all_or_none.enter_context(atomic_write(target, "out"))
+            file = all_or_none.enter_context(atomic_write(target, field))
             file.write_bytes(_content(picture, target))
     return paths
 

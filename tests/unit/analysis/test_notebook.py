@@ -27,7 +27,7 @@ def test_the_document_runs() -> None:
 
 
 def test_dir_shows_what_there_is() -> None:
-    assert set(analysis.__all__) <= set(dir(analysis))
+    assert {name for name in dir(analysis) if not name.startswith("_")} == set(analysis.__all__)
     assert all(getattr(analysis, name) is not None for name in analysis.__all__)
     assert set(analysis.__all__) == set(analysis._HOMES)
 

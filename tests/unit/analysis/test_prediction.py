@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 
 import analysis
 from analysis import fitted
+from analysis.cli.answers import emit_many
 from analysis.costs import Terms
+from analysis.prediction import refusals
+from analysis.table import Table
 from farm.domain import Configuration, RequestError
 
 ASKED = {"model": "flux", "gpu": "a100", "resolution": 1024, "steps": 28, "precision": "fp16"}
@@ -122,3 +126,32 @@ def test_a_wrong_question_is_refused(asked: dict[str, Any], word: str) -> None:
 def test_impossible_terms_are_refused(terms: dict[str, Any]) -> None:
     with pytest.raises(RequestError):
         Terms(**terms)
+
+
+def test_the_document_of_many_is_that_of_each(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [
+        Configuration(
+            model=model, gpu=gpu, width=512, height=512, steps=steps, precision="fp16", cfg=False, prompts=3
+        )
+        for model in ("flux", "wan2.1-1.3b") for gpu in ("a100", "a4000") for steps in (10, 20)
+    ]  # fmt: skip
+    for terms in (Terms(), Terms(country="FR", price=0.3, per_day=1000, host_watts=100.0)):
+        answers = analysis.predict(asked, terms=terms)
+        emit_many(answers, [])
+        assert json.loads(capsys.readouterr().out)["predictions"] == answers.to_dicts()
+
+
+def test_rows_are_refused_by_what_is_wrong_with_each() -> None:
+    one = {"resolution": 512, "precision": "fp16", "cfg": 0, "prompts": 1}
+    table = Table.of(
+        [
+            {**one, "model": "qwen", "gpu": "a100", "steps": 20},
+            {**one, "model": "qwen", "gpu": "a100", "steps": 1},
+            {**one, "model": "flux", "gpu": "a100", "steps": 1},
+            {**one, "model": "qwen", "gpu": "h100", "steps": 1, "resolution": 500},
+            {**one, "model": "qwen", "gpu": "h100", "steps": 30, "resolution": 500},
+            {**one, "model": "flux", "gpu": "quantum", "steps": 10},
+        ]
+    )
+    found = {row: error.field for row, error in refusals(table).items()}
+    assert found == {1: "steps", 3: "width", 4: "width", 5: "gpu"}
