@@ -27,15 +27,17 @@ def opened(
     create: bool = True,
     missing_is_empty: bool = False,
     default_may_be_missing: bool = False,
+    any_version: bool = False,
 ) -> Iterator[Store]:
     """The database of ``db``, else of the settings, until the block ends. Raises as ``Store.open`` does.
 
-    Without ``create`` nothing is written to it. A SQLite file that is not there is refused then, unless
-    ``missing_is_empty``, or with ``default_may_be_missing`` where nobody named one.
+    ``any_version`` takes tables of an earlier version, too, to copy them. Without ``create`` nothing is written to it.
+    A SQLite file that is not there is refused then, unless ``missing_is_empty``, or with ``default_may_be_missing``
+    where nobody named one.
     """
     chosen = settings or load()
     empty = missing_is_empty or (default_may_be_missing and db is None and not chosen.names_database)
-    store = Store.open(chosen, db, create=create, missing_is_empty=empty)
+    store = Store.open(chosen, db, create=create, missing_is_empty=empty, any_version=any_version)
     try:
         yield store
     finally:
@@ -62,11 +64,12 @@ def _renew_stamps(store: Store) -> None:
 def backup(store: Store, path: Path) -> dict[str, int]:
     """Everything in the database as it is now, as a SQLite file, whole or not at all; rows of each table.
 
-    The farm may go on meanwhile. RequestError where the file cannot be written.
+    The farm may go on meanwhile, and may be of an earlier version: its copy is of that version, too. RequestError where
+    the file cannot be written.
     """
     with atomic_write(path, "file") as file:
         file.unlink()
-        target = Store.upgrade(load(), f"sqlite:///{file}")
+        target = Store.upgrade(load(), f"sqlite:///{file}", store.revision() or migrations.HEAD)
         try:
             with store.snapshot() as source, target.write() as db:
                 return copies.copy(source, db)

@@ -62,8 +62,11 @@ def _granted(role: str, grant: Callable[[database.Store, str], list[str]], db: s
 @db_option
 @json_option
 def backup(file: Path, db: str | None, as_json: bool) -> None:
-    """Write everything in the database to FILE, as it is at one moment; the farm may go on."""
-    with database.opened(db, create=False) as store:
+    """Write everything in the database to FILE, as it is at one moment; the farm may go on.
+
+    A database of an earlier version is taken as it is: before `farm db upgrade`.
+    """
+    with database.opened(db, create=False, any_version=True) as store:
         counts = database.backup(store, file)
         name = store.name
     _copied({"database": name, "file": str(file), "rows": counts}, as_json)

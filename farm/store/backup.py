@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Connection, Integer, func, select, text
+from sqlalchemy import Connection, Integer, TableClause, column, func, inspect, select, table, text
 from sqlmodel import SQLModel
 
 BATCH: Final = 500  # rows, of which some hold a power log
@@ -18,30 +18,45 @@ def is_used(db: Connection) -> bool:
 
 
 def copy(source: Connection, target: Connection) -> dict[str, int]:
-    """Make the target's rows those of the source, table by table; rows of each. Both have this version's tables."""
-    tables = SQLModel.metadata.sorted_tables
-    for table in reversed(tables):
-        target.execute(table.delete())
+    """Make the target's rows those of the source, table by table; rows of each. Both have tables of one version."""
+    tables = _tables(source)
+    for plain in reversed(tables):
+        target.execute(plain.delete())
     counts = {}
-    for table in tables:
-        counts[table.name] = 0
-        rows = source.execution_options(stream_results=True).execute(select(table)).mappings()
+    for plain in tables:
+        counts[plain.name] = 0
+        rows = source.execution_options(stream_results=True).execute(select(plain)).mappings()
         for batch in rows.partitions(BATCH):
-            target.execute(table.insert(), [dict(row) for row in batch])
-            counts[table.name] += len(batch)
+            target.execute(plain.insert(), [dict(row) for row in batch])
+            counts[plain.name] += len(batch)
     if target.dialect.name == "postgresql":
         _advance_sequences(target)
     return counts
 
 
+def _tables(db: Connection) -> list[TableClause]:
+    """The tables that the database has, those that others refer to first, with the columns that they have there.
+
+    Without the defaults of this version's columns: a copy has what the source has.
+    """
+    inspected = inspect(db)
+    there = set(inspected.get_table_names())
+    tables = []
+    for known in SQLModel.metadata.sorted_tables:
+        if known.name in there:
+            names = {found["name"] for found in inspected.get_columns(known.name)}
+            tables.append(table(known.name, *(column(c.name, c.type) for c in known.columns if c.name in names)))
+    return tables
+
+
 def _advance_sequences(db: Connection) -> None:
     """Rows came with their numbers, of which PostgreSQL's sequences know nothing."""
-    for table in SQLModel.metadata.sorted_tables:
-        keys = [column for column in table.primary_key if isinstance(column.type, Integer)]
-        if len(keys) != 1 or len(table.primary_key) != 1:
+    for known in SQLModel.metadata.sorted_tables:
+        keys = [key for key in known.primary_key if isinstance(key.type, Integer)]
+        if len(keys) != 1 or len(known.primary_key) != 1:
             continue
         sequence = db.execute(
-            text("SELECT pg_get_serial_sequence(:table, :column)"), {"table": table.name, "column": keys[0].name}
+            text("SELECT pg_get_serial_sequence(:table, :column)"), {"table": known.name, "column": keys[0].name}
         ).scalar()
         if sequence is not None:
             largest = db.execute(select(func.coalesce(func.max(keys[0]), 0))).scalar_one()

@@ -15,7 +15,7 @@ from sqlalchemy.pool import StaticPool
 
 from farm.domain.errors import OperationError, RequestError
 from farm.settings import Settings
-from farm.store import address, documents, schema
+from farm.store import address, documents, migrations, schema
 
 __all__ = ["Connection", "RowLocked", "Store"]
 
@@ -85,7 +85,13 @@ class Store:
 
     @classmethod
     def open(
-        cls, settings: Settings, db: str | None = None, *, create: bool = True, missing_is_empty: bool = False
+        cls,
+        settings: Settings,
+        db: str | None = None,
+        *,
+        create: bool = True,
+        missing_is_empty: bool = False,
+        any_version: bool = False,
     ) -> Self:
         """A store whose tables are of this version. Only ``upgrade`` changes tables.
 
@@ -94,6 +100,7 @@ class Store:
             db: a database URL.
             create: make a SQLite file that is not there. The tables of PostgreSQL are made by ``upgrade``.
             missing_is_empty: read a SQLite file that is not there as an empty farm, rather than refuse it.
+            any_version: an earlier version's tables will do, for whoever only copies them.
 
         Raises:
             RequestError: no such database, not ours, or of another version.
@@ -115,7 +122,8 @@ class Store:
             return store
         try:
             with store._plain_words():
-                store.identity = schema.check(store.engine, store.name)
+                if not (any_version and store.revision() is not None):
+                    store.identity = schema.check(store.engine, store.name)
                 if create and path is not None:
                     store._log_ahead()  # only now: it writes to the file
         except BaseException:
@@ -124,13 +132,20 @@ class Store:
         return store
 
     @classmethod
-    def upgrade(cls, settings: Settings, db: str | None = None) -> Self:
-        """A store whose tables were made, or brought to this version where they were older. Raises as ``open`` does."""
+    def upgrade(cls, settings: Settings, db: str | None = None, revision: str = migrations.HEAD) -> Self:
+        """A store whose tables were made, or brought to this version where they were older. Raises as ``open`` does.
+
+        An earlier ``revision`` is for copies of a database that has it.
+        """
         store = cls(db or settings.database(), None if db else settings.database)
-        store._upgrade(settings)
+        store._upgrade(settings, revision)
         return store
 
-    def _upgrade(self, settings: Settings) -> None:
+    def revision(self) -> str | None:
+        """The version of its tables; None where it has none. Raises as ``open`` does."""
+        return schema.revision(self.engine, self.name)
+
+    def _upgrade(self, settings: Settings, revision: str = migrations.HEAD) -> None:
         try:
             if self._path is not None:
                 _prepare_folder(self._path, settings)
@@ -139,8 +154,9 @@ class Store:
                 if self._path is not None:
                     self._log_ahead()
                 if not current:
-                    schema.upgrade(self.engine)
-                self.identity = schema.check(self.engine, self.name)
+                    schema.upgrade(self.engine, revision)
+                if revision == migrations.HEAD:
+                    self.identity = schema.check(self.engine, self.name)
         except BaseException:
             self.close()
             raise

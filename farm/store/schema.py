@@ -58,13 +58,22 @@ def make_empty(engine: Engine) -> None:
         SQLModel.metadata.create_all(connection)
 
 
-def upgrade(engine: Engine) -> None:
+def revision(engine: Engine, name: str) -> str | None:
+    """The version of a database's tables; None for one without any. Raises as ``is_current``."""
+    if is_current(engine, name):
+        return migrations.HEAD
+    with engine.connect() as connection:
+        connection.execution_options(read_only=True)
+        return _revision(connection)
+
+
+def upgrade(engine: Engine, revision: str = migrations.HEAD) -> None:
     """Make or upgrade the tables, unless another process just did."""
     with engine.connect().execution_options(begin="BEGIN") as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
-        if _revision(connection) != migrations.HEAD:
-            migrations.upgrade(connection)
+        if _revision(connection) != revision:
+            migrations.upgrade(connection, revision)
 
 
 def _revision(connection: Connection) -> str | None:

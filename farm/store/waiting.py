@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, and_, exists, func, select
 
-from farm.domain import JobState
+from farm.domain import AttemptEnd, JobState
 from farm.store import tables as t
 from farm.store.clock import now
 from farm.store.sweeps import of_sweep
@@ -29,16 +29,26 @@ def queued(db: Connection, sweep_id: int | None) -> list[Group]:
     """All queued jobs of a sweep, or of all sweeps, by GPU type."""
     job = t.job.c
     sent, later = job.sent_at.is_not(None).label("sent"), (job.not_before > now()).label("later")
-    alike = (t.configuration.c.gpu, job.queue, job.held, sent, later, job.reason)
+    # Workers of 0.1.0 hand back what they refuse for a while, and say why in the attempt alone.
+    attempt = t.attempt.c
+    handed_back = and_(
+        attempt.job_id == job.id,
+        attempt.number == job.attempt,
+        job.not_before > now(),
+        attempt.end == AttemptEnd.RELEASED,
+    )
+    refusal = func.coalesce(job.reason, attempt.message).label("refusal")
+    alike = (t.configuration.c.gpu, job.queue, job.held, sent, later, refusal)
     query = (
         select(*alike, func.count().label("jobs"))
-        .join(t.configuration, t.configuration.c.id == job.configuration_id)
+        .select_from(t.job.join(t.configuration, t.configuration.c.id == job.configuration_id))
+        .outerjoin(t.attempt, handed_back)
         .where(job.state == JobState.QUEUED)
         .group_by(*alike)
         .order_by(t.configuration.c.gpu, job.queue)
     )
     rows = db.execute(of_sweep(query, sweep_id))
-    return [Group(r.gpu, r.queue, bool(r.held), bool(r.sent), bool(r.later), r.reason, r.jobs) for r in rows]
+    return [Group(r.gpu, r.queue, bool(r.held), bool(r.sent), bool(r.later), r.refusal, r.jobs) for r in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ HEAD: Final = REVISIONS[-1]
 _ONE_AT_A_TIME: Final = threading.Lock()  # Alembic keeps the connection of a run for its whole process
 
 
-def upgrade(connection: Connection) -> None:
-    """Run what is missing, inside the caller's transaction; one thread after the other."""
+def upgrade(connection: Connection, revision: str = HEAD) -> None:
+    """Run what is missing until a revision, inside the caller's transaction; one thread after the other."""
     from alembic import command
     from alembic.config import Config
 
@@ -23,4 +23,4 @@ def upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
     with _ONE_AT_A_TIME:
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)

@@ -53,6 +53,21 @@ def test_nobody_is_there_to_send_or_to_measure(waits, sweep):
     assert why.startswith("no worker serves the queue a100: start `farm worker --gpu a100`; no coordinator")
 
 
+def test_what_a_worker_of_0_1_0_refuses_is_said_in_its_words(store, jobs, waits, sweep, worker):
+    """It hands the job back for 30 s, uncounted, and says why in the attempt alone."""
+    sweep()
+    worker()
+    jobs.touch_coordinator("c")
+    job = jobs.claim(1, worker="w", queue="a100")
+    why = "w has catalog ade780c3, the job rests on 7de4cd47"
+    jobs.release(1, job.attempt, "w", reason=why)
+    turn = "their turn comes: 0 of 1 worker(s) at work"
+    assert waits() == [(4, turn, False)]
+    with store.write() as db:
+        db.execute(text("UPDATE job SET not_before = seen_at + 30 FROM worker WHERE job.id = 1"))
+    assert sorted(waits()) == [(1, f"handed back by w: {why}", True), (3, turn, False)]
+
+
 def test_a_coordinator_that_is_silent_for_long_is_gone(store, jobs, waits, sweep, worker):
     sweep()
     worker()

@@ -89,6 +89,27 @@ def test_a_database_of_0_1_0_keeps_its_rows(old_url: str) -> None:
     store.close()
 
 
+def test_a_database_of_0_1_0_is_backed_up_before_the_upgrade(farm, old_url: str, tmp_path: Path) -> None:
+    """By the command of this version, which leaves it as it is; what is restored is what the upgrade makes of it."""
+    done = farm("db", "backup", tmp_path / "b", "--db", old_url, "--json")
+    assert done.code == 0, done.err
+    counts = json.loads(done.out)["rows"]
+    assert (counts["job"], counts["measurement"], counts["dataset_row"], counts["fit"]) == (2, 1, 3, 1)
+    with pytest.raises(RequestError, match="run `farm db upgrade`"):
+        Store.open(load(), old_url)
+    target = f"sqlite:///{tmp_path / 'restored.db'}"
+    assert farm("db", "restore", tmp_path / "b", "--db", target).code == 0
+    assert farm("db", "upgrade", "--db", old_url).code == 0
+    kept = []
+    for url in (target, old_url):
+        store = Store.open(load(), url, create=False)
+        with store.read() as db:
+            tables = (t.sweep, t.job, t.measurement, t.dataset_row, t.prompt_list)
+            kept.append({table.name: sorted(map(repr, db.execute(table.select()))) for table in tables})
+        store.close()
+    assert kept[0] == kept[1]
+
+
 def test_what_0_1_0_measured_or_queued_is_not_asked_again(old_url: str) -> None:
     store = Store.upgrade(load(database_url=old_url))
     grid = {"models": ["sd2"], "gpus": ["a100"], "resolutions": [512, 768], "steps": [10, 20]}
