@@ -125,7 +125,8 @@ class LeftOut:
                 for name, outcome in self.groups.items()
             },
             "metrics": mean_of([outcome.metrics for outcome in done.values()]),
-            "interval": mean_of([outcome.interval for outcome in done.values()]),
+            # All have one level, of which a mean would be rounded.
+            "interval": mean_of([o.interval for o in done.values()]) | {"level": self.joined().level},
         }
 
 

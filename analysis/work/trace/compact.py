@@ -145,7 +145,10 @@ def _sizes(pipeline: Pipeline, phase: str) -> tuple[tuple[Size, ...], tuple[Size
 def _aligned(traces: Sequence[Sequence[Op]]) -> Iterable[History]:
     names = {tuple((op.name, op.precision) for op in trace) for trace in traces}
     if len(names) != 1:
-        raise OperationError("the operations of this pipeline depend on the image size: no table, trace it on demand")
+        raise OperationError(
+            "operations of this pipeline come and go with the size, so that no table holds for all sizes: `farm flops` "
+            "counts it, the laws do not predict it"
+        )
     return zip(*traces, strict=True)
 
 
