@@ -14,9 +14,16 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-import pytest  # noqa: E402  (after the threads are set)
+import hypothesis  # noqa: E402  (after the threads are set)
+import pytest  # noqa: E402
 
 from tests.alone import OneAtATime  # noqa: E402
+
+# How long an example takes says how busy the host is; nothing is kept from one run to the next.
+hypothesis.settings.register_profile(
+    "joulefarm", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("joulefarm")
 
 FARM = str(Path(sys.executable).with_name("farm"))
 ROOT = Path(__file__).resolve().parent.parent

@@ -27,7 +27,13 @@ from sqlmodel import Field, SQLModel
 OPEN = "state IN ('queued', 'running')"
 
 
-class Sweep(SQLModel, table=True):
+class _Row(SQLModel):
+    """Of a table. No row is validated by pydantic: its validators would be built by every command, for nobody."""
+
+    model_config = {"defer_build": True}
+
+
+class Sweep(_Row, table=True):
     """A grid that someone asked for."""
 
     id: int | None = Field(default=None, primary_key=True)
@@ -47,7 +53,7 @@ class Sweep(SQLModel, table=True):
     done_at: float | None = None  # its last open job has ended, and that was told
 
 
-class Configuration(SQLModel, table=True):
+class Configuration(_Row, table=True):
     """One point of a sweep; see farm.domain.Configuration."""
 
     id: int | None = Field(default=None, primary_key=True)
@@ -67,7 +73,7 @@ class Configuration(SQLModel, table=True):
     frames: int = Field(default=1, sa_column=Column(Integer, nullable=False, server_default="1"))
 
 
-class Job(SQLModel, table=True):
+class Job(_Row, table=True):
     """A configuration to be measured. Jobs are to run in the order of (rank, id)."""
 
     __table_args__ = (
@@ -125,7 +131,7 @@ class Job(SQLModel, table=True):
     finished_at: float | None = None
 
 
-class SweepJob(SQLModel, table=True):
+class SweepJob(_Row, table=True):
     """Which sweeps want which job; an open job is shared, not doubled."""
 
     __tablename__ = "sweep_job"
@@ -134,7 +140,7 @@ class SweepJob(SQLModel, table=True):
     job_id: int = Field(foreign_key="job.id", primary_key=True, index=True)
 
 
-class Action(SQLModel, table=True):
+class Action(_Row, table=True):
     """What a person, or the coordinator for them, did to a sweep or to measured rows."""
 
     id: int | None = Field(default=None, primary_key=True)
@@ -146,7 +152,7 @@ class Action(SQLModel, table=True):
     detail: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
 
 
-class Attempt(SQLModel, table=True):
+class Attempt(_Row, table=True):
     """One try by one worker: who, when, and why it ended."""
 
     __table_args__ = (UniqueConstraint("job_id", "number"), Index("attempt_started", "started_at"))
@@ -162,7 +168,7 @@ class Attempt(SQLModel, table=True):
     detail: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
 
 
-class Measurement(SQLModel, table=True):
+class Measurement(_Row, table=True):
     """What the accepted attempt found: one a job, by primary key."""
 
     job_id: int = Field(foreign_key="job.id", primary_key=True)
@@ -179,7 +185,7 @@ class Measurement(SQLModel, table=True):
     health: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default="0"))
 
 
-class LateMeasurement(SQLModel, table=True):
+class LateMeasurement(_Row, table=True):
     """A finding that is not the job's, kept for audit: another attempt was accepted first, or it was not taken."""
 
     __tablename__ = "late_measurement"
@@ -192,14 +198,14 @@ class LateMeasurement(SQLModel, table=True):
     recorded_at: float
 
 
-class Samples(SQLModel, table=True):
+class Samples(_Row, table=True):
     """The power log behind a measurement, compressed by whoever wrote it."""
 
     measurement_id: str = Field(primary_key=True)
     data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
-class PromptList(SQLModel, table=True):
+class PromptList(_Row, table=True):
     """Prompts by the SHA-256 of their text: workers need no file."""
 
     __tablename__ = "prompt_list"
@@ -209,7 +215,7 @@ class PromptList(SQLModel, table=True):
     created_at: float
 
 
-class DatasetRow(SQLModel, table=True):
+class DatasetRow(_Row, table=True):
     """An imported row; never counted as the farm's own measurement."""
 
     __tablename__ = "dataset_row"
@@ -224,7 +230,7 @@ class DatasetRow(SQLModel, table=True):
     imported_at: float
 
 
-class MeasuredRow(SQLModel, table=True):
+class MeasuredRow(_Row, table=True):
     """What lists ask of every measured row, own or imported, in narrow columns: whole documents are slow to sort.
 
     Goes when its row goes.
@@ -266,7 +272,7 @@ class MeasuredRow(SQLModel, table=True):
     added_at: float  # when it was recorded or imported
 
 
-class RemovedRow(SQLModel, table=True):
+class RemovedRow(_Row, table=True):
     """A measured or imported row that somebody took out, and why; fits and lists do not know it any more."""
 
     __tablename__ = "removed_row"
@@ -282,7 +288,7 @@ class RemovedRow(SQLModel, table=True):
     action_id: int = Field(foreign_key="action.id")  # who, and when
 
 
-class Fit(SQLModel, table=True):
+class Fit(_Row, table=True):
     """A law with numbers, what it rests on and how good it is."""
 
     id: int | None = Field(default=None, primary_key=True)
@@ -303,7 +309,7 @@ class Fit(SQLModel, table=True):
     kept_why: str | None = None
 
 
-class AdaptiveSweep(SQLModel, table=True):
+class AdaptiveSweep(_Row, table=True):
     """A sweep of whose grid only what the law needs is measured: its target, its budget, how far it is."""
 
     __tablename__ = "adaptive_sweep"
@@ -324,7 +330,7 @@ class AdaptiveSweep(SQLModel, table=True):
     end_reason: str | None = None
 
 
-class Worker(SQLModel, table=True):
+class Worker(_Row, table=True):
     """A worker as it last said it is."""
 
     name: str = Field(primary_key=True)
@@ -345,7 +351,7 @@ class Worker(SQLModel, table=True):
     facts: str = Field(default="", sa_column=Column(String, nullable=False, server_default=""))  # driver, power limit
 
 
-class Device(SQLModel, table=True):
+class Device(_Row, table=True):
     """A device that workers serve or served: what outlives their processes."""
 
     uuid: str = Field(primary_key=True)
@@ -363,7 +369,7 @@ class Device(SQLModel, table=True):
     baseline_from: float = Field(default=0.0, sa_column=Column(Float, nullable=False, server_default="0"))
 
 
-class HealthCheck(SQLModel, table=True):
+class HealthCheck(_Row, table=True):
     """One measurement of the golden configuration on one device."""
 
     __tablename__ = "health_check"
@@ -384,7 +390,7 @@ class HealthCheck(SQLModel, table=True):
     why: str | None = None
 
 
-class Event(SQLModel, table=True):
+class Event(_Row, table=True):
     """Something that a person wants to be told of; kept until it was sent, and afterwards."""
 
     id: str = Field(primary_key=True, max_length=32)  # the same for the same event, whoever writes it
@@ -399,14 +405,14 @@ class Event(SQLModel, table=True):
     error: str | None = None  # why the last try failed
 
 
-class Coordinator(SQLModel, table=True):
+class Coordinator(_Row, table=True):
     """When a coordinator was last here; the reaper's gap rule rests on it."""
 
     name: str = Field(primary_key=True)
     seen_at: float
 
 
-class RefitState(SQLModel, table=True):
+class RefitState(_Row, table=True):
     """One row: how many results the last refit covered, and who refits now."""
 
     __tablename__ = "refit_state"
@@ -417,7 +423,7 @@ class RefitState(SQLModel, table=True):
     token: int = 0
 
 
-class FarmIdentity(SQLModel, table=True):
+class FarmIdentity(_Row, table=True):
     """One row, made with the tables: which database this is, wherever it is reached."""
 
     __tablename__ = "farm_identity"
@@ -425,7 +431,7 @@ class FarmIdentity(SQLModel, table=True):
     id: str = Field(primary_key=True, max_length=32)
 
 
-class Lock(SQLModel, table=True):
+class Lock(_Row, table=True):
     """Rows to lock: one submission at a time (SQLite has one writer anyway)."""
 
     name: str = Field(primary_key=True)

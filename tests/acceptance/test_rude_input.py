@@ -146,8 +146,6 @@ def check(words: list[str], folder: Path) -> None:
 QUICK = settings(
     max_examples=60,
     derandomize=True,
-    deadline=None,
-    database=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )

@@ -81,8 +81,15 @@ cfg: false, prompts: 1, batch: 1}}
 """
 
 
+def table(configurations: list[Configuration]) -> str:
+    """As the CSV that ``farm predict --in`` reads."""
+    names = ("model", "gpu", "width", "height", "steps", "precision", "cfg", "prompts")
+    rows = [[getattr(c, name) for name in names] for c in configurations]
+    return "".join(",".join(map(str, row)) + "\n" for row in (names, *rows))
+
+
 def options(configuration: Configuration) -> list[str]:
-    """Its words for ``farm measure`` and ``farm predict``."""
+    """Its words for ``farm measure``."""
     c = configuration
     words = ["--model", c.model, "--gpu", c.gpu, "--resolution", f"{c.width}x{c.height}", "--steps", str(c.steps)]
     words += ["--precision", c.precision, "--prompts", str(c.prompts), *(["--cfg"] if c.cfg else [])]

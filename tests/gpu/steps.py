@@ -10,7 +10,6 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,9 @@ import psutil
 
 from farm import catalog
 from farm.catalog import SHIPPED, memory
+from farm.database import opened
 from farm.domain import SPOILING_FLAGS, Configuration
+from farm.sweeps import control
 from tests.gpu import power_limit, settings
 from tests.gpu.acceptance import Check, Failed, Run
 
@@ -30,7 +31,7 @@ DEEP_MINUTES: Final = {"full": 4.0, "nano": 0.5}  # of farm doctor --deep; fewer
 DEEP_MINUTES_LEAST: Final = {"full": 2.0, "nano": 0.5}
 WEIGHTS_SECONDS: Final = {"full": 3.0, "nano": 0.3}  # of work with each kind of weights
 SWEEP_SECONDS: Final = 240.0
-POLL_SECONDS: Final = {"full": 0.5, "nano": 3.0}  # a question is a process of its own, which few cores feel
+POLL_SECONDS: Final = 0.5
 CLOSING_SECONDS: Final = 20.0  # of a farm: what it measured is read out, and it is ended
 # A worker that measures in seconds: the sweep shows that nothing is lost, the other checks how true the numbers are.
 QUICK: Final = {"FARM_IDLE_SECONDS": "1", "FARM_SETTLE_SECONDS": "0", "FARM_REPEAT_SECONDS": "1.5"}
@@ -101,15 +102,12 @@ def grid(run: Run, spec: Path) -> list[Check]:
 
 def predictions(run: Run) -> dict[str, Any]:
     """What ``farm predict`` says of every pipeline of step 4, from the rows that ship alone."""
-    with _home() as home, ThreadPoolExecutor() as pool:
-
-        def ask(configuration: Configuration) -> dict[str, Any]:
-            words = settings.options(configuration)
-            answer = run.farm("predict", *words, "--json", seconds=30, FARM_HOME=str(home)).document()
-            return {name: answer[name] for name in PREDICTED}
-
-        wanted = settings.full_pipelines(run.gpu, "full")
-        found = dict(zip((c.model for c in wanted), pool.map(ask, wanted), strict=True))
+    with _home() as home:
+        table = home / "pipelines.csv"
+        table.write_text(settings.table(settings.full_pipelines(run.gpu, "full")))
+        done = run.farm("predict", "--in", str(table), "--json", seconds=60, FARM_HOME=str(home))
+    answers = done.document()["predictions"]
+    found = {answer["model"]: {name: answer[name] for name in PREDICTED} for answer in answers}
     return {"by_model": found, "memory_bytes": _estimates(run)}
 
 
@@ -259,17 +257,18 @@ def _swept(run: Run, farm: Callable[..., Any], home: Path, text: str, *, kill: b
     began = time.monotonic()
     ends = began + min(run.left - CLOSING_SECONDS, SWEEP_SECONDS if run.size == "full" else 600.0)
     victims: list[int] = []
-    while True:
-        counts = farm("sweep", "status", sweep_id, "--json", seconds=30, closing=True).document()["jobs"]
-        complete = not counts["queued"] and not counts["running"]
-        if complete or time.monotonic() > ends:
-            break
-        if kill and not victims and counts["done"] >= sum(counts.values()) // 3 and counts["running"]:
-            workers = farm("workers", "list", "--json", seconds=30).document()["workers"]
-            victims = [pid for worker in workers for pid in _family(worker["pid"])]
-            for pid in victims:
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(POLL_SECONDS[run.size])
+    with opened(f"sqlite:///{home / 'farm.db'}", create=False) as store:  # a command each time would cost the worker
+        while True:
+            counts = control.document(store, sweep_id)["jobs"]
+            complete = not counts["queued"] and not counts["running"]
+            if complete or time.monotonic() > ends:
+                break
+            if kill and not victims and counts["done"] >= sum(counts.values()) // 3 and counts["running"]:
+                workers = farm("workers", "list", "--json", seconds=30).document()["workers"]
+                victims = [pid for worker in workers for pid in _family(worker["pid"])]
+                for pid in victims:
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(POLL_SECONDS)
     if complete and kill and not victims:
         raise Failed("the sweep ended before its worker could be killed")
     jobs = farm("jobs", "list", "--sweep", sweep_id, "--json", seconds=30, closing=True).document()["jobs"]

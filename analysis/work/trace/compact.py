@@ -176,12 +176,14 @@ def _areas(sizes: Sequence[Size], scale: int) -> tuple[int, ...]:
 
 def _interpolate(x: tuple[int, ...], y: Sequence[int]) -> list[Fraction]:
     """Coefficients c0, c1, c2 of the polynomial through one, two or three points."""
-    return [sum((v * c[power] for v, c in zip(y, _lagrange(x), strict=True)), Fraction(0)) for power in range(3)]
+    numerators, denominator = _lagrange(x)
+    return [Fraction(sum(v * c for v, c in zip(y, of, strict=True)), denominator) for of in numerators]
 
 
 @cache
-def _lagrange(x: tuple[int, ...]) -> tuple[tuple[Fraction, ...], ...]:
-    """For each point the coefficients of the polynomial that is 1 there and 0 at the others."""
+def _lagrange(x: tuple[int, ...]) -> tuple[tuple[tuple[int, ...], ...], int]:
+    """Coefficients 0, 1, 2 of the polynomials that are 1 at one point each and 0 at the others: numerators, and the
+    denominator of all."""
     rows = []
     for i, xi in enumerate(x):
         basis = [Fraction(1)]
@@ -189,7 +191,8 @@ def _lagrange(x: tuple[int, ...]) -> tuple[tuple[Fraction, ...], ...]:
             shifted, same = [Fraction(0), *basis], [*basis, Fraction(0)]
             basis = [(a - b * xj) / (xi - xj) for a, b in zip(shifted, same, strict=True)]
         rows.append((*basis, *[Fraction(0)] * (3 - len(basis))))
-    return tuple(rows)
+    denominator = math.lcm(*(c.denominator for row in rows for c in row))
+    return tuple(tuple(int(c * denominator) for c in of) for of in zip(*rows, strict=True)), denominator
 
 
 def _value(op: Op, name: str) -> int:

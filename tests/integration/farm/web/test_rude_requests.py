@@ -59,8 +59,6 @@ def described(client: TestClient) -> dict[str, Any]:
 RUDELY = settings(
     max_examples=150,
     derandomize=True,
-    deadline=None,
-    database=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )

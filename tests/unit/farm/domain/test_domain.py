@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from farm.domain import (
@@ -18,9 +18,6 @@ from farm.domain import (
 from farm.domain.configuration import MAX_PROMPTS, MAX_SIDE, MAX_STEPS
 
 BASE = {"model": "flux", "gpu": "a100", "resolution": 512, "steps": 20, "precision": "fp16", "cfg": 0, "prompts": 25}
-
-# A host with other work may be slow; what is tested has no time in it.
-BUSY_HOST = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 configurations = st.builds(
     Configuration,
@@ -39,7 +36,6 @@ configurations = st.builds(
 )
 
 
-@BUSY_HOST
 @given(configurations)
 def test_a_configuration_survives_json_and_text(configuration):
     document = json.loads(json.dumps(configuration.to_dict()))
@@ -48,7 +44,6 @@ def test_a_configuration_survives_json_and_text(configuration):
     assert Configuration.from_mapping(as_text).key == configuration.key
 
 
-@BUSY_HOST
 @given(configurations, configurations)
 def test_the_key_is_the_identity(one, other):
     assert (one.key == other.key) == (one == other)

@@ -90,7 +90,7 @@ def test_without_idle_or_readings_around_the_work_nothing_is_known() -> None:
     assert attribute(levels, spans((IDLE, 0, 3))) is None
 
 
-@settings(derandomize=True, max_examples=40, deadline=None)
+@settings(derandomize=True, max_examples=40)
 @given(st.lists(st.tuples(st.floats(0.05, 2), st.floats(20, 500), st.sampled_from("abc")), min_size=1, max_size=8))
 def test_spans_always_sum_to_the_whole(pieces: list[tuple[float, float, str]]) -> None:
     at, corners, rows = 3.0, [], [(IDLE, 0.0, 2.5)]
