@@ -35,7 +35,7 @@ from farm.domain import PHASES, Configuration
 from farm.domain.errors import FarmError
 
 _LEAST_ABOVE_IDLE: Final = 0.1  # of the energy above the catalog's idle watts, whatever more a laboratory took off
-_CHUNK: Final = 50_000  # rows a pass: bounds the memory
+_CHUNK: Final = 100_000  # rows a pass: bounds the memory
 
 
 class WorkLaw(Law):
@@ -156,8 +156,9 @@ class WorkLaw(Law):
         """Variance of the logarithm of each row's energy, without the noise of a run, (n,)."""
         covariance = worked.sets.covariance(self._posterior.covariance)
         shared = np.zeros(len(worked.joules))
-        for place, of_set in enumerate(covariance):
-            rows = worked.set_of_row == place
+        order = np.argsort(worked.set_of_row, kind="stable")
+        ends = np.cumsum(np.bincount(worked.set_of_row, minlength=len(covariance)))
+        for of_set, rows in zip(covariance, np.split(order, ends), strict=False):
             x = worked.local[rows]
             shared[rows] = ((x @ of_set) * x).sum(axis=1)
         settled, remaining = self._cell_knowledge(worked)

@@ -190,7 +190,7 @@ def _one_kind(row: Configuration, table: Table, settings: _Settings, batch: Inte
             at = np.flatnonzero((samples == 1) == single)
             if len(at):
                 work_of_pass = _pass(row.model, work.digest, phase, row.precision, single, part.decoder)
-                sizes = table.width[at], table.height[at], part.layers[at], samples[at]
+                sizes = table.width[at], table.height[at], part.layers[at].astype(np.int64), samples[at]
                 times = calls[at] * part.share[at]
                 seconds[at, slot] += times[:, None] * _seconds(work_of_pass, sizes, devices, place[at])
                 dispatches[at, slot] += times * work_of_pass.dispatches
@@ -201,8 +201,11 @@ def _distinct(*columns: NDArray[Any]) -> tuple[Integers, Integers]:
     """A row of each of those that differ in a column, and which of them every row is as, (n,)."""
     code = np.zeros(len(columns[0]), dtype=np.int64)
     for column in columns:
-        values, place = np.unique(column, return_inverse=True)
-        code = code * len(values) + place
+        if column.dtype.kind == "i":  # none of these is negative or large
+            code = code * (int(column.max(initial=0)) + 1) + column
+        else:
+            values, place = np.unique(column, return_inverse=True)
+            code = code * len(values) + place
     _, first, place = np.unique(code, return_index=True, return_inverse=True)
     return first.astype(np.int64), place.astype(np.int64)
 
