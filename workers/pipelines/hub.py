@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import huggingface_hub
-from huggingface_hub import errors
+from huggingface_hub import constants, errors
 from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]  # of its public page, not of __all__
 
 from farm import catalog
@@ -75,7 +75,7 @@ def fetch(weights: Weights) -> Weights:
 
 def cache() -> Path:
     """The hub's cache on this host (HF_HOME, HF_HUB_CACHE)."""
-    return Path(huggingface_hub.constants.HF_HUB_CACHE).expanduser()
+    return Path(constants.HF_HUB_CACHE).expanduser()
 
 
 def free_bytes() -> int:

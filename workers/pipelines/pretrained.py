@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import huggingface_hub
-from huggingface_hub import errors
+from huggingface_hub import constants, errors
 from safetensors import SafetensorError
 
 from farm import settings
@@ -136,14 +136,14 @@ def explain(error: Exception, model: Model) -> str:
     """Why the hub did not give the weights and what to do, in one line."""
     page = f"https://huggingface.co/{model.repository}"
     what = f"{model.name}: weights of {model.repository}"
-    hub = huggingface_hub.constants.ENDPOINT
+    hub = constants.ENDPOINT
     if isinstance(error, errors.GatedRepoError):
         return f"{what} are gated: accept the licence at {page}, then set HF_TOKEN"
     if isinstance(error, errors.RevisionNotFoundError):
         return f"{what}: the hub has no revision {model.revision}: set another in the catalog"
     if isinstance(error, errors.RepositoryNotFoundError):
         return f"{what}: no such repository, or it is private: see {page}, set HF_TOKEN"
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
+    if constants.HF_HUB_OFFLINE:
         return f"{what} are not in the cache and HF_HUB_OFFLINE is set: farm weights fetch {model.name} while online"
     if isinstance(error, errors.LocalEntryNotFoundError):
         away = f"are not in the cache and the hub was not reached at {hub}"

@@ -250,12 +250,12 @@ def test_what_cannot_be_had_is_one_line_and_the_others_are_fetched(
 
 
 @pytest.mark.usefixtures("online")
-def test_of_a_sweep_only_what_its_jobs_load_is_fetched(hub, tmp_path, farm) -> None:
+def test_of_a_sweep_only_what_its_jobs_load_is_fetched(hub, tmp_path, farm, farm_process) -> None:
     some = {"exclude": [{"model": "lab-one"}], "models": ["lab-one", "lab-two", "qwen"], "gpus": ["a4000"]}
     path = sweep_file(tmp_path, **some, resolutions=[64], precisions=["fp16"])
     told = json.loads(farm("weights", "fetch", path, "--dry-run", "--json").out)
     assert [row["model"] for row in told["models"]] == ["lab-two"]  # qwen fits no A4000
-    none = farm("weights", "fetch", sweep_file(tmp_path, weights="random"))
+    none = farm_process("weights", "fetch", sweep_file(tmp_path, weights="random"))
     assert (none.code, none.out) == (0, "")
     assert "all weights are random" in none.err
 
