@@ -87,8 +87,9 @@ class Weekend:
             stack.callback(self._farm, "down")
             long = self.submit("long", range(1, self.plan.jobs + 1))
             urgent = self.submit("urgent", range(501, 501 + self.plan.urgent), "--priority", "1")
+            self.farm("sweep", "pause", long)  # before it is done
             self.wait("the baselines", lambda: all(self.good_checks(gpu) >= 3 for gpu in GPUS))
-            self.operate(long, urgent)
+            self.operate(urgent)
             self.service("a4000")
             self.drift("a100")
             self.fail("a6000")
@@ -108,9 +109,8 @@ class Weekend:
         spec.write_text(f"name: {name}\n{sweep_text(steps, gpus=GPUS)}")
         return str(self.json("sweep", "submit", spec, *more)["sweep"])
 
-    def operate(self, long: str, urgent: str) -> None:
-        """Pause, change a priority, remove a bad data set, back up and restore, all while the farm runs."""
-        self.farm("sweep", "pause", long)
+    def operate(self, urgent: str) -> None:
+        """Change a priority, remove a bad data set, back up and restore, all while the farm runs."""
         self.farm("sweep", "priority", urgent, "7")
         rows = self.home.parent / "bad.csv"
         rows.write_text(BAD_ROWS)

@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import FARM
 from tests.fake_nvml import fake
+from tests.processes import is_gone
 
 DRAWS = f"{sys.executable} -m tests.fake_nvml.fake"
 STUBBORN = f"trap '' INT TERM HUP; {DRAWS} 60 300; sleep 600"
@@ -43,7 +44,7 @@ def start(gpu: fake.Fake, command: str, *, ignored: signal.Signals | None = None
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -55,7 +56,7 @@ def until_it_draws(gpu: fake.Fake) -> None:
 
 def assert_gone(family: list[psutil.Process]) -> None:
     """Left are zombies at most, where the tests' init does not reap."""
-    until(lambda: not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE])
+    until(lambda: all(is_gone(process.pid) for process in family))
 
 
 @pytest.mark.alone

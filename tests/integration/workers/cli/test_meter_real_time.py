@@ -18,6 +18,7 @@ import pytest
 from tests.conftest import FARM
 from tests.fake_nvml import fake
 from tests.fake_nvml.fake import Code, Device, Fault, Noise
+from tests.processes import is_gone
 from workers.device.lock import TOKENS
 
 KEYS = {
@@ -252,7 +253,7 @@ def test_stopped_in_the_window_it_ends_everything_and_says_what_it_has(
         found = json.loads(out)
         assert found["complete"] is False
         assert found["dynamic_joules"] > 200
-        assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+        assert all(is_gone(relative.pid) for relative in family)
 
 
 def test_stopped_before_the_window_the_command_never_runs(tmp_path: Path) -> None:
