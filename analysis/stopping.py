@@ -30,7 +30,7 @@ _SAMPLE: Final = 1000  # candidates that a sweep is played with
 
 
 @dataclass(frozen=True, slots=True)
-class Outset:
+class ExpectedPicks:
     """What a sweep is expected to measure: places in its grid, None where the target cannot be met or nothing tells;
     the error to expect afterwards; whether a budget ends it. ``law`` is what was asked."""
 
@@ -40,7 +40,7 @@ class Outset:
     within_budget: bool
 
 
-def play(
+def expected_picks(
     grid: Sequence[Configuration],
     known: Table,
     *,
@@ -49,7 +49,7 @@ def play(
     seconds: float | None,
     workers: Mapping[str, int],
     simulated: bool,
-) -> Outset:
+) -> ExpectedPicks:
     """What is expected to be measured of a grid.
 
     Args:
@@ -67,14 +67,14 @@ def play(
     assert isinstance(law, WorkLaw)
     candidates = choice(law, Table.of(list(grid)), own, most=_SAMPLE)
     if candidates is None or _least_error(candidates) > target_error_percent:
-        return Outset(law, None, None, within_budget=False)
+        return ExpectedPicks(law, None, None, within_budget=False)
     selection = candidates.selection(joules=joules, seconds=seconds)
     met = _until(selection, target_error_percent, checks_wanted(grid), workers)
     gone = not met and (joules is not None or seconds is not None)
     if not met and not gone:
-        return Outset(law, None, None, within_budget=False)
+        return ExpectedPicks(law, None, None, within_budget=False)
     picks = tuple(int(place) for place in candidates.place[selection.picks])
-    return Outset(law, picks, selection.expected_error_percent, gone)
+    return ExpectedPicks(law, picks, selection.expected_error_percent, gone)
 
 
 def _until(selection: Selection, target: float, checks: int, workers: Mapping[str, int]) -> bool:

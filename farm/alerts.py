@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from farm import waiting
-from farm.domain import JobState
+from farm.domain import OPEN_STATES
 from farm.domain.times import utc
 from farm.domain.worker import NO_DEVICE, WorkerInfo
 from farm.store import adaptive, devices, hosts, sweeps
 from farm.store.engine import Connection
 from farm.waiting import Coordinator, Waiting
 
-OPEN: Final = (JobState.QUEUED, JobState.RUNNING)
 COORDINATOR_GONE: Final = "coordinator_gone"
 JOBS_WAIT: Final = "jobs_wait"  # for somebody to do something
 JOBS_FAILED: Final = "jobs_failed"
@@ -50,7 +49,7 @@ def alerts(db: Connection, sweep_id: int | None = None) -> list[Alert]:
     counts = sweeps.counts(db, sweep_id)
     gpus = None if sweep_id is None else {gpu for gpu, *_ in counts}
     chosen = [open_id for open_id in adaptive.open_ids(db) if sweep_id in (None, open_id)]
-    is_open = bool(chosen) or any(count for _, state, count, _ in counts if state in OPEN)
+    is_open = bool(chosen) or any(count for _, state, count, _ in counts if state in OPEN_STATES)
     asked = sweeps.open_ids(db) if sweep_id is None else [sweep_id]
     return [
         *_coordinator(waiting.coordinator(db), is_open),

@@ -48,7 +48,7 @@ def wait_gone(home: Path, seconds: float = 10.0) -> list[int]:
     return left
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 60.0, what: str = "") -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = 20.0, what: str = "") -> Any:
     """Poll until true; fails the test, with what was waited for, after so long."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

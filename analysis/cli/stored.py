@@ -23,5 +23,5 @@ def farm_store(db: str | None) -> Iterator[Store | None]:
         return
     from farm.database import opened
 
-    with opened(db, create=False, default_may_be_missing=True) as store:
+    with opened(db, create=False) as store:
         yield store

@@ -11,7 +11,7 @@ from farm.domain.errors import (
     OutOfMemory,
     RequestError,
 )
-from farm.domain.job import AttemptEnd, Job, JobState
+from farm.domain.job import OPEN_STATES, AttemptEnd, Job, JobState
 from farm.domain.measurement import (
     FLAGS,
     INFORMING_FLAGS,
@@ -26,6 +26,7 @@ from farm.domain.measurement import (
 __all__ = [
     "FLAGS",
     "INFORMING_FLAGS",
+    "OPEN_STATES",
     "PHASES",
     "PRECISIONS",
     "SIZES",

@@ -17,6 +17,9 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"  # by a person, a deadline or a joule budget
 
 
+OPEN_STATES: Final = (JobState.QUEUED, JobState.RUNNING)
+
+
 class AttemptEnd(StrEnum):
     """Why an attempt ended; null in SQL while it runs."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Exists, exists, func, select, update
 
-from farm.domain import JobState
+from farm.domain import OPEN_STATES, JobState
 from farm.domain.health import Verdict
 from farm.domain.measurement import SUSPECT
 from farm.domain.worker import NO_DEVICE, SILENT_SECONDS
@@ -95,7 +95,7 @@ def ended(db: Connection) -> list[dict[str, Any]]:
     query = (
         select(t.health_check, t.job.c.state, t.job.c.reason, t.measurement.c.document.label("measurement"))
         .select_from(joined)
-        .where(t.health_check.c.verdict.is_(None), t.job.c.state.not_in((JobState.QUEUED, JobState.RUNNING)))
+        .where(t.health_check.c.verdict.is_(None), t.job.c.state.not_in(OPEN_STATES))
         .order_by(t.health_check.c.id)
     )
     return [dict(row) for row in db.execute(query).mappings()]

@@ -8,13 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from farm.domain import Configuration, JobState
+from farm.domain import OPEN_STATES, Configuration, JobState
 from farm.store import tables as t
 from farm.store.clock import now
 from farm.store.upsert import insert
 
 LOOK_BACK = 100  # sweeps of one name
-OPEN_STATES = (JobState.QUEUED, JobState.RUNNING)
 
 
 @dataclass(slots=True)

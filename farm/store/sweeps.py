@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, select, update
 
-from farm.domain import AttemptEnd, JobState
+from farm.domain import OPEN_STATES, AttemptEnd, JobState
 from farm.store import leases
 from farm.store import tables as t
 from farm.store.clock import now
 
 SelectT = TypeVar("SelectT", bound=Select[*tuple[Any, ...]])
 
-OPEN = t.job.c.state.in_((JobState.QUEUED, JobState.RUNNING))
+OPEN = t.job.c.state.in_(OPEN_STATES)
 REASONS = 20  # groups of failed jobs that are told apart
 
 
@@ -192,7 +192,7 @@ def cancel(db: Connection, sweep_id: int, reason: str, *, running: bool = True) 
     Without ``running`` only those that are queued, and that nobody holds locked: they are ended the next time.
     """
     db.execute(update(t.sweep).where(t.sweep.c.id == sweep_id).values(cancelled=True, cancel_reason=reason))
-    states = (JobState.QUEUED, JobState.RUNNING) if running else (JobState.QUEUED,)
+    states = OPEN_STATES if running else (JobState.QUEUED,)
     where = and_(t.job.c.state.in_(states), _in(sweep_id), ~_wanted_elsewhere(sweep_id, even_paused=True))
     if running:
         busy = db.execute(select(t.job.c.id, t.job.c.attempt).where(where, leases.RUNNING).with_for_update())
@@ -234,7 +234,7 @@ def retry(db: Connection, sweep_id: int) -> int:
     open_already = exists().where(
         other.c.configuration_id == t.job.c.configuration_id,
         other.c.replicate == t.job.c.replicate,
-        other.c.state.in_((JobState.QUEUED, JobState.RUNNING)),
+        other.c.state.in_(OPEN_STATES),
     )
     where = and_(t.job.c.state == JobState.FAILED, _in(sweep_id), ~open_already)
     paused = db.execute(select(t.sweep.c.paused).where(t.sweep.c.id == sweep_id)).scalar_one()

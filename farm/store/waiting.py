@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, exists, func, select
 
-from farm.domain import AttemptEnd, JobState
+from farm.domain import OPEN_STATES, AttemptEnd, JobState
 from farm.store import tables as t
 from farm.store.clock import now
 from farm.store.sweeps import of_sweep
@@ -62,7 +62,7 @@ class Gone:
 def gone(db: Connection, seconds: float) -> Gone | None:
     """Whether every coordinator has been silent for so long, though there was one and jobs are open."""
     seen = select(func.max(t.coordinator.c.seen_at)).scalar_subquery()
-    open_jobs = exists().where(t.job.c.state.in_((JobState.QUEUED, JobState.RUNNING)))
+    open_jobs = exists().where(t.job.c.state.in_(OPEN_STATES))
     row = db.execute(select(seen.label("seen"), (now() - seen).label("silent"), open_jobs.label("wanted"))).one()
     if row.seen is None or row.silent < seconds or not row.wanted:
         return None

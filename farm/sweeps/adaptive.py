@@ -21,7 +21,7 @@ from farm.store.adaptive import AskedJob
 from farm.store.engine import Connection, Store
 from farm.store.submission import Tally, Wanted
 from farm.sweeps.demand import Demand
-from farm.sweeps.forecast import Expected, Outset, play
+from farm.sweeps.forecast import Expected, ExpectedSweep, expected_sweep
 from farm.sweeps.prompts import read_prompts
 from farm.sweeps.read import stored_spec
 from farm.sweeps.spec import SweepSpec
@@ -75,7 +75,7 @@ def submit(store: Store, spec: SweepSpec, goal: Goal, *, priority: int = 0, dry_
     listed = read_prompts(spec.prompts_file, max(max(grid["prompts"]) for grid in (spec.axes, *spec.include)))
     screen, tally = Screen(), Tally()
     wanted = _wanted(screen, spec)
-    outset = _outset(store, goal, [want.configuration for want in wanted])
+    foreseen = _foreseen(store, goal, [want.configuration for want in wanted])
     with store.read() if dry_run else store.write() as db:
         sweep_id = None
         if not dry_run:
@@ -94,7 +94,9 @@ def submit(store: Store, spec: SweepSpec, goal: Goal, *, priority: int = 0, dry_
                 },
             )
         new = [want for batch in batches(iter(wanted)) for want in submission.look(db, batch, tally)[0]]
-        forecast = None if outset is None else _forecast(db, spec, goal, outset, [want.configuration for want in new])
+        forecast = (
+            None if foreseen is None else _forecast(db, spec, goal, foreseen, [want.configuration for want in new])
+        )
         if sweep_id is not None:
             counts = {"configurations": screen.configurations, "already_measured": tally.already_measured}
             submission.finish(db, sweep_id, {**counts, "infeasible": screen.infeasible()})
@@ -115,10 +117,10 @@ def _wanted(screen: Screen, spec: SweepSpec) -> list[Wanted]:
     return wanted
 
 
-def _outset(store: Store, goal: Goal, grid: Sequence[Configuration]) -> Outset | None:
+def _foreseen(store: Store, goal: Goal, grid: Sequence[Configuration]) -> ExpectedSweep | None:
     """What is expected to be measured; None without a law, or where the farm has rows that it cannot be fitted to."""
     try:
-        return play(
+        return expected_sweep(
             store, grid, target_error_percent=goal.target_error_percent, joules=goal.joules, seconds=goal.seconds
         )
     except (FarmError, ImportError):
@@ -126,23 +128,23 @@ def _outset(store: Store, goal: Goal, grid: Sequence[Configuration]) -> Outset |
 
 
 def _forecast(
-    db: Connection, spec: SweepSpec, goal: Goal, outset: Outset, new: Sequence[Configuration]
+    db: Connection, spec: SweepSpec, goal: Goal, foreseen: ExpectedSweep, new: Sequence[Configuration]
 ) -> dict[str, Any]:
     """What the sweep is expected to take until its target or a budget, and what it takes at most: all that is new of
     its grid, within its budgets. Where nothing tells when the target is met, the first is the second."""
-    whole = Demand(outset.forecaster)
+    whole = Demand(foreseen.forecaster)
     whole.add_within(new, Expected(goal.seconds, goal.joules))
     budgets = {"budget_joules": goal.joules, "budget_hours": goal.hours}
     at_most = {**(whole.forecast(db, spec.deadline) or {}), **budgets}
-    if outset.picks is None:
+    if foreseen.picks is None:
         return {**at_most, "until": "unknown", "expected_error_percent": None, "at_most": at_most}
-    expected = Demand(outset.forecaster)
+    expected = Demand(foreseen.forecaster)
     fresh = frozenset(new)  # what another sweep has queued costs nothing more
-    expected.add([pick for pick in outset.picks if pick in fresh])
+    expected.add([pick for pick in foreseen.picks if pick in fresh])
     return {
         **(expected.forecast(db, spec.deadline) or {}),
-        "until": "budget" if outset.within_budget else "target",
-        "expected_error_percent": outset.expected_error_percent,
+        "until": "budget" if foreseen.within_budget else "target",
+        "expected_error_percent": foreseen.expected_error_percent,
         "at_most": at_most,
     }
 

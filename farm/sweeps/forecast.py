@@ -100,7 +100,7 @@ class Forecaster:
 
 
 @dataclass(frozen=True, slots=True)
-class Outset:
+class ExpectedSweep:
     """What an adaptive sweep is expected to measure before anything is: None where its target cannot be met, or nothing
     tells; the error to expect afterwards; whether a budget ends it first. ``forecaster`` says what each will take."""
 
@@ -110,14 +110,14 @@ class Outset:
     within_budget: bool
 
 
-def play(
+def expected_sweep(
     store: Store,
     grid: Sequence[Configuration],
     *,
     target_error_percent: float,
     joules: float | None,
     seconds: float | None,
-) -> Outset:
+) -> ExpectedSweep:
     """What is expected of an adaptive sweep of these configurations, by the law that will choose.
 
     ImportError without the extra [analysis]; RequestError where the farm's rows cannot be fitted.
@@ -127,10 +127,10 @@ def play(
 
     general = Forecaster.of(store)
     if not general.knows(grid):
-        return Outset(general, None, None, False)
+        return ExpectedSweep(general, None, None, False)
     with store.read() as db:
         workers = [worker for worker in (WorkerInfo(**row) for row in hosts.workers(db)) if worker.alive]
-    found = stopping.play(
+    found = stopping.expected_picks(
         grid,
         Table.from_rows(Results(store).rows()),
         target_error_percent=target_error_percent,
@@ -141,4 +141,4 @@ def play(
     )
     picks = None if found.picks is None else [grid[place] for place in found.picks]
     source = f"{found.law.n_} {found.law.scope['origin']} rows" if found.law.n_ else "specifications"
-    return Outset(Forecaster(found.law, source), picks, found.expected_error_percent, found.within_budget)
+    return ExpectedSweep(Forecaster(found.law, source), picks, found.expected_error_percent, found.within_budget)

@@ -9,7 +9,6 @@ import os
 
 import numpy as np
 import pytest
-from scipy.stats import binom
 
 from analysis import Table
 from analysis.laws.work.law import WorkLaw
@@ -27,7 +26,7 @@ TARGET = 5.0
 FACTOR = 1.5
 ENVIRONMENT = {"FARM_SIMULATED_LAW": "traced", "FARM_TICK_SECONDS": "0.3", "FARM_REFIT_SECONDS": "3600"}
 # Of a whole grid: ADAPTIVE_MODELS=sd2,sd35,flux,qwen ADAPTIVE_GPUS=a100,h100 pytest ...; docs/reliability.md has it.
-MODELS = os.environ.get("ADAPTIVE_MODELS", "sd35").split(",")
+MODELS = os.environ.get("ADAPTIVE_MODELS", "sd35,flux").split(",")
 GPUS = os.environ.get("ADAPTIVE_GPUS", "a100").split(",")
 
 
@@ -72,9 +71,7 @@ def test_what_is_not_measured_is_known_as_well_as_was_promised(home, farm_proces
     print(f"{len(keys)} of {len(grid)}, {part:.2%} of the energy")
     print(f"promised {promised:.2f}%, found {found:.2f}%, coverage {coverage:.2f}")
     assert promised / FACTOR <= found <= promised * FACTOR
-    # Rows that differ in steps and prompts alone err together: they count as one.
-    alone = len({(c.model, c.gpu, c.width, c.precision, c.cfg) for c in others.configurations()})
-    assert coverage >= binom.ppf(0.01, alone, 0.9) / alone
+    assert coverage >= 0.75  # of 0.9: rows of a cell err together
 
 
 def key(c):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,18 @@ class RunningFarm:
         self.store.close()
         left = wait_gone(self.home)
         assert not left, f"left behind: {left}"
+
+
+def freeze(pid: int, database: Path) -> None:
+    """Stop a process, but not inside a transaction: SQLite has one writer, which stops all others when it freezes."""
+    while True:
+        kill(pid, signal.SIGSTOP)
+        with closing(sqlite3.connect(database, timeout=1.0, isolation_level=None)) as db:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError:
+                kill(pid, signal.SIGCONT)
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:

@@ -44,7 +44,7 @@ def start(gpu: fake.Fake, command: str, *, ignored: signal.Signals | None = None
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

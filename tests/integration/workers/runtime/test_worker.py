@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.farm_fixture import kill, wait_until
+from tests.integration.farm_fixture import freeze, kill, wait_until
 from tests.processes import children_of, is_gone, processes_of
 from tests.quick import sweep_text
 
@@ -154,7 +154,7 @@ def test_a_frozen_worker_is_fenced_and_its_finding_does_no_harm(farm):
     (job,) = farm.submit(gpus=["a100"], count=1)
     farm.wait_running([job])
     (child,) = children_of(frozen.pid)
-    kill(child, signal.SIGSTOP)
+    freeze(child, farm.home / "farm.db")
     farm.worker("a100", device=1)
     farm.wait_done([job])
     kill(child, signal.SIGCONT)

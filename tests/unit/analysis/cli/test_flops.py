@@ -293,11 +293,11 @@ def test_what_takes_long_is_said_in_one_line(tmp_path):
     path = folder(tmp_path / "pipeline")
     code = "import analysis.cli.counting as c; c.LONG_SECONDS = 0.0; from farm.cli import main; main()"
     command = [sys.executable, "-c", code, "flops", str(path), "--resolution", "128", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(done.stdout)["width"] == 128
     assert done.stderr.startswith(COUNTING)
     assert done.stderr.count("\n") == 1
-    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    again = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert again.stdout == done.stdout
 
 
