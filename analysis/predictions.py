@@ -16,6 +16,9 @@ from farm.domain import PHASES, Configuration
 from farm.domain.units import JOULES_PER_KWH, JOULES_PER_WH
 
 CONFIGURATION_KEYS: Final = tuple(Configuration.__dataclass_fields__)
+_ASKED: Final = (
+    "model", "gpu", "width", "height", "steps", "precision", "cfg", "batch", "prompts", "frames", "weights", "size",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +210,14 @@ class Predictions(Sequence[Prediction]):
         """A list of n for each key of a configuration."""
         table = by_entry(self.table)
         return {name: np.asarray(getattr(table, name)).tolist() for name in CONFIGURATION_KEYS}
+
+    def asked(self) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+        """The keys of the configurations that differ, with their values, and those that do not; ``pixels`` as words."""
+        keys = {name: values for name, values in self.configuration_columns().items() if name in _ASKED}
+        sides = [f"{width}x{height}" for width, height in zip(keys.pop("width"), keys.pop("height"), strict=True)]
+        keys = {"model": keys.pop("model"), "gpu": keys.pop("gpu"), "pixels": sides, **keys}
+        varied = {name: values for name, values in keys.items() if len(set(values)) > 1}
+        return varied, {name: values[0] for name, values in keys.items() if name not in varied}
 
     def document_columns(self) -> dict[str, list[Any] | dict[str, list[Any]]]:
         """The documents of `farm predict --json`, key by key: a list of n for each, or one for each key of an inner

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 ROWS_SHOWN: Final = 60
 LEFT_OUT_SHOWN: Final = 10
 _WIDE: Final = 180  # columns of a table that no terminal bounds
-_ASKED: Final = (
-    "model", "gpu", "width", "height", "steps", "precision", "cfg", "batch", "prompts", "frames", "weights", "size",
-)  # fmt: skip
 
 
 def emit_many(answers: Predictions, left_out: Sequence[Mapping[str, Any]]) -> None:
@@ -126,7 +123,7 @@ def show_many(answers: Predictions, left_out: Sequence[Mapping[str, Any]]) -> No
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_WIDE)
-    varied, shared = _asked(answers)  # of those that are shown
+    varied, shared = answers.asked()  # of those that are shown
     head = ", ".join(f"{name} {_cell(value)}" for name, value in shared.items())
     click.echo(f"{count} configurations, law {answers.law}" + (f": {head}" if head else ""))
     grid = Table(box=None, pad_edge=False)
@@ -147,15 +144,6 @@ def show_many(answers: Predictions, left_out: Sequence[Mapping[str, Any]]) -> No
         click.echo(f"left out: {count}, for {field}: {why}")
     if len(reasons) > LEFT_OUT_SHOWN:
         click.echo(f"left out: more, for {len(reasons) - LEFT_OUT_SHOWN:,} other reasons: --json has all of them")
-
-
-def _asked(answers: Predictions) -> tuple[Mapping[str, Sequence[Any]], Mapping[str, Any]]:
-    """The keys of the configurations that differ, with their values, and those that do not."""
-    keys = {name: values for name, values in answers.configuration_columns().items() if name in _ASKED}
-    sides = [f"{width}x{height}" for width, height in zip(keys.pop("width"), keys.pop("height"), strict=True)]
-    keys = {"model": keys.pop("model"), "gpu": keys.pop("gpu"), "pixels": sides, **keys}
-    varied = {name: values for name, values in keys.items() if len(set(values)) > 1}
-    return varied, {name: values[0] for name, values in keys.items() if name not in varied}
 
 
 def _numbers(answers: Predictions) -> dict[str, Sequence[Any]]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SUFFIXES: Final = (".png", ".svg", ".html")
 LABELLED: Final = 12  # points of a front that are written beside it
 LABEL_ROOM: Final = 0.1  # of ln E between two of them
+ROOM: Final = 64  # pixels from the axis to the first point, for its name
 _LABELS: Final = {
     "seconds": "seconds an image",
     "grams": "grams of CO2e an image",
@@ -57,7 +58,7 @@ def tradeoff(answers: Predictions, against: str | None = None) -> Picture:
     energy_scale, energy_axis = theme.energy_axis(low / 1.2, high * 1.2, "predicted energy of an image")
     kind = "log" if name in _LABELS else "linear"
     x = alt.X("other:Q", title=_LABELS.get(name, _score_title(name))).scale(
-        type=kind, zero=False, nice=False, padding=16
+        type=kind, zero=False, nice=False, padding=ROOM
     )
     y = alt.Y("joules:Q", scale=energy_scale, axis=energy_axis)
     colour = theme.model_colour(answers.table.names("model"))
@@ -77,8 +78,11 @@ def tradeoff(answers: Predictions, against: str | None = None) -> Picture:
     if front:
         line = points.transform_filter("datum.on_front")
         layers.insert(0, line.mark_line(color=theme.GUIDE, strokeWidth=1).encode(x=x, y=y, order="other:Q"))
-        named = points.transform_filter("datum.labelled").mark_text(align="left", dx=7, dy=-6, fontSize=9)
-        layers.append(named.encode(x=x, y=y, text="configuration:N"))
+        # Of a point that nothing betters, the side of less joules and better others is free.
+        less_is_better = name in _LABELS or name.startswith("-")
+        align, dx = ("right", -7) if less_is_better else ("left", 7)
+        named = points.transform_filter("datum.labelled").mark_text(align=align, dx=dx, dy=10, fontSize=9)
+        layers.append(named.encode(x=x, y=y, text="name:N"))
     finding = f"{len(records)} configurations" + (f", {len(front)} of them on the front" if front else "")
     caption = f"Law {answers.law}; bars: intervals of {answers.level:.0%}; energy above idle."
     chart = alt.layer(*layers).properties(width=560, height=400, title=alt.TitleParams(finding, subtitle=[caption]))
@@ -96,10 +100,11 @@ def _records(answers: Predictions, other: Any) -> list[dict[str, Any]]:
     images = answers.table.prompts
     front = answers.on_front if answers.on_front is not None else np.zeros(len(answers), dtype=np.bool_)
     labelled = _apart(np.flatnonzero(front), answers.energy.value / images)
-    energy = answers.energy
+    energy, names = answers.energy, _names(answers)
     return [
         {
             "configuration": f"{c.label()} {c.gpu}",
+            "name": names[i],
             "model": c.model,
             "gpu": c.gpu,
             "joules": float(energy.value[i] / images[i]),
@@ -112,6 +117,16 @@ def _records(answers: Predictions, other: Any) -> list[dict[str, Any]]:
         for i, c in enumerate(answers.table.configurations())
         if np.isfinite(other[i])
     ]
+
+
+def _names(answers: Predictions) -> list[str]:
+    """What tells each configuration from the others."""
+    varied, _ = answers.asked()
+    columns = (
+        values if name in ("model", "gpu", "pixels", "precision") else [f"{name} {value}" for value in values]
+        for name, values in varied.items()
+    )
+    return [" ".join(map(str, values)) for values in zip(*columns, strict=True)] if varied else [""] * len(answers)
 
 
 def _apart(rows: Any, joules: Any) -> list[int]:
