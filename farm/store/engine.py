@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import select
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -164,7 +166,7 @@ class Store:
     def _log_ahead(self) -> None:
         """Let readers and the writer of a SQLite file not wait for each other, from the next connection on."""
         self.engine.dispose()
-        event.listen(self.engine, "connect", lambda connection, _record: connection.execute("PRAGMA journal_mode=WAL"))
+        event.listen(self.engine, "connect", _log_ahead)
 
     def _check_identity(self, connection: Any, _record: Any) -> None:
         """Refuse a new connection that leads to another database than the one that was opened."""
@@ -346,6 +348,19 @@ def _on_sqlite_connect(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA synchronous=FULL")  # an accepted measurement survives a power cut
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _log_ahead(connection: sqlite3.Connection, _record: Any) -> None:
+    until = time.monotonic() + SQLITE_BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            # SQLite itself does not wait here for another that does the same to a new file.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def _on_postgres_begin(connection: Connection) -> None:

@@ -98,6 +98,25 @@ def test_many_at_once_make_it_once(home, postgres_url):
                 opened.close()
 
 
+def test_a_file_that_another_writes_is_waited_for(home):
+    """SQLite itself does not wait for a writer where a file begins to log ahead: many at once would be refused."""
+    path = home / "new.db"
+    Store.upgrade(load(), f"sqlite:///{path}").close()
+    writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    writer.execute("PRAGMA journal_mode=DELETE")
+    writer.execute("BEGIN IMMEDIATE")
+    opened = Store.open(load(), f"sqlite:///{path}")
+    with ThreadPoolExecutor(1) as pool:
+        connecting = pool.submit(opened.engine.connect)
+        with pytest.raises(TimeoutError):
+            connecting.result(timeout=0.5)
+        writer.execute("COMMIT")
+        with connecting.result() as db:
+            assert db.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    opened.close()
+    writer.close()
+
+
 def test_reading_makes_no_file(home):
     with pytest.raises(RequestError, match="a file that is there"):
         Store.open(load(), create=False)
