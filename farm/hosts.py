@@ -48,6 +48,11 @@ class Hosts:
         with self._store.read() as db:
             return [_off(row) for row in devices.known(db) if row["off_kind"]]
 
+    def stretches_off(self, seconds: float) -> list[dict[str, Any]]:
+        """When devices took no jobs within the last so many seconds, as ``farm.store.devices.stretches_off`` says."""
+        with self._store.read() as db:
+            return devices.stretches_off(db, seconds)
+
     def last_measured(self, worker: str) -> dict[str, Any] | None:
         """What a worker said of its device when it last measured: temperature, power limit, idle power, driver."""
         with self._store.read() as db:
@@ -81,7 +86,7 @@ class Hosts:
         with self._store.write() as db:
             device = _device(db, name)
             devices.take_off(db, device["uuid"], MAINTENANCE, reason)
-            actions.note(db, user_at_host(), "maintenance", worker=device["worker"], reason=reason)
+            self._note(db, devices.TAKEN_OFF, device, reason=reason)
             return _off(_device(db, name))
 
     def put_back(self, name: str, *, new_baseline: bool = False) -> dict[str, Any]:
@@ -89,14 +94,17 @@ class Hosts:
         with self._store.write() as db:
             device = _device(db, name)
             devices.put_back(db, device["uuid"], new_baseline=new_baseline)
-            actions.note(db, user_at_host(), "maintenance end", worker=device["worker"], new_baseline=new_baseline)
+            self._note(db, devices.PUT_BACK, device, new_baseline=new_baseline)
             return _off(device)
+
+    def _note(self, db: Connection, action: str, device: dict[str, Any], **detail: Any) -> None:
+        actions.note(db, user_at_host(), action, worker=device["worker"], device_uuid=device["uuid"], **detail)
 
 
 def document(worker: WorkerInfo) -> dict[str, Any]:
     """A worker as `farm workers list --json` prints it."""
     return {**stated(asdict(worker)), "off_since": utc(worker.off_since), "suspect_since": utc(worker.suspect_since),
-            "silent": not worker.alive}  # fmt: skip
+            "power_origin": worker.power_origin, "silent": not worker.alive}  # fmt: skip
 
 
 def _device(db: Connection, name: str) -> dict[str, Any]:

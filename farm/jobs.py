@@ -213,13 +213,27 @@ class WorkerJobs(_Jobs):
         with self._store.write() as db:
             return leases.take_back(db, worker, max_attempts=self._settings.max_attempts)
 
-    def report(self, name: str, *, state: str, job_id: int | None, spool_waiting: int) -> bool:
-        """Say that a worker lives and what it does now. False: the database does not know it, it must register."""
+    def report(
+        self,
+        name: str,
+        *,
+        state: str,
+        job_id: int | None,
+        spool_waiting: int,
+        power_watts: float | None = None,
+        temperature_celsius: float | None = None,
+    ) -> bool:
+        """Say that a worker lives, what it does now and what its device draws. False: the database does not know it, it
+        must register."""
+        values = {
+            "state": state, "job_id": job_id, "spool_waiting": spool_waiting,
+            "power_watts": power_watts, "temperature_celsius": temperature_celsius,
+        }  # fmt: skip
         with self._store.write() as db:
             if (absent := waiting.gone(db, self._settings.coordinator_gone_seconds)) is not None:
                 told = {"noticed_by": name}
                 events.record(db, EventKind.COORDINATOR_GONE, absent.text, told, key=absent.key)
-            return hosts.report(db, name, {"state": state, "job_id": job_id, "spool_waiting": spool_waiting})
+            return hosts.report(db, name, values)
 
     def drain_requested(self, name: str) -> bool:
         """Whether the worker was asked to finish its job and stop."""

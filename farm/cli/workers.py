@@ -7,8 +7,9 @@ import click
 from farm.alerts import JOBS_FAILED
 from farm.cli.options import db_option, emit_json, json_option
 from farm.database import opened
-from farm.domain import RequestError
+from farm.domain import RequestError, words
 from farm.domain.text import one_line
+from farm.domain.worker import WorkerInfo
 from farm.hosts import Hosts
 
 
@@ -32,7 +33,7 @@ def list_(db: str | None, as_json: bool) -> None:
     for info in workers:
         state = info.state if info.alive else "silent"
         job = f"job {info.job_id}" if info.job_id else ""
-        notes = [job, f"{info.spool_waiting} in spool" if info.spool_waiting else ""]
+        notes = [_power(info), job, f"{info.spool_waiting} in spool" if info.spool_waiting else ""]
         notes += ["asked to drain" if info.drain_requested else "", f"off for {info.off}" if info.off else ""]
         notes.append("results since its last good health check are suspect" if info.suspect_since else "")
         note = ", ".join(filter(None, notes))
@@ -52,6 +53,13 @@ def list_(db: str | None, as_json: bool) -> None:
     for alert in alerts:
         if alert.kind == JOBS_FAILED:  # all other alerts are on the lines above
             click.echo(f"{alert.text}: {alert.remedy}")
+
+
+def _power(worker: WorkerInfo) -> str:
+    """What its device drew and how warm it was when it was last heard of."""
+    said = [] if worker.power_watts is None else [words.watts(worker.power_watts)]
+    said += [] if worker.temperature_celsius is None else [f"{worker.temperature_celsius:.0f} °C"]
+    return ", ".join(said) + (", simulated" if worker.power_origin == "simulated" else "")
 
 
 @workers.command()

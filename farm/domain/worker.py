@@ -33,6 +33,8 @@ class WorkerInfo:
     spool_waiting: int = 0  # results on its disk that SQL does not have yet
     drain_requested: bool = False
     facts: str = ""  # of driver and board; a device whose facts changed is checked anew
+    power_watts: float | None = None  # of its device when it was last heard of; None: not known
+    temperature_celsius: float | None = None
     off_kind: str | None = None  # MAINTENANCE or HEALTH while its device takes no jobs
     off_reason: str | None = None
     off_since: float | None = None
@@ -51,3 +53,10 @@ class WorkerInfo:
     @property
     def simulated(self) -> bool:
         return self.device_uuid.startswith(SIMULATED)
+
+    @property
+    def power_origin(self) -> str | None:
+        """Whether power and temperature are measured or simulated; None where neither is known."""
+        if self.power_watts is None and self.temperature_celsius is None:
+            return None
+        return "simulated" if self.simulated else "measured"

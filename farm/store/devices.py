@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, exists, func, or_, select, update
 
 from farm.domain import JobState
 from farm.domain.event import EventKind
-from farm.domain.worker import NO_DEVICE
+from farm.domain.worker import HEALTH, MAINTENANCE, NO_DEVICE
 from farm.store import events
 from farm.store import tables as t
 from farm.store.clock import now
 from farm.store.upsert import upsert
+
+TAKEN_OFF: Final = "maintenance"  # actions, as they are kept
+PUT_BACK: Final = "maintenance end"
 
 
 def served_by(worker: str | ColumnElement[str]) -> ScalarSelect[Any]:
@@ -79,6 +82,35 @@ def tell_off(db: Connection, device: Mapping[str, Any], kind: str, reason: str, 
     text = f"{device['worker']} takes no jobs: {kind}: {reason}"
     key = f"{device['uuid']} {kind} {since} {reason}"
     events.record(db, EventKind.DEVICE_OFF, text, {**document, "reason": reason}, key=key)
+
+
+def stretches_off(db: Connection, seconds: float) -> list[dict[str, Any]]:
+    """Stretches in which a device took no jobs, the first first: ``worker, device_uuid, kind, reason, started, ended``,
+    in seconds before now; ``ended`` is None of those that go on. Those that ended before the last so many seconds are
+    left out; another kind or reason is another stretch.
+
+    That one began is told in an event, whoever took the device off; that it ended is an action of whoever put it back.
+    """
+    event, action = t.event.c, t.action.c
+    told = select((now() - event.created_at).label("ago"), event.document).where(
+        event.kind == EventKind.DEVICE_OFF, event.document["kind"].as_string().in_((MAINTENANCE, HEALTH))
+    )
+    ended = select((now() - action.at).label("ago"), action.detail).where(action.action == PUT_BACK)
+    changes = [(row.ago, row.document, True) for row in db.execute(told)]
+    changes += [(row.ago, row.detail, False) for row in db.execute(ended)]
+    found: list[dict[str, Any]] = []
+    going_on: dict[str, dict[str, Any]] = {}  # by device
+    served: dict[str, str] = {}  # device by worker: actions of earlier versions name the worker alone
+    for ago, document, begins in sorted(changes, key=lambda change: -change[0]):
+        uuid = document.get("device_uuid") or served.get(document["worker"], "")
+        if (before := going_on.pop(uuid, None)) is not None:
+            before["ended"] = ago
+        if begins:
+            served[document["worker"]] = uuid
+            stretch = {name: document[name] for name in ("worker", "device_uuid", "kind", "reason")}
+            going_on[uuid] = stretch | {"started": ago, "ended": None}
+            found.append(going_on[uuid])
+    return [stretch for stretch in found if stretch["ended"] is None or stretch["ended"] < seconds]
 
 
 def watch(db: Connection, *, spool_seconds: float) -> None:

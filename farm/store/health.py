@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Exists, exists, func, select, 
 from farm.domain import OPEN_STATES, JobState
 from farm.domain.health import Verdict
 from farm.domain.measurement import SUSPECT
-from farm.domain.worker import NO_DEVICE, SILENT_SECONDS
+from farm.domain.worker import HEALTH, NO_DEVICE, SILENT_SECONDS
 from farm.store import devices, prompts, submission
 from farm.store import tables as t
 from farm.store.clock import now
@@ -152,4 +152,4 @@ def take_off(db: Connection, device_uuid: str, reason: str) -> None:
     """Let a device take no more jobs because of its checks, unless it is off already."""
     is_off = select(t.device.c.off_since).where(t.device.c.uuid == device_uuid)
     if db.execute(is_off).scalar() is None:
-        devices.take_off(db, device_uuid, "health", reason)
+        devices.take_off(db, device_uuid, HEALTH, reason)

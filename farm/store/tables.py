@@ -349,6 +349,8 @@ class Worker(_Row, table=True):
     spool_waiting: int = 0
     drain_requested: bool = False
     facts: str = Field(default="", sa_column=Column(String, nullable=False, server_default=""))  # driver, power limit
+    power_watts: float | None = None  # of its device at its last heartbeat; null: not known
+    temperature_celsius: float | None = None
 
 
 class Device(_Row, table=True):

@@ -42,7 +42,9 @@ def register(store: Store, settings: Settings) -> None:
     from farm.jobs import WorkerJobs
 
     words = dict.fromkeys(("name", "gpu", "queue", "device_name", "device_uuid", "host", "code_version"), "a100")
-    WorkerJobs(store, settings).register(WorkerInfo(**words, pid=1))
+    jobs = WorkerJobs(store, settings)
+    jobs.register(WorkerInfo(**words, pid=1))
+    assert jobs.report("a100", state="idle", job_id=None, spool_waiting=0, power_watts=61.5, temperature_celsius=41.0)
 
 
 def test_the_dashboard_asks_for_metrics_and_labels_that_are_exported(served):

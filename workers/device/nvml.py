@@ -222,6 +222,11 @@ class NvmlDevice:
         """nvmlDeviceGetPowerUsage: what it is (an average of 1 s, or the present) depends on the board."""
         return self._ask("power_usage", lambda h: nvml.nvmlDeviceGetPowerUsage(h) / 1000)
 
+    def power_reading(self) -> tuple[str, Callable[[], float | None]] | None:
+        """The best way of reading power that the device has, by its name; None where it has none."""
+        ways = {"instant": self.instant_watts, "usage": self.usage_watts, "average": self.average_watts}
+        return next(((name, read) for name, read in ways.items() if read() is not None), None)
+
     def temperature_celsius(self) -> int | None:
         return self._ask("temperature", lambda h: int(nvml.nvmlDeviceGetTemperature(h, nvml.NVML_TEMPERATURE_GPU)))
 

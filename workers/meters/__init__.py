@@ -69,6 +69,13 @@ def simulated_workload(
     return SimulatedWorkload(configuration, meter, replicate=replicate, attempt=attempt, law=law)
 
 
+def simulated_watts(meter: Meter | None, gpu: str) -> float:
+    """What a simulated device draws now: its idle power while no meter is open."""
+    from workers.meters.simulated.meter import SimulatedMeter
+
+    return meter.present_watts if isinstance(meter, SimulatedMeter) else catalog.gpu(gpu).idle_watts
+
+
 def _target(
     gpu: str | None, device: int | str | None = None, *, simulate: bool = False, speed: float | None = None
 ) -> Target:

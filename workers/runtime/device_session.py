@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from farm import catalog
 from farm.domain import Configuration, Job, Measurement
 from farm.settings import Settings
+from workers.device.gauge import UNKNOWN, BoardGauge, Reading
 from workers.device.identity import Place
 from workers.meters.base import Meter
 from workers.workload import Workload
@@ -87,6 +88,7 @@ class DeviceSession:
         self._meter: Meter | None = None
         self._workloads: Workloads | None = None
         self._cold_idle_watts: float | None = None
+        self._gauge = None if place.simulate or place.device is None else BoardGauge(place.device)
         self._loaded: tuple[str, ...] | None = None  # the pipeline, and the catalog's entries it was made from
 
     def open(self) -> None:
@@ -140,6 +142,16 @@ class DeviceSession:
             cold_idle_watts=self._cold_idle_watts,
             environment=self._place.environment,
         )
+
+    def reading(self) -> Reading:
+        """What the device draws now and how warm it is; asked from another thread, while a job is measured or not."""
+        if self._gauge is not None:
+            return self._gauge.read()
+        if not self._place.simulate:
+            return UNKNOWN
+        from workers.meters import simulated_watts
+
+        return Reading(power_watts=simulated_watts(self._meter, self._place.gpu))
 
     def unload(self) -> None:
         """Let go of the pipeline and its memory."""

@@ -6,14 +6,16 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 
 from farm.domain import Job, OperationError
 from farm.domain.worker import NO_DEVICE, WorkerInfo
 from farm.jobs import WorkerJobs
 from farm.processes import machine
 from farm.version import __version__
+from workers.device.gauge import Reading
 from workers.device.identity import WorkerIdentity
 from workers.runtime.delivery import Delivery
 from workers.runtime.eligibility import Eligibility
@@ -32,6 +34,7 @@ class HeartbeatThread:
         delivery: Delivery,
         eligibility: Eligibility,
         interrupt: Interrupt,
+        gauge: Callable[[], Reading],
         *,
         period_seconds: float,
         closing: threading.Event,
@@ -41,6 +44,7 @@ class HeartbeatThread:
         self._delivery = delivery
         self._eligibility = eligibility
         self._interrupt = interrupt
+        self._gauge = gauge
         self._period_seconds = period_seconds
         self._closing = closing
         self._job: Job | None = None  # the running one, whose lease is kept
@@ -115,7 +119,11 @@ class HeartbeatThread:
         idle = "idle" if self.device_ready else NO_DEVICE
         state = "draining" if self._interrupt.draining else "busy" if job else idle
         registered = self._jobs.report(
-            self._identity.name, state=state, job_id=job.id if job else None, spool_waiting=self._delivery.waiting
+            self._identity.name,
+            state=state,
+            job_id=job.id if job else None,
+            spool_waiting=self._delivery.waiting,
+            **asdict(self._gauge()),
         )
         if not registered:
             self.register()

@@ -9,6 +9,7 @@ from typing import Final
 from farm.domain import OperationError, RequestError
 from farm.jobs import WorkerJobs
 from farm.settings import Settings
+from workers.device.gauge import GaugeThread
 from workers.device.identity import WorkerIdentity
 from workers.runtime.database_retry import DatabaseRetry
 from workers.runtime.delivery import Delivery
@@ -43,13 +44,16 @@ class WorkerProcess:
             closing=self._closing,
         )
         eligibility = Eligibility(identity, self.jobs)
+        period_seconds = min(settings.heartbeat_seconds, settings.spool_drain_seconds)
+        self._gauge = GaugeThread(self.device.reading, period_seconds=period_seconds, closing=self._closing)
         self.heartbeat = HeartbeatThread(
             identity,
             self.jobs,
             self.delivery,
             eligibility,
             self.interrupt,
-            period_seconds=min(settings.heartbeat_seconds, settings.spool_drain_seconds),
+            self._gauge.latest,
+            period_seconds=period_seconds,
             closing=self._closing,
         )
         runner = JobRunner(identity, self.jobs, self.device, self.delivery, self.interrupt, self._with_database)
@@ -72,6 +76,7 @@ class WorkerProcess:
         self._with_database(self.delivery.drain)  # before anything of ours is taken back: it may be done already
         self._with_database(lambda: self.jobs.take_back(self.identity.name))
         self._with_database(self.heartbeat.register)
+        self._gauge.start()
         self.heartbeat.start()
 
     def handle(self, message: object) -> None:

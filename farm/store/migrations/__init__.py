@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 # Known here, so that opening an up-to-date database does not import Alembic. A test holds it against versions/.
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 HEAD: Final = REVISIONS[-1]
 _ONE_AT_A_TIME: Final = threading.Lock()  # Alembic keeps the connection of a run for its whole process
 

@@ -75,7 +75,7 @@ class Lane:
     last: Mapping[str, Any]  # of its last measurement
     segments: Sequence[Segment]
     busy: float  # part of the time in which it was at work
-    off: tuple[float, str] | None  # since so many seconds ago, and why
+    off: Sequence[Mapping[str, Any]]  # stretches in which it took no jobs: farm.store.devices.stretches_off
     checks: Sequence[Mapping[str, Any]]  # of its health, the first first
     drift: Markup | None  # their energies beside the baseline's
 
@@ -98,7 +98,7 @@ def _made(site: Site, hours: float) -> dict[str, Any]:
         attempts.setdefault(attempt["worker"], []).append(attempt)
     series = {device["worker"]: device["checks"] for device in health.series(site.store())}
     now = datetime.now(UTC)
-    off = {device["worker"]: device for device in document["devices_off"]}
+    stretches = hosts.stretches_off(seconds)
     lanes = []
     for name in sorted(attempts, key=lambda name: (name not in workers, name)):
         segments = _segments(attempts[name], seconds)
@@ -111,7 +111,7 @@ def _made(site: Site, hours: float) -> dict[str, Any]:
                 last=hosts.last_measured(name) or {},
                 segments=segments,
                 busy=min(busy, 1.0),
-                off=_off(off.get(name), now),
+                off=_off(stretches, name, workers.get(name)),
                 checks=[{**check, "ago": _ago(check["at"], now)} for check in checks],
                 drift=_drift(checks),
             )
@@ -130,10 +130,13 @@ def _ago(at: str, now: datetime) -> float:
     return (now - datetime.fromisoformat(at)).total_seconds()
 
 
-def _off(device: Mapping[str, Any] | None, now: datetime) -> tuple[float, str] | None:
-    if device is None or device["since"] is None:
-        return None
-    return _ago(device["since"], now), f"off for {device['kind']}: {device['reason']}"
+def _off(
+    stretches: Sequence[Mapping[str, Any]], name: str, worker: Mapping[str, Any] | None
+) -> list[Mapping[str, Any]]:
+    """Those of the device that a worker serves, or, where it left, that it served."""
+    if worker is None:
+        return [stretch for stretch in stretches if stretch["worker"] == name]
+    return [stretch for stretch in stretches if stretch["device_uuid"] == worker["device_uuid"]]
 
 
 def _drift(checks: Sequence[Mapping[str, Any]]) -> Markup | None:

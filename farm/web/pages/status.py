@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
@@ -13,6 +14,7 @@ from farm import results
 from farm.alerts import KINDS
 from farm.database import Store
 from farm.domain.errors import FarmError
+from farm.domain.worker import WorkerInfo
 from farm.hosts import Hosts, document
 from farm.jobs import CoordinatorJobs
 from farm.sweeps import control
@@ -109,5 +111,17 @@ def _metrics(store: Store, jobs: CoordinatorJobs) -> CollectorRegistry:
         suspect.labels(worker.name).set(worker.suspect_since is not None)
         silent.labels(worker.name).set(worker.silent_seconds)
         spool.labels(worker.name).set(worker.spool_waiting)
+    _gauges(registry, Hosts(store).workers())
     Gauge("joulefarm_measurements", "Measurements and imported rows", registry=registry).set(jobs.result_count())
     return registry
+
+
+def _gauges(registry: CollectorRegistry, workers: Sequence[WorkerInfo]) -> None:
+    """Power and temperature of devices whose workers said so a moment ago; of others nothing is known now."""
+    labels = ["worker", "origin"]
+    watts = Gauge("joulefarm_device_power_watts", "What a device draws now", labels, registry=registry)
+    celsius = Gauge("joulefarm_device_temperature_celsius", "How warm it is", labels, registry=registry)
+    for worker in filter(lambda worker: worker.alive, workers):
+        for gauge, value in ((watts, worker.power_watts), (celsius, worker.temperature_celsius)):
+            if value is not None:
+                gauge.labels(worker.name, worker.power_origin).set(value)

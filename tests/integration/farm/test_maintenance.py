@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from sqlalchemy import text
 
 from farm.domain import Failure, RequestError
 from farm.domain.worker import WorkerInfo
 from farm.hosts import Hosts
+from farm.store import health
 from farm.sweeps import control
 
 HERE = {"gpu": "a100", "queue": "a100", "device_name": "d", "host": "h", "pid": 1, "code_version": "1"}
@@ -65,6 +67,49 @@ def test_what_runs_ends_and_what_a_dead_child_held_goes_to_others(jobs, sweep, r
     assert claim(jobs, 2, "a") is None  # its child died: the message comes again
     assert 2 in jobs.due("a100", 9)
     assert not jobs.heartbeat(2, other.attempt)
+
+
+def test_every_stretch_in_which_a_device_was_off_is_known(store, jobs, register, hosts):
+    def an_hour_later():
+        with store.write() as db:
+            db.execute(text("UPDATE event SET created_at = created_at - 3600"))
+            db.execute(text("UPDATE action SET at = at - 3600"))
+
+    register("a")
+    register("b")
+    hosts.take_off("b", "dust")
+    an_hour_later()
+    hosts.put_back("b")
+    with store.write() as db:
+        db.execute(text("""UPDATE action SET detail = '{"worker": "b"}'"""))  # as earlier versions kept it
+    hosts.take_off("a", "a fan rattles")
+    an_hour_later()
+    hosts.take_off("a", "it rattles still")  # another reason is another stretch
+    an_hour_later()
+    jobs.leave("a")
+    register("a2", device_uuid="GPU-a")  # under another name, too
+    hosts.put_back("a2")
+    hosts.put_back("a2")  # it was not off
+    an_hour_later()
+    with store.write() as db:
+        health.take_off(db, "GPU-a", "drifted")
+    an_hour_later()
+    found = hosts.stretches_off(24 * 3600)
+    spans = [(row["started"] / 3600, row["ended"] and row["ended"] / 3600) for row in found]
+    assert [(row["device_uuid"], row["kind"], row["reason"]) for row in found] == [
+        ("GPU-b", "maintenance", "dust"),
+        ("GPU-a", "maintenance", "a fan rattles"),
+        ("GPU-a", "maintenance", "it rattles still"),
+        ("GPU-a", "health", "drifted"),
+    ]
+    assert [end for _, end in spans] == [
+        pytest.approx(4, abs=0.1),
+        pytest.approx(3, abs=0.1),
+        pytest.approx(2, abs=0.1),
+        None,
+    ]
+    assert [start for start, _ in spans] == pytest.approx([5, 4, 3, 1], abs=0.1)
+    assert [row["reason"] for row in hosts.stretches_off(2.5 * 3600)] == ["it rattles still", "drifted"]
 
 
 def test_everybody_is_told_why(farm, store, jobs, sweep, register, hosts):

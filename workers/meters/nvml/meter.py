@@ -143,14 +143,14 @@ def _sensor_duty(nvml: NvmlDevice, gpu: catalog.Gpu | None) -> float:
 
 
 def _power_source(nvml: NvmlDevice, gpu: catalog.Gpu | None) -> _PowerSource:
-    if nvml.instant_watts() is not None:
-        return _PowerSource("instant", "instant", nvml.instant_watts)
-    if nvml.usage_watts() is not None:
+    found = nvml.power_reading()
+    if found is None:
+        return _PowerSource(None, None, None)
+    name, read = found
+    if name == "usage":
         # Since Ampere an average on all but the A100; the log itself may tell otherwise (power_log.averages).
-        return _PowerSource("usage", (gpu and gpu.power_reading) or "average_1s", nvml.usage_watts)
-    if nvml.average_watts() is not None:
-        return _PowerSource("average", "average_1s", nvml.average_watts)
-    return _PowerSource(None, None, None)
+        return _PowerSource(name, (gpu and gpu.power_reading) or "average_1s", read)
+    return _PowerSource(name, "instant" if name == "instant" else "average_1s", read)
 
 
 def _catalog_entry(name: str) -> catalog.Gpu | None:

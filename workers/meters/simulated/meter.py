@@ -38,6 +38,7 @@ class SimulatedMeter:
     def __init__(self, gpu: catalog.Gpu, device: int = 0, *, speed: float | None = None) -> None:
         self.clock: Clock = VirtualClock(speed=speed)
         self.device = Device(index=device, name=f"simulated {gpu.title}", uuid=f"SIM-{gpu.name}-{device}")
+        self.present_watts = gpu.idle_watts
         self._gpu = gpu
         self._faults = Faults()
         self._random = np.random.default_rng(0)
@@ -58,8 +59,11 @@ class SimulatedMeter:
 
     def draw(self, watts: float, seconds: float) -> None:
         """The device draws that much above idle for so long."""
-        self._joules += watts * seconds * self._faults.energy_factor
+        drawn = watts * self._faults.energy_factor
+        self._joules += drawn * seconds
+        self.present_watts = self._gpu.idle_watts + drawn
         self.clock.sleep(seconds)
+        self.present_watts = self._gpu.idle_watts
 
     def start(self) -> None:
         self._readings = []

@@ -71,7 +71,8 @@ def test_a_worker_does_all_of_its_work_under_the_role(sweep, jobs, worker, measu
     assert len(worker.prompts_of(job)) == 1
     worker.count_load(job.id)
     assert worker.heartbeat(job.id, job.attempt)
-    assert worker.report("w", state="busy", job_id=job.id, spool_waiting=0)
+    drawn = {"power_watts": 61.5, "temperature_celsius": 41.0}
+    assert worker.report("w", state="busy", job_id=job.id, spool_waiting=0, **drawn)
     jobs.touch_coordinator("c")
     with jobs.store.write() as db:
         db.execute(text("UPDATE coordinator SET seen_at = 1"))

@@ -112,7 +112,7 @@ def test_health_is_drawn_beside_its_baseline_and_the_lane_says_that_a_device_is_
     with store.write() as db:
         for ago, verdict, deviation in ((9000, "good", 0.5), (600, "drifted", 7.25)):
             db.execute(text(insert), {"ago": ago, "verdict": verdict, "deviation": deviation})
-        db.execute(text(f"UPDATE device SET off_since = {now} - 300 WHERE uuid = 'GPU-1'"))
+        db.execute(text(f"UPDATE event SET created_at = {now} - 300"))
     html = page.get("/devices", params={"hours": 1}).text
     assert 'aria-label="Drift of its health checks"' in html
     assert html.count('class="check drifted"') == 1
@@ -121,3 +121,49 @@ def test_health_is_drawn_beside_its_baseline_and_the_lane_says_that_a_device_is_
     (left,) = re.findall(r'class="off" x="([\d.]+)"', html)
     assert float(left) == pytest.approx(1000 * (1 - 300 / 3600), abs=5)
     assert "off for maintenance: fan" in html
+
+
+def test_past_maintenance_is_drawn_from_its_begin_to_its_end(page, worked, store):
+    now = "CAST(strftime('%s', 'now') AS REAL)" if store.is_sqlite else "EXTRACT(EPOCH FROM now())"
+    hosts = Hosts(store)
+    hosts.take_off(WORKER.name, "a <fan>")
+    hosts.put_back(WORKER.name)
+    with store.write() as db:
+        db.execute(text(f"UPDATE event SET created_at = {now} - 2700"))
+        db.execute(text(f"UPDATE action SET at = {now} - 1800"))
+    html = page.get("/devices", params={"hours": 1}).text
+    second, first = html.split('<article class="card device"')[1:]
+    ((left, width, tip),) = re.findall(r'class="off" x="([\d.]+)" y="10" width="([\d.]+)" .*?data-tip="([^"]*)"', first)
+    assert (float(left), float(width)) == pytest.approx((250, 250), abs=5)
+    assert tip == "off for maintenance: a &lt;fan&gt;\n15 min long, until 30 min ago"
+    assert 'class="off"' not in second
+    assert 'class="off"' not in page.get("/devices", params={"hours": 0.25}).text  # it ended before
+
+
+def test_power_is_unknown_before_a_worker_says_it(page, jobs):
+    jobs.register(WORKER)
+    (worker,) = page.get("/api/workers").json()["workers"]
+    assert (worker["power_watts"], worker["temperature_celsius"], worker["power_origin"]) == (None, None, None)
+    assert "power now" not in page.get("/devices").text
+    assert "joulefarm_device_power_watts{" not in page.get("/metrics").text
+
+
+@pytest.mark.parametrize(("uuid", "origin"), [("GPU-1", "measured"), ("sim-a100-0", "simulated")])
+@pytest.mark.parametrize("silent", [0, 305])
+def test_power_now_says_when_and_how_it_is_known(page, jobs, store, uuid, origin, silent):
+    jobs.register(replace(WORKER, device_uuid=uuid))
+    jobs.report(WORKER.name, state="idle", job_id=None, spool_waiting=0, power_watts=61.5, temperature_celsius=41)
+    with store.write() as db:
+        db.execute(text(f"UPDATE worker SET seen_at = seen_at - {silent}"))
+    (worker,) = page.get("/api/workers").json()["workers"]
+    assert (worker["power_watts"], worker["temperature_celsius"], worker["power_origin"]) == (61.5, 41.0, origin)
+    said = ", simulated" if origin == "simulated" else ""
+    html, metrics = page.get("/devices").text, page.get("/metrics").text
+    exported = f'joulefarm_device_power_watts{{origin="{origin}",worker="{WORKER.name}"}} 61.5'
+    if silent:
+        assert re.search(rf"<dt>last power</dt><dd>61.5 W{said}, 5 min \d+ s ago</dd>", html)
+        assert exported not in metrics  # it is not so now, for all that is known
+    else:
+        assert f"<dt>power now</dt><dd>61.5 W{said}</dd>" in html
+        assert f"<dt>temperature now</dt><dd>41 °C{said}</dd>" in html
+        assert exported in metrics

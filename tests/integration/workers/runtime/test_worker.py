@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from farm import catalog
+from tests.fake_nvml import fake
+from tests.fake_nvml.fake import Device
 from tests.integration.farm_fixture import freeze, kill, wait_until
 from tests.processes import children_of, is_gone, processes_of
 from tests.quick import sweep_text
@@ -324,3 +327,32 @@ def test_a_device_under_maintenance_rests_until_it_is_back(farm):
         worker.terminate()
         assert worker.wait(10) == 0  # one that rests ends as quickly as one that works
     farm.hosts.put_back(farm.hosts.devices_off()[0]["worker"])
+
+
+def test_an_idle_worker_says_what_its_board_draws_now(farm, tmp_path):
+    """Before it has had a job; another value soon after the board draws more."""
+    with fake.load(tmp_path, Device(idle=60.0, temperature=45.0), clock="real") as gpu:
+        process = farm.start("worker", "--gpu", "a100", "--device", "0", **gpu.environment())
+
+        def said(watts: float) -> bool:
+            assert process.poll() is None, farm.log("worker-gpu-a100-device-0").read_text()
+            return [(w.power_watts, w.temperature_celsius, w.power_origin) for w in farm.hosts.workers()] == [
+                (pytest.approx(watts), 45.0, "measured")
+            ]
+
+        wait_until(lambda: said(60.0), 30, "the idle power")
+        gpu.draw(240.0)
+        wait_until(lambda: said(300.0), 30, "the power at work")
+        process.terminate()
+        assert process.wait(15) == 0
+
+
+def test_a_simulated_worker_says_what_it_simulates(farm):
+    farm.worker("a100", speed=CRAWLING)
+    idle = catalog.gpu("a100").idle_watts
+
+    def said() -> tuple[object, ...]:
+        (worker,) = farm.hosts.workers()
+        return worker.power_watts, worker.temperature_celsius, worker.power_origin
+
+    wait_until(lambda: said() == (idle, None, "simulated"), 20, "its idle power")

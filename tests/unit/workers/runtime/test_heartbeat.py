@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from farm.domain import OperationError
+from workers.device.gauge import Reading
 from workers.device.identity import WorkerIdentity
 from workers.runtime.database_retry import DatabaseRetry
 from workers.runtime.eligibility import Eligibility
@@ -27,7 +28,8 @@ class Jobs:
         self.calls.append(("heartbeat", job_id, attempt))
         return self.lease
 
-    def report(self, name, *, state, job_id, spool_waiting):
+    def report(self, name, *, state, job_id, spool_waiting, power_watts, temperature_celsius):
+        self.reading = (power_watts, temperature_celsius)
         self.calls.append(("report", state, job_id, spool_waiting))
         return self.registered
 
@@ -58,7 +60,14 @@ def heartbeat(jobs, interrupt, home):
     identity = WorkerIdentity.plain("a100", 0, home, simulate=True)
     eligibility = Eligibility(identity, jobs)
     return HeartbeatThread(
-        identity, jobs, delivery, eligibility, interrupt, period_seconds=1.0, closing=threading.Event()
+        identity,
+        jobs,
+        delivery,
+        eligibility,
+        interrupt,
+        lambda: Reading(61.5, 41),
+        period_seconds=1.0,
+        closing=threading.Event(),
     )
 
 
@@ -68,6 +77,7 @@ JOB = SimpleNamespace(id=7, attempt=2)
 def test_an_idle_worker_keeps_no_lease(heartbeat, jobs):
     heartbeat.beat()
     assert jobs.calls == [("drain",), ("report", "idle", None, 3)]
+    assert jobs.reading == (61.5, 41)
 
 
 def test_a_lease_is_kept_while_its_job_runs(heartbeat, jobs, interrupt):

@@ -10,6 +10,7 @@ from farm.store import leases
 from farm.store.engine import Store
 from tests.both_sides import Jobs
 from tests.quick import sweep_text
+from workers.device.gauge import UNKNOWN
 from workers.device.identity import WorkerIdentity
 from workers.runtime.worker_process import WorkerProcess
 
@@ -27,6 +28,9 @@ class Device:
     def open(self):
         if self.absent:
             raise self.absent
+
+    def reading(self):
+        return UNKNOWN
 
     def prepare(self, configuration):
         first, self.loads = self.loads == 0, max(self.loads, 1)
