@@ -29,7 +29,7 @@ class Gpu:
     queue: str  # the Celery queue its jobs travel by
     architecture: str | None  # Ampere, Ada, Hopper, Blackwell
     nvml_names: tuple[str, ...]  # shell patterns matched against the name that NVML gives, case ignored
-    memory_bytes: float
+    memory_bytes: float  # all that NVML states of a board as it ships; error correction takes a sixteenth of GDDR6
     bandwidth: float  # bytes per second
     board_power_watts: float
     idle_watts: float  # typical, at rest; energies of laws are above it

@@ -38,15 +38,63 @@ def test_a_gpu_is_plausible_and_states_its_sources(name):
         assert (gpu.architecture, gpu.nvml_names, gpu.power_reading, gpu.sensor_duty) == (None, (), None, None)
     else:
         assert {"multiprocessors", "boost_clock"} <= set(gpu.sources)
-        assert gpu.boost_clock is not None
-        flops_a_cycle = gpu.peak["fp32"] / (gpu.multiprocessors * gpu.boost_clock)  # 64 or 128 fused multiply-adds
-        assert min(abs(flops_a_cycle / cores - 1) for cores in (128, 256)) < 0.09, flops_a_cycle
         memory = re.search(r"(\d+) GB", gpu.title)
         assert memory is not None
         assert gpu.memory_bytes / (int(memory[1]) * 2**30) == pytest.approx(1, abs=0.07)
         assert gpu.peak["fp32"] <= gpu.peak["tf32"] <= gpu.peak["fp16"]
         assert gpu.power_reading in ("instant", "average_1s")
         assert 0 < gpu.sensor_duty <= 1
+
+
+# Dense operations of a multiprocessor and clock by the whitepapers: plain fp32, and tensor cores in 16 bits with fp32
+# accumulation, which GeForce boards have cut to half.
+OPERATIONS = {
+    (128, 1024): {"v100", "t4"},
+    (128, 2048): {"a100", "a100-40gb", "a100-pcie", "a100-pcie-40gb"},
+    (256, 512): {"rtx3090", "rtx4090", "rtx5090"},
+    (256, 1024): {"a10", "a4000", "a6000", "l4", "l40s", "rtx6000-ada", "rtxpro6000"},
+    (256, 2048): {"mi300x"},
+    (256, 4096): {"h100", "h100-pcie", "h100-nvl", "h200", "h200-nvl", "gh200"},
+    (256, 8192): {"b200", "b300"},
+}
+
+
+@pytest.mark.parametrize(
+    ("plain", "tensor", "name"), [(*key, name) for key, names in OPERATIONS.items() for name in names]
+)
+def test_rates_of_a_gpu_are_those_of_its_multiprocessors_at_its_clock(plain, tensor, name):
+    gpu = catalog.gpu(name)
+    assert gpu.boost_clock is not None
+    cycles = gpu.multiprocessors * gpu.boost_clock
+    assert gpu.peak["fp32"] / cycles == pytest.approx(plain, rel=0.03)
+    # A rate with sparsity, or one with fp16 accumulation on a GeForce board, is twice that. Hopper and Blackwell state
+    # tensor cores at a clock of their own, at most an eighth below the largest.
+    assert 0.86 < gpu.peak["fp16"] / (cycles * tensor) < 1.01
+    on_tensor_cores = gpu.architecture not in ("Volta", "Turing")
+    assert gpu.peak["bf16"] == (gpu.peak["fp16"] if on_tensor_cores else gpu.peak["fp32"])
+    assert gpu.peak["tf32"] / gpu.peak["bf16"] == pytest.approx(0.5 if on_tensor_cores else 1, rel=0.015)
+
+
+def test_the_rates_of_every_gpu_are_checked():
+    assert set().union(*OPERATIONS.values()) == {gpu.name for gpu in catalog.gpus().values() if not gpu.is_processor}
+
+
+@pytest.mark.parametrize(
+    ("name", "whole", "clock"),  # of the board that lets the same chip draw what it draws at that clock
+    [
+        ("a100-pcie", "a100", 1.41e9),
+        ("a100-pcie-40gb", "a100", 1.41e9),
+        ("a10", "a6000", 1.8e9),
+        ("h100-pcie", "h100", 1.83e9),
+        ("h100-nvl", "h100", 1.83e9),
+        ("h200-nvl", "h200", 1.83e9),
+    ],
+)
+def test_what_a_chip_draws_at_its_full_clock_follows_from_the_board_that_allows_it(name, whole, clock):
+    smaller, board = catalog.gpu(name), catalog.gpu(whole)
+    size = smaller.multiprocessors / board.multiprocessors
+    watts = board.board_power_watts * size * (smaller.boost_clock / clock) ** 3.3
+    assert smaller.chip_watts == pytest.approx(watts, abs=2.5)  # stated to 5 W
 
 
 # Names as NVML gives them (nvidia-smi -L of such boards), and the one type that each is of.
@@ -69,6 +117,7 @@ NVML_NAMES = {
     "NVIDIA B200": "b200",
     "NVIDIA B300 SXM6 AC": "b300",
     "NVIDIA GH200 480GB": "gh200",
+    "NVIDIA GH200 120GB": "gh200",
     "NVIDIA L40S": "l40s",
     "NVIDIA L4": "l4",
     "NVIDIA A10": "a10",
@@ -128,6 +177,11 @@ OTHERS = [
 @pytest.mark.parametrize(("nvml_name", "expected"), NVML_NAMES.items())
 def test_a_device_is_of_one_type(nvml_name, expected):
     assert [g.name for g in catalog.gpus().values() if g.matches(nvml_name)] == [expected]
+
+
+@pytest.mark.parametrize("nvml_name", NVML_NAMES)
+def test_a_slice_of_a_board_is_not_the_board(nvml_name):
+    assert [g.name for g in catalog.gpus().values() if g.matches(f"{nvml_name} MIG 1g.23gb")] == []
 
 
 @pytest.mark.parametrize("nvml_name", OTHERS)
