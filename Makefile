@@ -24,7 +24,7 @@ check: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/pip install --quiet -c constraints.txt httpx
 	$(BIN)/pip install --quiet --no-deps -c constraints.txt zeus
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench --write
 
 chaos: $(STAMP)
 	$(BIN)/pytest -m chaos -n 0 -s --timeout 3600
