@@ -54,7 +54,11 @@ class Terms:
         return f"{self.supply.grams_per_kwh:g} g/kWh of {self.supply.name}{year} ({self.supply.source})"
 
     def counted(self, idle_watts: float) -> str:
-        """What is in the energy with idle, and in grams and cost, in words."""
+        """What is in the energy with idle, and in grams and cost, in words.
+
+        >>> Terms(host_watts=120).counted(idle_watts=55)
+        'GPU above idle, its idle power of 55 W, 120 W of the rest of the host'
+        """
         parts = ["GPU above idle", f"its idle power of {idle_watts:g} W"]
         parts += [f"{self.host_watts:g} W of the rest of the host"] if self.host_watts else []
         building = f"; grams and cost times a PUE of {self.pue:g}" if self.pue != 1 else ""

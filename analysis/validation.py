@@ -53,6 +53,7 @@ class Validation:
 
     @property
     def interval(self) -> dict[str, float | None]:
+        """How often the intervals hold, how wide they are, and both in one number: as `farm law validate` does."""
         return interval_metrics(self.measured_joules, self.low_joules, self.high_joules, self.level)
 
     def take(self, rows: Any) -> Validation:

@@ -95,23 +95,22 @@ def show_one(answer: Prediction) -> None:
     for name, value in (answer.per_day or {}).items():
         if not name.startswith(("low_", "high_", "images")) and value is not None:
             day = answer.per_day or {}
-            bounds = f"{day[f'low_{name}']:.4g} to {day[f'high_{name}']:.4g}"
-            click.echo(f"a day     {value:.4g} {name.replace('_', ' ')} ({bounds})")
+            bounds = " to ".join(_cell(day[f"{end}_{name}"]) for end in ("low", "high"))
+            click.echo(f"a day     {_cell(value)} {name.replace('_', ' ')} ({bounds})")
     if answer.score is not None:
-        click.echo(f"score     {answer.score:.4g}")
+        click.echo(f"score     {words.significant(answer.score, 4)}")
     if answer.fits_why is not None:
         click.echo(f"{'too large' if answer.fits is False else 'memory   '} {answer.fits_why}")
     click.echo(f"rests on  {answer.rests_on}")
 
 
 def _amount(answer: Prediction, name: str, unit: str) -> str:
-    value, low, high = (getattr(answer, f"{end}{name}") for end in ("", "low_", "high_"))
-    if value is None:
+    values = [getattr(answer, f"{end}{name}") for end in ("", "low_", "high_")]
+    if values[0] is None:
         return "unknown: this law knows no time"
-    images = answer.configuration.prompts
-    return (
-        f"{value:.4g} {unit} ({low:.4g} to {high:.4g}), {1000 * value / images:.4g} {unit} a thousand images"
-    ).replace("  ", " ")
+    values.append(1000 * values[0] / answer.configuration.prompts)
+    value, low, high, thousand = (words.significant(number, 4) for number in values)
+    return f"{value} {unit} ({low} to {high}), {thousand} {unit} a thousand images".replace("  ", " ")
 
 
 def show_many(answers: Predictions, left_out: Sequence[Mapping[str, Any]]) -> None:
@@ -135,8 +134,12 @@ def show_many(answers: Predictions, left_out: Sequence[Mapping[str, Any]]) -> No
     console.print(grid)
     if count > ROWS_SHOWN:
         click.echo(f"and {count - ROWS_SHOWN:,} more: --out FILE.csv or --json has all of them")
-    for counted in dict.fromkeys(answers.columns()["counted"]):
-        click.echo(f"with idle: {counted}")
+    gpus: dict[str, list[str]] = {}  # by what is counted with them
+    for gpu, counted in dict.fromkeys(zip(answers.table.gpu.tolist(), answers.columns()["counted"], strict=True)):
+        gpus.setdefault(counted, []).append(gpu)
+    for counted, names in gpus.items():
+        where = f" on {', '.join(names)}" if len(gpus) > 1 else ""
+        click.echo(f"with idle{where}: {counted}")
     if answers.terms.carbon_source() is not None:
         click.echo(f"carbon: {answers.terms.carbon_source()}")
     reasons = Counter((str(entry["field"]), str(entry["why"])) for entry in left_out)

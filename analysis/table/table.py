@@ -78,6 +78,11 @@ class Table(Columns):
         """From arrays of equal length by column name; ``resolution`` serves for width and height.
 
         Columns that no table has are ignored. A column that is not given takes the default of a configuration.
+
+        >>> table = Table.from_columns({"model": ["sd15"] * 2, "gpu": ["t4"] * 2, "resolution": [512, 768],
+        ...     "steps": [20, 20], "precision": ["fp16"] * 2, "cfg": [1, 1], "prompts": [1, 4]})
+        >>> [configuration.label() for configuration in table.configurations()]
+        ['sd15 512x512 T20 fp16 cfg N1', 'sd15 768x768 T20 fp16 cfg N4']
         """
         return cls(*parse.columns(columns))
 
@@ -94,6 +99,7 @@ class Table(Columns):
 
     @property
     def shape(self) -> tuple[int]:
+        """(n,), as scikit-learn asks for it."""
         return (len(self),)
 
     def __getitem__(self, key: Any) -> Table:
@@ -108,10 +114,11 @@ class Table(Columns):
         return Table(labels, numbers, self._number[picked])
 
     def where(self, **values: Any) -> Table:
-        """Rows whose columns equal the given values; a list means any of them.
+        """Rows whose columns equal the given values; a list means any. DataError for a column that is not there.
 
-        ``table.where(model=["flux", "qwen"], precision="fp16", cfg=True, resolution=512)``. DataError for a column
-        that is not there.
+        >>> from analysis import paper_rows
+        >>> len(paper_rows().where(model=["flux", "qwen"], precision="fp16", cfg=True, resolution=512))
+        10
         """
         mask = np.ones(len(self), dtype=np.bool_)
         for name, wanted in values.items():
@@ -129,7 +136,12 @@ class Table(Columns):
         return Table(self._labels, self._numbers, numbers)
 
     def renamed(self, column: str, names: Mapping[str, str]) -> Table:
-        """The same rows with some texts of a column written otherwise: ``table.renamed("model", {"FLUX": "flux"})``."""
+        """The same rows with some texts of a column written otherwise.
+
+        >>> from analysis import paper_rows
+        >>> paper_rows().renamed("model", {"flux": "FLUX"}).names("model")
+        ('FLUX', 'qwen', 'sd35')
+        """
         old = self._labels[column]
         written = [names.get(name, name) for name in old.names]
         places = {name: place for place, name in enumerate(dict.fromkeys(written))}
@@ -202,6 +214,7 @@ class Table(Columns):
             yield self.configuration(row)
 
     def configuration(self, row: int) -> Configuration:
+        """The row at a place, counted from 0, as a Configuration. IndexError beyond the last."""
         labels = {name: self._labels[name].names[self._labels[name].codes[row]] for name in TEXTS}
         whole = {name: int(self._numbers[name][row]) for name in WHOLE}
         return Configuration(**labels, **whole, cfg=bool(self.cfg[row]))  # type: ignore[arg-type]

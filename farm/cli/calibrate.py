@@ -14,6 +14,7 @@ from farm import catalog, settings
 from farm.cli.options import GPU, FiniteRange, db_option, emit_json, json_option
 from farm.database import opened
 from farm.domain import Configuration, RequestError
+from farm.domain.words import significant
 
 if TYPE_CHECKING:
     from workers.procedure.calibration import Calibration
@@ -157,20 +158,19 @@ def level(done: Calibration) -> float | None:
 
 def _show(done: Calibration, dataset: str) -> None:
     def number(value: float | None, unit: str) -> str:
-        return "unknown" if value is None else f"{value:.4g} {unit}"
+        return "unknown" if value is None else f"{significant(value, 4)} {unit}"
 
     flags = " ".join(sorted({flag for m in done.measurements for flag in m.flags}))
     click.echo(f"{done.gpu}: {done.device_name}, {done.seconds:.0f} s{f', {flags}' if flags else ''}")
     click.echo(f"idle         {number(done.idle_watts, 'W')}, power limit {number(done.power_limit_watts, 'W')}")
     for name, rate in done.reached.items():
         scale, unit = (1e9, "GB/s") if name == "memory" else (1e12, "TFLOP/s")
-        click.echo(f"{name:12} {rate / scale:.4g} {unit}")
+        click.echo(f"{name:12} {significant(rate / scale, 4)} {unit}")
     if done.launch_seconds is not None:
         click.echo(f"launch       {1e6 * done.launch_seconds:.2g} us a kernel")
     for m in done.measurements:
-        click.echo(
-            f"measured     {m.configuration.label()}: {number(m.energy_joules, 'J')}, {m.duration_seconds:.3g} s"
-        )
+        took = f"{significant(m.duration_seconds)} s"
+        click.echo(f"measured     {m.configuration.label()}: {number(m.energy_joules, 'J')}, {took}")
     factor = level(done)
     if factor is not None:
         click.echo(f"level        {factor:.2f} times what the law says of its specification alone")

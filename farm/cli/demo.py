@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from farm.cli.options import emit_json, json_option
+from farm.domain.words import significant
 
 if TYPE_CHECKING:
     from farm.local.demo import Demonstration
@@ -44,7 +45,11 @@ def _print(done: Demonstration) -> None:
         cells = [row["model"], f"{row['width']}x{row['height']}", str(row["steps"]), "on" if row["cfg"] else "off"]
         joules, std = row["energy_joules"], row["energy_std_joules"]
         cells += [str(row["prompts"]), f"{row['duration_seconds']:.3f}"]
-        cells += ["unknown" if joules is None else f"{joules:.3g}", "" if std is None else f"{std:.2g}", row["flags"]]
+        cells += [
+            "unknown" if joules is None else significant(joules),
+            "" if std is None else significant(std, 2),
+            row["flags"],
+        ]
         table.add_row(*cells)
     Console(width=100, highlight=False).print(table)
     metrics = done.fit["metrics"]

@@ -14,6 +14,7 @@ from farm.domain import Configuration, JobState, RequestError
 from farm.domain.job import MAX_JOB_ID
 from farm.domain.text import one_line
 from farm.domain.times import stated
+from farm.domain.words import significant
 from farm.results import Results
 from farm.sweeps import control
 
@@ -77,10 +78,9 @@ def _print(job: dict[str, Any]) -> None:
     if measured is not None:
         energy = measured["energy_joules"]
         flags = f" [{' '.join(measured['flags'])}]" if measured["flags"] else ""
-        amount = "energy unknown" if energy is None else f"{energy:.6g} J"
-        click.echo(
-            f"  measured {amount} in {measured['duration_seconds']:.4g} s by {one_line(measured['meter'])}{flags}"
-        )
+        amount = "energy unknown" if energy is None else f"{significant(energy, 6)} J"
+        duration = significant(measured["duration_seconds"], 4)
+        click.echo(f"  measured {amount} in {duration} s by {one_line(measured['meter'])}{flags}")
     for row in job["removed"]:
         click.echo(f"  removed {row['removed_at']} by {one_line(row['who'])}: {one_line(row['reason'])}")
     if job["late"]:

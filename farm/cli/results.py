@@ -19,6 +19,7 @@ from farm.database import opened
 from farm.domain import OperationError, RequestError
 from farm.domain.row import Row
 from farm.domain.text import one_line
+from farm.domain.words import significant
 from farm.files.table import read_table, write_documents, write_table
 from farm.results import OWN, Results, document
 
@@ -220,4 +221,4 @@ def _print(rows: Iterator[Row]) -> None:
 
 
 def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+    return "" if value is None else significant(value, 4)

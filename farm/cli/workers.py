@@ -147,10 +147,11 @@ def health(name: str | None, db: str | None, as_json: bool) -> None:
         return
     for device in devices:
         off = f", off for {device['off']}" if device["off"] else ""
-        baseline = f"{device['baseline_joules']:.4g} J" if device["baseline_joules"] else "not made yet"
+        joules = device["baseline_joules"]
+        baseline = f"{words.significant(joules, 4)} J" if joules else "not made yet"
         click.echo(one_line(f"{device['worker']} ({device['facts'] or device['gpu']}): baseline {baseline}{off}"))
         for check in device["checks"]:
-            joules = "" if check["energy_joules"] is None else f"{check['energy_joules']:.4g} J"
+            joules = "" if check["energy_joules"] is None else f"{words.significant(check['energy_joules'], 4)} J"
             percent = "" if check["deviation_percent"] is None else f"{check['deviation_percent']:+.1f} %"
             what = one_line(check["why"] or check["cause"])
             click.echo(f"  {check['at']}  {check['verdict'] or 'open':9} {joules:>10} {percent:>8}  {what}")

@@ -64,6 +64,7 @@ class Configuration:
 
     @property
     def pixels(self) -> int:
+        """Of one image."""
         return self.width * self.height
 
     @property
@@ -84,7 +85,12 @@ class Configuration:
         return (self.model, self.precision, self.size, self.weights)
 
     def label(self) -> str:
-        """For one line of a log: ``flux 512x512 T20 fp16 cfg N25``."""
+        """In one line, for logs and tables.
+
+        >>> asked = {"model": "flux", "gpu": "a100", "resolution": 512, "steps": 20, "precision": "fp16", "cfg": 1}
+        >>> Configuration.from_mapping({**asked, "prompts": "25"}).label()
+        'flux 512x512 T20 fp16 cfg N25'
+        """
         parts = [self.model, f"{self.width}x{self.height}", f"T{self.steps}", self.precision]
         parts += ["cfg"] if self.cfg else []
         parts += [f"F{self.frames}"] if self.frames > 1 else []
@@ -92,6 +98,7 @@ class Configuration:
         return " ".join(parts + ([self.size] if self.size != "full" else []))
 
     def to_dict(self) -> dict[str, Any]:
+        """Every field by its name; :meth:`from_mapping` takes it back."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod

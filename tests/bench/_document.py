@@ -14,8 +14,8 @@ HEAD = """\
 # Benchmarks
 
 What `make bench` found in one run, each figure beside its peer in the same run. A figure without a target is a peer's,
-or context. `worse`: by more than a quarter than in the run before on the same machine; runs differ by a fifth. Every run
-is a line of [tests/bench/history.jsonl](../tests/bench/history.jsonl).
+or context. `worse`: by more than a quarter than in the run before on the same machine, where runs differ by a fifth.
+Each run is a line of [tests/bench/history.jsonl](../tests/bench/history.jsonl).
 """
 
 

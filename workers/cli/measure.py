@@ -13,7 +13,7 @@ from farm import catalog, settings
 from farm.catalog import memory
 from farm.cli.options import GPU, MODEL, FiniteRange, emit_json, json_option
 from farm.domain import Configuration, Measurement, RequestError
-from farm.domain.words import with_prefix
+from farm.domain.words import significant, with_prefix
 from farm.files.atomic import atomic_write
 from workers.meters import check_meter
 
@@ -149,12 +149,12 @@ def _show(measurement: Measurement) -> None:
     click.echo(f"{measurement.configuration.gpu} {measurement.configuration.label()}")
     click.echo(f"energy   {total}, idle of {idle} subtracted")
     for name, phase in measurement.phases.items():
-        click.echo(f"{name:8} {joules(phase.joules, phase.std_joules)}, {phase.seconds:.4g} s")
+        click.echo(f"{name:8} {joules(phase.joules, phase.std_joules)}, {significant(phase.seconds, 4)} s")
     if comparison := measurement.environment.get("comparison"):
         failed = f", failed: {comparison['error']}" if comparison["error"] else ""
         above = joules(comparison["dynamic_joules"], comparison["dynamic_joules_std"])
         gross = joules(comparison["gross_joules"], None)
         click.echo(f"compared {above} by {comparison['meter']}, {gross} with idle{failed}")
-    click.echo(f"duration {measurement.duration_seconds:.4g} s a pass, {measurement.repeats} passes")
+    click.echo(f"duration {significant(measurement.duration_seconds, 4)} s a pass, {measurement.repeats} passes")
     click.echo(f"forwards {measurement.forwards} of {measurement.forward_batch}")
     click.echo(f"meter    {measurement.meter}, flags: {' '.join(measurement.flags) or 'none'}")

@@ -220,4 +220,4 @@ def _joules(value: float | None, interval: Sequence[float] | None = None) -> str
 
 
 def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.4g}"
+    return "unknown" if value is None else significant(value, 4)

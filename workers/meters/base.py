@@ -138,6 +138,7 @@ class Target:
 
     @property
     def is_processor(self) -> bool:
+        """Whether it is a processor of the host rather than a GPU."""
         return self.gpu is not None and self.gpu.is_processor
 
 

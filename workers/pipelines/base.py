@@ -131,6 +131,7 @@ class Pipeline(ABC):
         return latents
 
     def synchronize(self) -> None:
+        """Wait until the device has done all that it was given."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
