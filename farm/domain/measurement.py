@@ -80,9 +80,14 @@ class Measurement:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready document: the configuration's keys beside the measurement's, as `farm measure --json` prints."""
-        document = asdict(self)
-        configuration = document.pop("configuration")
-        return {**configuration, **document, "flags": list(self.flags)}
+        document = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "configuration"}
+        return {
+            **self.configuration.to_dict(),
+            **document,
+            "phases": {name: asdict(phase) for name, phase in self.phases.items()},
+            "flags": list(self.flags),
+            "environment": dict(self.environment),
+        }
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:

@@ -40,8 +40,8 @@ PATIENCE: Final = {"lock_timeout": 5_000, "statement_timeout": 60_000, "idle_in_
 LOCK_NOT_AVAILABLE: Final = "55P03"  # PostgreSQL's code where lock_timeout has passed
 _BEGIN: Final = "; ".join(["BEGIN", *(f"SET LOCAL {name} = {value}" for name, value in PATIENCE.items())])
 
-# The same where statements are sent without waiting for the answers to those before them: each a statement of its own.
-_PIPELINED: Final = tuple(_BEGIN.split("; "))
+# The same where statements are sent without waiting for the answers to those before them: few of them.
+_PIPELINED: Final = "BEGIN", "SELECT " + ", ".join(f"set_config('{k}', '{v}', true)" for k, v in PATIENCE.items())
 LATER: Final = {"answer_later": True}  # execution option of a statement whose answer nobody looks at
 
 _BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"  # waits for nobody, may take long

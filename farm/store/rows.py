@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, selec
 
 from farm.domain.row import OWN, Row
 from farm.store import tables as t
+from farm.store.clock import now
 from farm.store.engine import LATER
 from farm.store.upsert import insert
 
@@ -26,6 +27,9 @@ SORTS: Final[Mapping[str, ColumnElement[Any]]] = {
     "resolution": ROW.width * ROW.height,
 }  # fmt: skip
 FETCH: Final = 500  # documents held at once
+# Built once: to build such a statement takes longer than to run it.
+_ADD: Final = t.measured_row.insert().inline().execution_options(**LATER)
+_ADD_NOW: Final = _ADD.values(added_at=now())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +64,11 @@ def add(db: Connection, row: Row, *, measurement_id: str, added_at: Any, **sourc
     """List one of the farm's own measurements; ``job_id`` says whose it is,
     ``added_at`` when it was recorded: a number, or what SQL makes one of."""
     values = {**_narrow(row, OWN, measurement_id, added_at), **source}
-    db.execute(t.measured_row.insert().inline().values(values).execution_options(**LATER))
+    if isinstance(added_at, now):
+        del values["added_at"]
+        db.execute(_ADD_NOW, values)
+    else:
+        db.execute(_ADD, values)
 
 
 def add_imported(db: Connection, rows: Mapping[tuple[str, str], Row]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from farm.settings import Settings
 from farm.store.engine import Store
+from workers.runtime.slot import Slot
 
 if TYPE_CHECKING:
     from tests.acceptance.chaos import Outcome
@@ -144,7 +145,12 @@ def _recovery(attempts: Sequence[Any], hits: Sequence[Hit]) -> float:
 def _nothing_waits(settings: Settings, complain: Any) -> None:
     """No result is left on a spool, none was set aside as corrupt."""
     deadline = time.monotonic() + 10.0
-    while (left := list(settings.spool.rglob("*.result*"))) and time.monotonic() < deadline:
+    while (left := list(_results_on(settings.spool))) and time.monotonic() < deadline:
         time.sleep(0.1)
     if left:
         complain(f"left on the spool: {[str(p.relative_to(settings.spool)) for p in left]}")
+
+
+def _results_on(spool: Path) -> Iterator[Path]:
+    yield from spool.rglob("*.result*")
+    yield from (path for path in spool.glob("*.slot") if not Slot(path).is_empty)

@@ -54,7 +54,7 @@ class Delivery:
         while True:
             path = None
             try:
-                path = self._spool.put(entry)
+                path = self._spool.hold(entry)
             except OperationError as error:
                 logger.error("job %d: %s; trying the database", job.id, error)
             try:

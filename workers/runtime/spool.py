@@ -2,6 +2,7 @@
 
 One file a result: written to a temporary name, fsynced, renamed, the folder fsynced. It is deleted when the database
 has the result. Workers of one home share the folder: recording is idempotent, so it does not matter who drains it.
+For the moment in which the database is tried, a result lies in its worker's slot, a file that is written in place.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from farm.domain import Measurement, OperationError, RequestError
+from workers.runtime.slot import Slot
 
 logger = logging.getLogger(__name__)
 
 VERSION: Final = 1
 SUFFIX: Final = ".result"
+SLOT: Final = ".slot"
 OTHERS_SECONDS: Final = 30.0  # another worker's result is left to it for so long
 
 
@@ -52,10 +55,21 @@ class Spool:
         self.folder = folder
         self.corrupt = folder / "corrupt"
         self._mark = hashlib.sha256(owner.encode()).hexdigest()[:8]
+        self._slot = Slot(folder / f"own-{self._mark}-{SLOT}")
+
+    def hold(self, entry: Entry) -> Path:
+        """Make a result safe on disk as ``put`` does, where it is probably needed for a moment only."""
+        content = _encode(entry)
+        with contextlib.suppress(OSError):  # the folder is not there yet, the disk is full or knows no locks
+            if self._slot.put(content):
+                return self._slot.path
+        return self._put(entry, content)
 
     def put(self, entry: Entry) -> Path:
         """Make a result safe on disk. OperationError, nothing left behind, where the disk is full or read-only."""
-        content = _encode(entry)
+        return self._put(entry, _encode(entry))
+
+    def _put(self, entry: Entry, content: bytes) -> Path:
         name = f"{entry.job_id:010d}-{entry.attempt}-{self._mark}-{uuid.uuid4().hex}"
         temporary = self.folder / f".{name}.tmp"
         path = self.folder / f"{name}{SUFFIX}"
@@ -86,31 +100,49 @@ class Spool:
         for path in self._files():
             if not self._is_ours(path):
                 continue
-            try:
-                entry = _decode(path.read_bytes())
-            except FileNotFoundError:
-                continue  # another worker was quicker
-            except CorruptEntry as error:
-                self._set_aside(path, str(error))
+            if path.suffix != SLOT:
+                taken += self._offer(path, databases, accept)
                 continue
+            try:
+                with Slot(path).locked() as file:
+                    if file is not None:  # else its owner writes, or another drains it
+                        taken += self._offer(path, databases, accept)
             except OSError as error:
                 logger.error("spool: %s cannot be read: %s", path, error.strerror)
-                continue
-            if entry.database not in databases:
-                continue
-            try:
-                accept(entry)
-            except RequestError as error:
-                self._set_aside(path, f"refused by the database: {error}")
-                continue
-            self.remove(path)
-            taken += 1
         return taken
+
+    def _offer(self, path: Path, databases: Collection[str], accept: Callable[[Entry], object]) -> bool:
+        """Offer what is in a file to ``accept``; whether that took it."""
+        try:
+            content = path.read_bytes() if path.suffix != SLOT else Slot(path).content()
+            if path.suffix == SLOT and not content:
+                return False  # delivered meanwhile
+            entry = _decode(content)
+        except FileNotFoundError:
+            return False  # another worker was quicker
+        except CorruptEntry as error:
+            self._set_aside(path, str(error))
+            return False
+        except OSError as error:
+            logger.error("spool: %s cannot be read: %s", path, error.strerror)
+            return False
+        if entry.database not in databases:
+            return False
+        try:
+            accept(entry)
+        except RequestError as error:
+            self._set_aside(path, f"refused by the database: {error}")
+            return False
+        self.remove(path)
+        return True
 
     def remove(self, path: Path) -> None:
         """Forget a result that the database has. A file that cannot be deleted is drained again, which is harmless."""
         with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+            if path.suffix == SLOT:
+                Slot(path).clear()
+            else:
+                path.unlink(missing_ok=True)
 
     @property
     def waiting(self) -> int:
@@ -124,8 +156,9 @@ class Spool:
 
     def _files(self) -> Iterator[Path]:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            found = (path for path in self.folder.iterdir() if path.suffix == SUFFIX)
-            yield from sorted(path for path in found if stat.S_ISREG(_mode(path)))  # a pipe would be waited for
+            found = (path for path in self.folder.iterdir() if path.suffix in (SUFFIX, SLOT))
+            files = sorted(path for path in found if stat.S_ISREG(_mode(path)))  # a pipe would be waited for
+            yield from (path for path in files if path.suffix != SLOT or not Slot(path).is_empty)
 
     def _is_ours(self, path: Path) -> bool:
         if f"-{self._mark}-" in path.name:
@@ -139,7 +172,8 @@ class Spool:
         logger.error("spool: %s is of no use (%s); moved to %s", path.name, reason, self.corrupt)
         try:
             self.corrupt.mkdir(exist_ok=True, mode=0o700)
-            path.replace(self.corrupt / path.name)
+            unique = f"-{uuid.uuid4().hex}{SUFFIX}" if path.suffix == SLOT else ""
+            path.replace(self.corrupt / f"{path.stem if unique else path.name}{unique}")
         except OSError as error:
             logger.error("spool: %s cannot be moved: %s", path, error.strerror)
 

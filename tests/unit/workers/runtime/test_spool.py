@@ -134,3 +134,87 @@ def test_what_is_no_file_is_left_alone(spool):
     taken = []
     assert spool.drain({HERE}, taken.append) == 1
     assert taken == [entry()]
+
+
+@pytest.fixture
+def held(spool):
+    """The slot of a worker's spool, and what was held in it last."""
+    spool.put(entry(9))
+    spool.drain({HERE}, lambda _: None)  # the folder is there
+    return spool
+
+
+def test_results_are_held_in_one_file_in_turn(held):
+    """What the database takes at once costs no new file; a longer result leaves nothing behind in the next."""
+    first = held.hold(entry(1, samples=b"long" * 1000))
+    assert held.waiting == 1
+    held.remove(first)
+    assert held.waiting == 0
+    assert held.hold(entry(2)) == first
+    taken = []
+    assert held.drain({HERE}, taken.append) == 1
+    assert taken == [entry(2)]
+    assert held.waiting == 0
+    assert [path.suffix for path in held.folder.iterdir()] == [".slot"]
+
+
+def test_while_one_is_held_the_next_gets_a_file_of_its_own(held):
+    assert held.hold(entry(1)) != held.hold(entry(2))
+    assert held.hold(entry(3, samples=os.urandom(300_000))).suffix == ".result"
+    taken = []
+    assert Spool(held.folder, "w").drain({HERE}, taken.append) == 3
+    assert sorted(e.job_id for e in taken) == [1, 2, 3]
+
+
+def test_a_result_that_is_being_delivered_is_not_written_over(held):
+    """Another thread drains the slot: it must not clear what came into it meanwhile."""
+    held.hold(entry(1))
+
+    def deliver_and_measure(e):
+        if e.job_id == 1:
+            held.remove(held.folder / f"own-{held._mark}-.slot")  # delivered by its own worker as well
+            assert held.hold(entry(2)).suffix == ".result"
+
+    assert held.drain({HERE}, deliver_and_measure) == 1
+    assert held.waiting == 1
+    taken = []
+    held.drain({HERE}, taken.append)
+    assert taken == [entry(2)]
+
+
+def test_a_slot_that_was_half_written_when_the_power_went_is_set_aside(held):
+    path = held.hold(entry(1))
+    with path.open("r+b") as file:
+        file.seek(200)
+        file.write(b"old")
+    assert held.drain({HERE}, lambda _: pytest.fail("believed")) == 0
+    assert (held.waiting, held.set_aside) == (0, 1)
+    again = held.hold(entry(2))
+    assert again == path
+    again.write_bytes(b"nonsense")
+    held.drain({HERE}, lambda _: pytest.fail("believed"))
+    assert (held.waiting, held.set_aside) == (0, 2)
+
+
+def test_what_another_left_in_its_slot_is_delivered_when_it_is_old(held):
+    path = held.hold(entry(1))
+    other = Spool(held.folder, "another")
+    assert other.drain({HERE}, lambda _: None) == 0
+    os.utime(path, (0, 0))
+    assert other.drain({HERE}, lambda _: None) == 1
+    assert held.hold(entry(2)) == path  # its room is there for the next
+
+
+def test_what_is_held_is_synced(held, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    held.hold(entry(1))
+    assert len(synced) == 1
+
+
+def test_where_a_slot_takes_nothing_the_result_gets_a_file(held, monkeypatch):
+    def refuse(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    assert held.hold(entry(1)).suffix == ".result"
