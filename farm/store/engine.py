@@ -32,7 +32,7 @@ CONNECT: Final[dict[str, Any]] = {
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,  # milliseconds
-    "prepare_threshold": None,  # statements that a server prepared are not there behind a pooler's next connection
+    "prepare_threshold": None,  # see _prepare_where_direct
 }
 # One transaction's patience, in milliseconds, so that one client that hangs cannot stop all. Set within the
 # transaction: what is set for a session would be another client's behind a pooler.
@@ -40,8 +40,8 @@ PATIENCE: Final = {"lock_timeout": 5_000, "statement_timeout": 60_000, "idle_in_
 LOCK_NOT_AVAILABLE: Final = "55P03"  # PostgreSQL's code where lock_timeout has passed
 _BEGIN: Final = "; ".join(["BEGIN", *(f"SET LOCAL {name} = {value}" for name, value in PATIENCE.items())])
 
-# The same where statements are sent without waiting for the answers to those before them: few of them.
-_PIPELINED: Final = "BEGIN", "SELECT " + ", ".join(f"set_config('{k}', '{v}', true)" for k, v in PATIENCE.items())
+PREPARE_AFTER: Final = 5  # executions, the driver's own default: where nobody stands between us and the server
+
 LATER: Final = {"answer_later": True}  # execution option of a statement whose answer nobody looks at
 
 _BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"  # waits for nobody, may take long
@@ -82,6 +82,8 @@ class Store:
             event.listen(self.engine, "begin", _on_postgres_begin)
             event.listen(self.engine, "after_cursor_execute", _await_answer)
             event.listen(self.engine, "connect", self._check_identity)
+            if "prepare_threshold" not in self.url.query:
+                event.listen(self.engine, "connect", _prepare_where_direct)
             if newest_url is not None:
                 event.listen(self.engine, "do_connect", _connect_as(newest_url))
 
@@ -206,9 +208,7 @@ class Store:
                 yield connection
             return
         with self._plain_words(), self.engine.connect() as connection:
-            begin = _PIPELINED
-            if lock_seconds is not None:
-                begin = (*begin, f"SET LOCAL lock_timeout = {round(1e3 * lock_seconds)}")
+            begin = _pipelined(lock_seconds)
             if _is_torn(connection):
                 logger.warning("database %s: a session has ended there: connecting anew", self.name)
                 connection.invalidate()
@@ -297,6 +297,20 @@ class Store:
         return kind(f"database {self.name}: {_first_line(error)}{_remedy(error)}")
 
 
+def _pipelined(lock_seconds: float | None) -> tuple[str, str]:
+    """How a transaction begins where statements are sent without waiting for the answers to those before them."""
+    patience = PATIENCE if lock_seconds is None else {**PATIENCE, "lock_timeout": round(1e3 * lock_seconds)}
+    return "BEGIN", "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in patience.items())
+
+
+def _prepare_where_direct(connection: Any, _record: Any) -> None:
+    """Have statements prepared on the server, unless a pooler stands before it: its next transaction may have another
+    session. A pooler is known by its number for our session, which is not the server's."""
+    number = connection.execute("SELECT pg_backend_pid()").fetchone()[0]
+    if number == connection.info.backend_pid:
+        connection.prepare_threshold = PREPARE_AFTER
+
+
 def _is_torn(connection: Connection) -> bool:
     """Whether the server has ended a session of the pool, as far as is known here: nothing is asked of it."""
     driver: Any = connection.connection.dbapi_connection
@@ -366,8 +380,12 @@ def _log_ahead(connection: sqlite3.Connection, _record: Any) -> None:
 def _on_postgres_begin(connection: Connection) -> None:
     # The driver is in autocommit, so that the transaction begins with our words, in one exchange with the server.
     begin = connection.get_execution_options().get("begin", _BEGIN)
-    for words in (begin,) if isinstance(begin, str) else begin:
-        connection.connection.dbapi_connection.execute(words, prepare=False)  # type: ignore[union-attr]
+    driver: Any = connection.connection.dbapi_connection
+    if isinstance(begin, str):
+        driver.execute(begin, prepare=False)
+        return
+    for words in begin:
+        driver.execute(words)
 
 
 def _await_answer(connection: Connection, _cursor: Any, _said: Any, _values: Any, context: Any, _many: bool) -> None:

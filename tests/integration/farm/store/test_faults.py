@@ -181,7 +181,7 @@ def test_a_dead_peer_is_noticed(url):
 
 @pytest.mark.parametrize(
     ("query", "settles"),
-    [("prepare_threshold=0", 0), ("prepare_threshold=none", None), ("", None), ("connect_timeout=2", None)],
+    [("prepare_threshold=0", 0), ("prepare_threshold=none", None), ("", 5), ("connect_timeout=2", 5)],
 )
 def test_what_the_url_says_is_understood(url, query, settles):
     store = Store.open(load(database_url=f"{url}?{query}"))

@@ -69,3 +69,16 @@ def test_many_clients_do_their_work_over_few_connections(url, settings, jobs, sw
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(work, range(4))) == [None] * 4
     assert jobs.result_count() == 40
+
+
+@pytest.mark.parametrize("through_pooler", [True, False], ids=["pooler", "direct"])
+def test_statements_are_prepared_only_on_a_server_that_is_reached_itself(request, empty_postgres, through_pooler, jobs):
+    """What is prepared is there for the next transaction only where that has the same session."""
+    store = Store.open(load(database_url=request.getfixturevalue("url") if through_pooler else empty_postgres))
+    for _ in range(10):
+        with store.read() as db:
+            db.execute(text("SELECT count(*) FROM job")).scalar_one()
+    with store.read() as db:
+        prepared = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%FROM job%'"
+        assert db.execute(text(prepared)).scalar_one() == (0 if through_pooler else 1)
+    store.close()
