@@ -22,6 +22,7 @@ _PRECISIONS: Final = {
 
 # What spreadsheets, pandas, R, SQL and people write where nothing is known.
 ABSENT_WORDS: Final = frozenset({"", "n/a", "na", "#n/a", "#na", "nan", "<na>", "null", "none", "nil", "-", "--", "?"})
+_LONGEST_ABSENT: Final = max(map(len, ABSENT_WORDS))
 
 
 def is_empty(value: Any) -> bool:
@@ -31,7 +32,10 @@ def is_empty(value: Any) -> bool:
 
 def is_absent(value: Any) -> bool:
     """Whether a cell is empty or says that nothing is known: ``N/A``, ``null``, ``-``."""
-    return is_empty(value) or (isinstance(value, str) and value.strip().lower() in ABSENT_WORDS)
+    if isinstance(value, str):
+        text = value.strip()
+        return len(text) <= _LONGEST_ABSENT and text.lower() in ABSENT_WORDS
+    return value is None or value != value
 
 
 def parse_real(value: Any) -> float:

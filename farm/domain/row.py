@@ -151,7 +151,7 @@ def parse_rows(
     parsed: list[Row] = []
     problems: list[str] = []
     for number, values in enumerate(rows, start=1):
-        if all(map(is_empty, values)) or [column_name(value) for value in values] == names:
+        if all(map(is_empty, values)) or _is_header(values, names):
             continue  # an empty line, one of separators alone, or the header again, of a second file behind the first
         try:
             cells = _named_cells(names, values)
@@ -161,6 +161,11 @@ def parse_rows(
     if problems:
         raise BadRows(source, problems)
     return parsed
+
+
+def _is_header(values: Sequence[Any], names: Sequence[str]) -> bool:
+    """Whether a row names the columns; mostly its first cell tells."""
+    return column_name(values[0]) == names[0] and [column_name(value) for value in values] == names
 
 
 def parse_row(values: Mapping[str, Any], *, energy_required: bool = True) -> Row:

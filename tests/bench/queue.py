@@ -35,7 +35,7 @@ from tests.postgres import EmbeddedPostgres
 from tests.quick import sweep_text
 
 TASKS = 1000
-COUNTED = 100  # with every statement in the server's log
+COUNTED = 200  # with every statement in the server's log
 TURNS = 3
 ROUNDS = 100
 JOB_SECONDS = 60.0
@@ -173,17 +173,16 @@ def _count(server: _Server, put: Put) -> _Cost:
     server.say("ALTER SYSTEM SET log_statement = 'all'")
     server.say("SELECT pg_reload_conf()")
     try:
+        before = _counters(server)
         with _worker(queued, Path(os.environ["FARM_HOME"])):
             while queued.left() > 0.9 * COUNTED:
                 time.sleep(0.01)
-            begun, offset, before = queued.left(), log.stat().st_size, _counters(server)
-            while queued.left():
-                time.sleep(0.1)
+            begun, offset = queued.left(), log.stat().st_size
             while queued.stored() < COUNTED:
                 time.sleep(0.1)
-            time.sleep(1.5)  # a session's counters are told once a second
-            commits, syncs = (after - b for after, b in zip(_counters(server), before, strict=True))
             said = STATEMENT.findall(log.read_bytes()[offset:])
+        time.sleep(1.0)  # with its sessions, their counters are told
+        commits, syncs = (after - b for after, b in zip(_counters(server), before, strict=True))
     finally:
         server.say("ALTER SYSTEM RESET log_statement")
         server.say("SELECT pg_reload_conf()")
