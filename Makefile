@@ -22,7 +22,7 @@ check: $(STAMP)
 
 # Zeus without its dependencies: amdsmi among them makes CodeCarbon look for AMD devices.
 bench: $(STAMP)
-	$(BIN)/pip install --quiet -c constraints.txt httpx
+	$(BIN)/pip install --quiet -c constraints.txt httpx procrastinate
 	$(BIN)/pip install --quiet --no-deps -c constraints.txt zeus
 	$(BIN)/python -m tests.bench --write
 

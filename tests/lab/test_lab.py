@@ -170,3 +170,18 @@ def test_a_job_needs_few_exchanges_and_frames_that_are_lost_cost_none(lab):
     assert turns < MOST_TURNS_A_JOB
     wait_until(lambda: status(lab, sweep)["done"] == 30, 10)
     assert lab.network.hosts[HUB].log("farm-coordinator").count("were lost") == lost
+
+
+@pytest.mark.chaos
+def test_a_job_on_another_continent_costs_its_exchanges(lab):
+    """With 250 ms each way; a job of no time, from one result to the next."""
+    ready(lab)
+    before = accepted(lab, SECOND)
+    lab.network.cable(SECOND, delay=0.25)
+    submit(lab, SECOND, 14)
+    wait_accepted(lab, SECOND, before + 1, 60)
+    begun, start = accepted(lab, SECOND), time.monotonic()
+    wait_accepted(lab, SECOND, before + 11, 120)
+    a_job = (time.monotonic() - start) / (accepted(lab, SECOND) - begun)
+    print(f"{a_job:.2f} s a job at 250 ms each way")
+    assert a_job < MOST_TURNS_A_JOB * 0.5

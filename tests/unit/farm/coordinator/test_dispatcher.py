@@ -198,7 +198,7 @@ def test_the_loop_outlives_a_broker_that_is_away(jobs, settings, submit, caplog)
 
 def test_a_refit_starts_only_for_new_results_and_not_too_often(settings, home):
     clock = Clock()
-    ticker = RefitTicker(settings, command=[sys.executable, "-c", "pass"], clock=clock)
+    ticker = RefitTicker(settings, command=[sys.executable, "-c", "pass"], clock=clock, cpu_seconds=lambda: 1e6)
 
     def tick(results):
         started = ticker.tick(results)
@@ -212,4 +212,34 @@ def test_a_refit_starts_only_for_new_results_and_not_too_often(settings, home):
     clock.now += settings.refit_seconds
     assert not tick(5)  # nothing new
     assert tick(6)
+    ticker.close()
+
+
+def test_refits_take_a_tenth_of_the_cpu_while_results_come_without_a_pause(settings):
+    """20,000 results within minutes are not worth a fit of their own every half minute; the last of them are."""
+    clock, cpu = Clock(), 10.0
+    ticker = RefitTicker(settings, command=[sys.executable, "-c", "pass"], clock=clock, cpu_seconds=lambda: cpu)
+    results, started = 0, []
+
+    def look(more):
+        nonlocal results
+        results += more
+        clock.now += 2.0
+        if ticker.tick(results):
+            started.append(clock.now)
+            ticker._child._process.wait()
+            return True
+        return False
+
+    assert look(100), "the first, of few"
+    assert not any(look(100) for _ in range(100)), "2 s for each 100 are more than a tenth of the coordinator's 10"
+    cpu = 5000.0
+    assert look(100), "now they are not"
+    cpu = 10.0
+    assert not any(look(100) for _ in range(200))
+    assert not look(0)
+    assert [look(0) for _ in range(3)].count(True) == 1, "as soon as results pause"
+    assert not any(look(0) for _ in range(100)), "nothing is new"
+    assert any(look(100) for _ in range(310)), "and sooner or later in any case"
+    assert started[-1] - started[-2] >= 600
     ticker.close()
