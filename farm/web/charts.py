@@ -142,7 +142,7 @@ def scatter(
             parts.append(
                 f'<text class="name" x="{a + (-8 if end else 8):.1f}" y="{b - 7:.1f}"{end}>{escape(point.name)}</text>'
             )
-    return _drawing(parts, title, width, height)
+    return _drawing(parts, title, width, height, "chart wide")
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,7 @@ def _grid(
     return "".join(parts)
 
 
-def _drawing(parts: Sequence[str], title: str, width: int = WIDTH, height: int = HEIGHT) -> Markup:
-    head = f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
+def _drawing(parts: Sequence[str], title: str, width: int = WIDTH, height: int = HEIGHT, kind: str = "chart") -> Markup:
+    head = f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
     head += f'<text class="title" x="0" y="12">{escape(title)}</text>'
     return Markup(head + "".join(parts) + "</svg>")  # noqa: S704 - numbers, and texts that are escaped

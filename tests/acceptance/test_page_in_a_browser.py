@@ -193,6 +193,45 @@ def test_it_is_accessible_and_scrolls_one_way(opened, path: str, width: int, sch
     assert [(entry["id"], entry["nodes"][0]["html"]) for entry in found] == []
 
 
+SHOWN = """selector => [...document.querySelectorAll(selector)].filter(element => element.checkVisibility()).map(
+    element => element.outerHTML.slice(0, 80))"""
+CUT = """() => [...document.querySelectorAll('div.table, table')].filter(element =>
+    element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).overflowX !== 'visible').length"""
+
+
+@pytest.mark.parametrize("path", READY)
+def test_on_paper_it_is_light_whole_and_without_anything_to_press(opened, address, path: str) -> None:
+    page = opened(path, READY[path], color_scheme="dark", viewport={"width": 700, "height": 1000})
+    assert page.evaluate(SHOWN, "nav, #scheme") != []
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate(SHOWN, "nav, .bar, button, input[type=range], input[type=checkbox], input[type=file]") == []
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    ink = page.evaluate("getComputedStyle(document.querySelector('h1')).color")
+    assert sum(map(int, ink[4:-1].split(","))) < 200
+    assert (
+        page.evaluate("[...document.links].filter(a => getComputedStyle(a).textDecorationLine !== 'none').length") == 0
+    )
+    assert page.evaluate(CUT) == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700
+    assert page.inner_text("#address") == page.url == address + path
+    assert page.evaluate(SHOWN, "#address") != []
+
+
+def test_what_is_printed_is_the_question_as_it_stands_with_what_it_rests_on(opened):
+    page = opened("/", "#answer dl.numbers", color_scheme="dark")
+    before = answer(page)
+    page.select_option("[name=model]", "sd2")
+    page.wait_for_function(CHANGED, arg=before)
+    assert not page.is_visible("#rests p >> nth=0")
+    page.emulate_media(media="print")
+    page.wait_for_function("() => document.getElementById('address').textContent === location.href")
+    assert "model=sd2" in page.inner_text("#address")
+    assert "measured rows" in page.inner_text("#rests")
+    box = page.locator("#rests p").first.bounding_box()
+    assert box["height"] > 10
+    assert page.pdf(format="A4").startswith(b"%PDF")
+
+
 @pytest.mark.parametrize("path", READY)
 def test_fingers_find_the_controls_of_a_phone(opened, path: str) -> None:
     page = opened(path, READY[path], viewport={"width": 390, "height": 900})

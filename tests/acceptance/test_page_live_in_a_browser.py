@@ -128,6 +128,8 @@ PAGES = (
     "one",
 )
 
+PRESSED = "[...document.querySelectorAll('.bar, button, form.filters')].filter(one => one.checkVisibility()).length"
+
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_every_page_is_accessible_and_scrolls_one_way(farm, address, browser, width, scheme):
@@ -147,4 +149,9 @@ def test_every_page_is_accessible_and_scrolls_one_way(farm, address, browser, wi
         ]
         assert serious == [], path
         assert window.evaluate("document.documentElement.scrollWidth") <= width, path
+        window.emulate_media(media="print")
+        assert window.evaluate(PRESSED) == 0, path
+        assert window.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)", path
+        assert window.evaluate("document.documentElement.scrollWidth") <= width, path
+        window.emulate_media(media="screen")
     context.close()

@@ -35,6 +35,11 @@ document.addEventListener("pointermove", show);
 document.addEventListener("focusin", show);
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
 
+// On paper the foot says where this was asked: the address changes with the question.
+const keepAddress = () => (document.getElementById("address").textContent = location.href);
+addEventListener("beforeprint", keepAddress);
+matchMedia("print").addEventListener("change", keepAddress);
+
 // A field that nobody filled in is no part of the address.
 document.addEventListener("htmx:configRequest", (event) => {
   if (!event.target.matches("form.filters")) return;
