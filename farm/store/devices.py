@@ -85,30 +85,30 @@ def tell_off(db: Connection, device: Mapping[str, Any], kind: str, reason: str, 
 
 
 def stretches_off(db: Connection, seconds: float) -> list[dict[str, Any]]:
-    """Stretches in which a device took no jobs, the first first: ``worker, device_uuid, kind, reason, started, ended``,
-    in seconds before now; ``ended`` is None of those that go on. Those that ended before the last so many seconds are
-    left out; another kind or reason is another stretch.
+    """Stretches in which a device took no jobs, the first first: ``worker, device_uuid, kind, reason``, ``started`` and
+    ``ended`` in seconds before now, ``started_at`` and ``ended_at``; both ends are None of those that go on.
 
+    Those that ended before the last so many seconds are left out; another kind or reason is another stretch.
     That one began is told in an event, whoever took the device off; that it ended is an action of whoever put it back.
     """
     event, action = t.event.c, t.action.c
-    told = select((now() - event.created_at).label("ago"), event.document).where(
+    told = select((now() - event.created_at).label("ago"), event.created_at.label("at"), event.document).where(
         event.kind == EventKind.DEVICE_OFF, event.document["kind"].as_string().in_((MAINTENANCE, HEALTH))
     )
-    ended = select((now() - action.at).label("ago"), action.detail).where(action.action == PUT_BACK)
-    changes = [(row.ago, row.document, True) for row in db.execute(told)]
-    changes += [(row.ago, row.detail, False) for row in db.execute(ended)]
+    ended = select((now() - action.at).label("ago"), action.at, action.detail).where(action.action == PUT_BACK)
+    changes = [(row.ago, row.at, row.document, True) for row in db.execute(told)]
+    changes += [(row.ago, row.at, row.detail, False) for row in db.execute(ended)]
     found: list[dict[str, Any]] = []
     going_on: dict[str, dict[str, Any]] = {}  # by device
     served: dict[str, str] = {}  # device by worker: actions of earlier versions name the worker alone
-    for ago, document, begins in sorted(changes, key=lambda change: -change[0]):
+    for ago, at, document, begins in sorted(changes, key=lambda change: -change[0]):
         uuid = document.get("device_uuid") or served.get(document["worker"], "")
         if (before := going_on.pop(uuid, None)) is not None:
-            before["ended"] = ago
+            before |= {"ended": ago, "ended_at": at}
         if begins:
             served[document["worker"]] = uuid
             stretch = {name: document[name] for name in ("worker", "device_uuid", "kind", "reason")}
-            going_on[uuid] = stretch | {"started": ago, "ended": None}
+            going_on[uuid] = stretch | {"started": ago, "started_at": at, "ended": None, "ended_at": None}
             found.append(going_on[uuid])
     return [stretch for stretch in found if stretch["ended"] is None or stretch["ended"] < seconds]
 

@@ -120,6 +120,7 @@ def attempts_since(db: Connection, seconds: float) -> list[dict[str, Any]]:
     query: Select[Any] = (
         select(
             attempt.job_id, attempt.number, attempt.worker, attempt.end, attempt.message, t.job.c.loads,
+            attempt.started_at, attempt.ended_at,
             (now() - attempt.started_at).label("started"), (now() - attempt.ended_at).label("ended"), *columns,
         )
         .join(t.job, t.job.c.id == attempt.job_id)

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from farm import health
 from farm.domain import Configuration, words
+from farm.domain.times import stated
 from farm.hosts import Hosts
 from farm.web import charts
 from farm.web.site import Here, Page, Site, shared_json
@@ -37,6 +38,12 @@ router = APIRouter()
 def api_workers(request: Request, site: Here) -> Response:
     """Workers, coordinator and why jobs wait, as `farm workers list --json` prints them."""
     return shared_json(request, site, "workers", lambda: _document(site))
+
+
+@router.get("/api/devices")
+def api_devices(request: Request, site: Here, hours: Hours = USUAL_HOURS) -> Response:
+    """What was tried on every device within these hours, when devices were off, and their health checks."""
+    return shared_json(request, site, ("devices", hours), lambda: _history(site, hours))
 
 
 @router.get("/devices", include_in_schema=False)
@@ -82,6 +89,15 @@ class Lane:
 
 def _document(site: Site) -> dict[str, Any]:
     return site.recent("workers", lambda: Hosts(site.store()).document())
+
+
+def _history(site: Site, hours: float) -> dict[str, Any]:
+    hosts = Hosts(site.store())
+    keys = ("job_id", "number", "worker", "end", "message", "loads", "started_at", "ended_at")
+    attempts = [{key: attempt[key] for key in keys} for attempt in hosts.attempts(hours * 3600)]
+    keys = ("worker", "device_uuid", "kind", "reason", "started_at", "ended_at")
+    off = [{key: stretch[key] for key in keys} for stretch in hosts.stretches_off(hours * 3600)]
+    return {"hours": hours, **stated({"attempts": attempts, "off": off}), "health": health.series(site.store())}
 
 
 def _shown(site: Site, hours: float) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from sqlalchemy import text
@@ -135,8 +136,15 @@ def test_past_maintenance_is_drawn_from_its_begin_to_its_end(page, worked, store
     second, first = html.split('<article class="card device"')[1:]
     ((left, width, tip),) = re.findall(r'class="off" x="([\d.]+)" y="10" width="([\d.]+)" .*?data-tip="([^"]*)"', first)
     assert (float(left), float(width)) == pytest.approx((250, 250), abs=5)
-    assert tip == "off for maintenance: a &lt;fan&gt;\n15 min long, until 30 min ago"
+    assert re.fullmatch(r"off for maintenance: a &lt;fan&gt;\n15 min.* long, until 30 min.* ago", tip)
     assert 'class="off"' not in second
+    document = page.get("/api/devices", params={"hours": 1}).json()
+    assert [entry["job_id"] for entry in document["attempts"]] == [1, 2, 3, 4]
+    assert document["attempts"][3]["ended_at"] is None
+    (stretch,) = document["off"]
+    assert (stretch["worker"], stretch["kind"], stretch["reason"]) == (WORKER.name, "maintenance", "a <fan>")
+    begin, end = (datetime.fromisoformat(stretch[key]) for key in ("started_at", "ended_at"))
+    assert (end - begin).total_seconds() == pytest.approx(900, abs=2)
     assert 'class="off"' not in page.get("/devices", params={"hours": 0.25}).text  # it ended before
 
 
