@@ -36,13 +36,13 @@ def said_on_console(page: Any, into: list[str]) -> None:
 
 
 @contextmanager
-def served(environment: Mapping[str, str]) -> Iterator[str]:
-    """The address of a page that a `farm serve` of its own serves."""
-    command = [sys.executable, "-m", "farm", "serve", "--port", "0"]
+def served(environment: Mapping[str, str], *options: str) -> Iterator[str]:
+    """The address of a page that a `farm serve` of its own serves; it may say more before that."""
+    command = [sys.executable, "-m", "farm", "serve", "--port", "0", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(environment)) as process:
         assert process.stderr is not None
         try:
-            yield process.stderr.readline().strip().rstrip("/")
+            yield next((line for line in process.stderr if line.startswith("http")), "").strip().rstrip("/")
         finally:
             process.terminate()
             process.wait(timeout=20)  # though readers stay connected
