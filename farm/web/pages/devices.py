@@ -23,6 +23,8 @@ WIDTH: Final = 1000  # units of a lane
 STEPS: Final = (60, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800)  # between ticks
 LEAST: Final = 1.0  # units: what is nearer than this is drawn as one
 KEYS: Final = tuple(Configuration.__dataclass_fields__)
+ATTEMPT: Final = ("job_id", "number", "worker", "end", "message", "loads", "started_at", "ended_at")  # in JSON
+STRETCH: Final = ("worker", "device_uuid", "kind", "reason", "started_at", "ended_at")
 ENDS: Final[Mapping[str | None, str]] = {
     "accepted": "done",
     None: "running",
@@ -93,10 +95,8 @@ def _document(site: Site) -> dict[str, Any]:
 
 def _history(site: Site, hours: float) -> dict[str, Any]:
     hosts = Hosts(site.store())
-    keys = ("job_id", "number", "worker", "end", "message", "loads", "started_at", "ended_at")
-    attempts = [{key: attempt[key] for key in keys} for attempt in hosts.attempts(hours * 3600)]
-    keys = ("worker", "device_uuid", "kind", "reason", "started_at", "ended_at")
-    off = [{key: stretch[key] for key in keys} for stretch in hosts.stretches_off(hours * 3600)]
+    attempts = [{key: attempt[key] for key in ATTEMPT} for attempt in hosts.attempts(hours * 3600)]
+    off = [{key: stretch[key] for key in STRETCH} for stretch in hosts.stretches_off(hours * 3600)]
     return {"hours": hours, **stated({"attempts": attempts, "off": off}), "health": health.series(site.store())}
 
 
