@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from farm import catalog
+from farm.domain import Configuration
 from farm.domain.errors import FarmError, OperationError
 from farm.fits import Fits
 from farm.settings import Settings
@@ -42,6 +43,7 @@ class Known:
     source: str  # of the rows, in words
     key: Hashable  # of the rows, the catalog by which they were read, and the stored fit
     _pool: ThreadPoolExecutor
+    intervals: dict[Configuration, Any] = field(default_factory=dict)  # of configurations that were asked about lately
     _results: dict[Hashable, Future[Any]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 SECONDS: Final = 0.5  # that an answer is good for
-REST: Final = 9  # times as long as it took to make, at least: the same question takes a tenth of a core at most
+REST: Final = 19  # times as long as it took to make, at least: the same question takes a twentieth of a core at most
 KEPT: Final = 64  # answers
 
 T = TypeVar("T")
