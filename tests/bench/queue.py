@@ -69,6 +69,7 @@ class _Queued:
 
     worker: str
     url: str
+    total: int
     left: Callable[[], int]  # how many no worker has taken
     stored: Callable[[], int]  # how many are done for good
 
@@ -100,6 +101,7 @@ def rows() -> Iterator[Row]:
         costs = {name: _count(server, put) for name, put in contenders.items() if "PostgreSQL" in name}
         for _ in range(TURNS):
             for name, put in contenders.items():
+                _empty_broker()
                 seconds[name].append(_time(put(server, TASKS), home))
         heartbeat = _heartbeat_seconds(home)
     median = {name: statistics.median(found) for name, found in seconds.items()}
@@ -154,7 +156,7 @@ Put = Callable[[_Server, int], _Queued]
 
 def _time(queued: _Queued, home: Path) -> float:
     """Seconds a task, once the worker has warmed up."""
-    total = queued.left()
+    total = queued.total
     with _worker(queued, home):
         while (begun := queued.left()) > 0.9 * total:
             time.sleep(0.002)
@@ -168,6 +170,7 @@ def _time(queued: _Queued, home: Path) -> float:
 
 def _count(server: _Server, put: Put) -> _Cost:
     """What a worker asks of the server, by its own log and counters. Apart, since to write such a log takes time."""
+    _empty_broker()
     queued = put(server, COUNTED)
     log = server.postgres.log
     server.say("ALTER SYSTEM SET log_statement = 'all'")
@@ -213,7 +216,7 @@ def _queue_noop(_server: _Server, many: int) -> _Queued:
     with closing(Broker(load())) as broker:
         broker.send(workers.QUEUE, range(1, many + 1))
     left, held = _in_broker()
-    return _Queued("noop", "-", left, lambda: many if not left() and not held() else 0)
+    return _Queued("noop", "-", many, left, lambda: many if not left() and not held() else 0)
 
 
 def _queue_jobs(url: str | None, many: int) -> _Queued:
@@ -244,7 +247,7 @@ def _queue_jobs(url: str | None, many: int) -> _Queued:
             done = "SELECT count(*) FROM measurement /* bench */"
             return int(db.exec_driver_sql(done).scalar_one())
 
-    return _Queued("farm", "-", left, stored)
+    return _Queued("farm", "-", many, left, stored)
 
 
 def _queue_celery(server: _Server, many: int) -> _Queued:
@@ -255,7 +258,7 @@ def _queue_celery(server: _Server, many: int) -> _Queued:
         for number in range(1, many + 1):
             app.send_task("bench.measure", args=[number], queue=workers.QUEUE, producer=producer, retry=False)
     left, held = _in_broker()
-    return _Queued("celery", url, left, lambda: many if not left() and not held() else 0)
+    return _Queued("celery", url, many, left, lambda: many if not left() and not held() else 0)
 
 
 def _queue_procrastinate(server: _Server, many: int) -> _Queued:
@@ -271,7 +274,13 @@ def _queue_procrastinate(server: _Server, many: int) -> _Queued:
         found = connection.execute(f"SELECT count(*) FROM procrastinate_jobs WHERE status = '{what}' /* bench */")
         return int(found.fetchone()[0])
 
-    return _Queued("procrastinate", url, lambda: number_of("todo"), lambda: number_of("succeeded"))
+    return _Queued("procrastinate", url, many, lambda: number_of("todo"), lambda: number_of("succeeded"))
+
+
+def _empty_broker() -> None:
+    """Forget what a worker that was stopped has put back."""
+    with redis.Redis.from_url(EmbeddedBroker(load()).url or "") as client:
+        client.delete(workers.QUEUE, "unacked", "unacked_index")
 
 
 def _in_broker() -> tuple[Callable[[], int], Callable[[], int]]:
