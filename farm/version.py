@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 COMMIT_FILE: Final = "commit.txt"  # beside this module, in what was built: the commit that it was built from
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,21 @@ def test_what_was_put_comes_out_once(spool):
     assert spool.drain({HERE}, taken.append) == 0
 
 
+def test_what_is_put_is_synced_before_it_has_its_name_and_so_is_the_folder(spool, monkeypatch):
+    synced, sync = [], os.fsync
+
+    def recorded(descriptor):
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    path = spool.put(entry())
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert synced == [path.with_name(f".{path.stem}.tmp"), spool.folder]
+    assert spool.folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_database_that_fails_leaves_everything(spool):
     spool.put(entry())
 
@@ -65,7 +81,7 @@ def test_another_database_never_gets_it(spool):
 @pytest.mark.parametrize(
     "spoil", [lambda b: b[:-7], lambda b: b"", lambda b: b.replace(b"1.5", b"9.5"), lambda b: b[::-1]]
 )
-def test_a_corrupt_file_is_set_aside_and_the_rest_goes_on(spool, spoil):
+def test_a_corrupt_file_is_set_aside_and_the_rest_goes_on(spool, spoil, caplog):
     bad = spool.put(entry(1))
     bad.write_bytes(spoil(bad.read_bytes()))
     spool.put(entry(2))
@@ -73,6 +89,18 @@ def test_a_corrupt_file_is_set_aside_and_the_rest_goes_on(spool, spoil):
     assert spool.drain({HERE}, taken.append) == 1
     assert [e.job_id for e in taken] == [2]
     assert (spool.waiting, spool.set_aside) == (0, 1)
+    assert (caplog.text.count(bad.name), caplog.text.count(str(spool.corrupt))) == (1, 1)
+    assert spool.corrupt.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_corrupt_file_that_cannot_be_moved_is_said_and_stops_nobody(spool, caplog):
+    bad = spool.put(entry(1))
+    bad.write_bytes(b"nonsense")
+    spool.corrupt.write_text("a file where the folder should be")
+    spool.put(entry(2))
+    assert spool.drain({HERE}, lambda _: None) == 1
+    assert f"{bad} cannot be moved" in caplog.text
+    assert bad.exists()
 
 
 def test_what_the_database_refuses_is_set_aside(spool):

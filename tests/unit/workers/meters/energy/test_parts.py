@@ -14,6 +14,7 @@ from scipy.stats import binom, t
 
 from workers.meters.base import IDLE, OTHER, PAD, Probe, Recording, Span
 from workers.meters.energy.attribution import attribute
+from workers.meters.energy.by_label import energy_from
 from workers.meters.energy.cumulative import CumulativeEnergy
 from workers.meters.energy.idle import idle_level
 from workers.meters.energy.statistics import mean_and_error, relative_halfwidth, t_975
@@ -88,6 +89,28 @@ def test_without_idle_or_readings_around_the_work_nothing_is_known() -> None:
     assert attribute(levels, spans(("w", 4, 5))) is None
     assert attribute(levels, spans((IDLE, 0, 3), ("w", 9.5, 11))) is None
     assert attribute(levels, spans((IDLE, 0, 3))) is None
+
+
+def test_work_that_is_too_short_for_a_meter_is_refused_and_idle_is_still_known() -> None:
+    levels = exact((4.0, 300), (5.0, 0))
+    rows = spans((IDLE, 0, 3), ("w", 4, 5), (IDLE, 6, 10))
+    known = energy_from(levels, rows, flags=("estimated",), shortest_seconds=1.0)
+    assert known.total_joules == pytest.approx(300, abs=1e-6)
+    assert known.flags == ("estimated",)
+    refused = energy_from(levels, rows, flags=("estimated",), shortest_seconds=1.5)
+    assert refused.total_joules is None
+    assert refused.dynamic_joules == {"w": None}
+    assert refused.flags == ("estimated", "window_too_short")
+    assert refused.idle_watts == pytest.approx(60)
+    assert refused.notes["shortest_seconds"] == 1.5
+
+
+def test_without_work_or_readings_around_it_energy_is_unknown_rather_than_too_short() -> None:
+    levels = exact((4.0, 300), (5.0, 0))
+    for rows in (spans((IDLE, 0, 3)), spans((IDLE, 0, 3), ("w", 9.5, 11))):
+        unknown = energy_from(levels, rows, shortest_seconds=0.5)
+        assert (unknown.total_joules, unknown.flags) == (None, ())
+        assert unknown.idle_watts == pytest.approx(60)
 
 
 @settings(derandomize=True, max_examples=40)
