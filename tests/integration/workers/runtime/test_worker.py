@@ -32,6 +32,12 @@ def ends(farm, job_id):
     return farm.column('SELECT "end" FROM attempt WHERE job_id = :i ORDER BY number', i=job_id)
 
 
+def power_of(farm, process):
+    """What a worker last said that its device draws, how warm it is, and where both are from."""
+    workers = [worker for worker in farm.hosts.workers() if worker.pid == process.pid]
+    return [(worker.power_watts, worker.temperature_celsius, worker.power_origin) for worker in workers]
+
+
 def accepted_lines(farm) -> int:
     return sum(", accepted, " in line for line in farm.log("a100-0").read_text().splitlines())
 
@@ -331,14 +337,13 @@ def test_a_device_under_maintenance_rests_until_it_is_back(farm):
 
 def test_an_idle_worker_says_what_its_board_draws_now(farm, tmp_path):
     """Before it has had a job; another value soon after the board draws more."""
-    with fake.load(tmp_path, Device(idle=60.0, temperature=45.0), clock="real") as gpu:
-        process = farm.start("worker", "--gpu", "a100", "--device", "0", **gpu.environment())
+    # A type that no test beside this one simulates: one is simulated or real in a home, never both.
+    with fake.load(tmp_path, Device(name="NVIDIA A10", idle=60.0, temperature=45.0), clock="real") as gpu:
+        process = farm.start("worker", "--gpu", "a10", "--device", "0", **gpu.environment())
 
         def said(watts: float) -> bool:
-            assert process.poll() is None, farm.log("worker-gpu-a100-device-0").read_text()
-            return [(w.power_watts, w.temperature_celsius, w.power_origin) for w in farm.hosts.workers()] == [
-                (pytest.approx(watts), 45.0, "measured")
-            ]
+            assert process.poll() is None, farm.log("worker-gpu-a10-device-0").read_text()
+            return power_of(farm, process) == [(pytest.approx(watts), 45.0, "measured")]
 
         wait_until(lambda: said(60.0), 30, "the idle power")
         gpu.draw(240.0)
@@ -348,11 +353,6 @@ def test_an_idle_worker_says_what_its_board_draws_now(farm, tmp_path):
 
 
 def test_a_simulated_worker_says_what_it_simulates(farm):
-    farm.worker("a100", speed=CRAWLING)
+    process = farm.worker("a100", speed=CRAWLING)
     idle = catalog.gpu("a100").idle_watts
-
-    def said() -> tuple[object, ...]:
-        (worker,) = farm.hosts.workers()
-        return worker.power_watts, worker.temperature_celsius, worker.power_origin
-
-    wait_until(lambda: said() == (idle, None, "simulated"), 20, "its idle power")
+    wait_until(lambda: power_of(farm, process) == [(idle, None, "simulated")], 20, "its idle power")
