@@ -60,7 +60,7 @@ OPERATIONS = {
 
 
 @pytest.mark.parametrize(
-    ("plain", "tensor", "name"), [(*key, name) for key, names in OPERATIONS.items() for name in names]
+    ("plain", "tensor", "name"), [(*key, name) for key, names in OPERATIONS.items() for name in sorted(names)]
 )
 def test_rates_of_a_gpu_are_those_of_its_multiprocessors_at_its_clock(plain, tensor, name):
     gpu = catalog.gpu(name)
