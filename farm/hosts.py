@@ -9,6 +9,7 @@ from farm import waiting
 from farm.actor import user_at_host
 from farm.alerts import Alert, alerts
 from farm.domain.errors import unknown_name
+from farm.domain.row import LIMITS
 from farm.domain.times import stated, utc
 from farm.domain.worker import MAINTENANCE, WorkerInfo
 from farm.store import actions, devices, hosts, progress
@@ -57,6 +58,21 @@ class Hosts:
         """What a worker said of its device when it last measured: temperature, power limit, idle power, driver."""
         with self._store.read() as db:
             return progress.last_measured(db, worker)
+
+    def limits(self) -> dict[str, dict[str, float]]:
+        """Under which power and clock limits (farm.domain.row.LIMITS) devices of workers that are here measured last,
+        by GPU type; only those in which all of a type agree."""
+        stated: dict[str, list[dict[str, Any]]] = {}
+        for worker in self.workers():
+            if worker.alive and (last := self.last_measured(worker.name)) is not None:
+                stated.setdefault(worker.gpu, []).append(last)
+        agreed: dict[str, dict[str, float]] = {}
+        for gpu, environments in stated.items():
+            for name in LIMITS:
+                values = {environment.get(name) for environment in environments}
+                if len(values) == 1 and isinstance(value := values.pop(), (int, float)):
+                    agreed.setdefault(gpu, {})[name] = float(value)
+        return agreed
 
     def coordinator(self) -> Coordinator:
         """Whether a coordinator is here."""

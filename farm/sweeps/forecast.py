@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from farm.catalog import NANO
 from farm.domain import Configuration
 from farm.domain.errors import FarmError
+from farm.domain.row import LIMITS
 from farm.domain.worker import WorkerInfo
 from farm.fits import Fits
+from farm.hosts import Hosts
 from farm.results import Results
 from farm.store import hosts
 from farm.store.engine import Store
@@ -37,11 +39,17 @@ UNKNOWN = Expected()
 
 
 class Forecaster:
-    """Asks the law. Without the extra [analysis], or for a model whose work was never counted, nothing is known."""
+    """Asks the law. Without the extra [analysis], or for a model whose work was never counted, nothing is known.
 
-    def __init__(self, law: Law | None, source: str | None) -> None:
+    ``limits``: of power and clock, by GPU type, where the farm's own boards have others than the catalog's.
+    """
+
+    def __init__(
+        self, law: Law | None, source: str | None, limits: Mapping[str, Mapping[str, float]] | None = None
+    ) -> None:
         self._law = law
         self.source = source  # what the numbers rest on, in words
+        self._limits = limits or {}
         self._known: dict[tuple[str, str], bool] = {}  # by model and size
 
     @classmethod
@@ -55,12 +63,13 @@ class Forecaster:
             from analysis.laws.base import Law
         except ImportError:
             return cls(None, None)
+        limits = Hosts(store).limits()
         fit = Fits(store).newest(laws.DEFAULT, str(laws.get(laws.DEFAULT).version))
         if fit is not None:
-            return cls(Law.from_json(json.dumps(fit["document"])), f"fit {fit['id']}")
+            return cls(Law.from_json(json.dumps(fit["document"])), f"fit {fit['id']}", limits)
         from analysis.shipped import shipped_rows
 
-        return cls(laws.get(laws.DEFAULT)().fit(shipped_rows().take(slice(0, 0))), "specifications")
+        return cls(laws.get(laws.DEFAULT)().fit(shipped_rows().take(slice(0, 0))), "specifications", limits)
 
     def expect(self, configurations: Sequence[Configuration]) -> list[Expected]:
         """One answer a configuration."""
@@ -77,8 +86,13 @@ class Forecaster:
             return []
         from analysis.table import Table
 
+        table = Table.of(list(configurations))
+        if self._limits:
+            of_rows = [self._limits.get(configuration.gpu, {}) for configuration in configurations]
+            stated = {name: [limits.get(name) for limits in of_rows] for name in LIMITS}
+            table = Table.from_columns({**table.to_columns(), **stated})
         try:
-            forecast = self._law.forecast(Table.of(list(configurations)))
+            forecast = self._law.forecast(table)
         except FarmError:  # a form of model that this law does not know
             return [UNKNOWN] * len(configurations)
         joules: list[float] = forecast.joules.tolist()
@@ -141,4 +155,5 @@ def expected_sweep(
     )
     picks = None if found.picks is None else [grid[place] for place in found.picks]
     source = f"{found.law.n_} {found.law.scope['origin']} rows" if found.law.n_ else "specifications"
-    return ExpectedSweep(Forecaster(found.law, source), picks, found.expected_error_percent, found.within_budget)
+    forecaster = Forecaster(found.law, source, Hosts(store).limits())
+    return ExpectedSweep(forecaster, picks, found.expected_error_percent, found.within_budget)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from farm.store.pace import Timed
 from farm.sweeps import adaptive, control
 from farm.sweeps.adaptive import Goal
 from farm.sweeps.demand import LOG_BYTES_A_SECOND
-from farm.sweeps.forecast import Forecaster
+from farm.sweeps.forecast import Expected, Forecaster
 from farm.sweeps.pace import Pace
 from farm.sweeps.read import parse_spec
 from tests.integration.farm.sweeps.test_sweeps import worker_of
@@ -104,6 +105,28 @@ def test_workers_share_the_work(jobs, sweep) -> None:
     shared = sweep(**GRID, seed=1).forecast["by_gpu"]["a100"]
     assert (alone["workers"], shared["workers"]) == (1, 3)
     assert shared["seconds"] == pytest.approx(alone["seconds"] / 3)
+
+
+def test_boards_of_the_farm_that_are_held_to_less_power_take_longer(store, jobs, sweep, measure, point) -> None:
+    def expected() -> Expected:
+        return Forecaster.of(store).expect([replace(point, model="flux", width=1024, height=1024, steps=20)])[0]
+
+    def measured_under(worker: str, watts: float) -> None:
+        (job_id,) = jobs.due("a100", 1)
+        job = jobs.claim(job_id, worker=worker, queue="a100")
+        jobs.record(job_id, job.attempt, worker, measure(job, environment={"power_limit_watts": watts}))
+
+    sweep()
+    whole = expected()
+    jobs.register(worker_of("a100"))
+    assert expected() == whole
+    measured_under("w-a100", 200.0)
+    capped = expected()
+    assert capped.seconds > whole.seconds
+    assert capped.joules < whole.joules
+    jobs.register(worker_of("a100", "v"))
+    measured_under("v-a100", 400.0)  # which of the two boards will do a job is not known
+    assert expected() == whole
 
 
 def test_a_deadline_that_is_too_early_is_said(farm, store, tmp_path) -> None:
