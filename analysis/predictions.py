@@ -211,7 +211,7 @@ class Predictions(Sequence[Prediction]):
         table = by_entry(self.table)
         return {name: np.asarray(getattr(table, name)).tolist() for name in CONFIGURATION_KEYS}
 
-    def asked(self) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    def varied_and_shared(self) -> tuple[dict[str, list[Any]], dict[str, Any]]:
         """The keys of the configurations that differ, with their values, and those that do not; ``pixels`` as words."""
         keys = {name: values for name, values in self.configuration_columns().items() if name in _ASKED}
         sides = [f"{width}x{height}" for width, height in zip(keys.pop("width"), keys.pop("height"), strict=True)]

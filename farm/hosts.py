@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -26,7 +27,7 @@ class Hosts:
     def workers(self) -> list[WorkerInfo]:
         """Every registered worker as it last reported, by name."""
         with self._store.read() as db:
-            return [WorkerInfo(**row) for row in hosts.workers(db)]
+            return _workers(db)
 
     def document(self) -> dict[str, Any]:
         """Workers, coordinator and why jobs wait, as `farm workers list --json` prints them."""
@@ -62,10 +63,12 @@ class Hosts:
     def limits(self) -> dict[str, dict[str, float]]:
         """Under which power and clock limits (farm.domain.row.LIMITS) devices of workers that are here measured last,
         by GPU type; only those in which all of a type agree."""
-        stated: dict[str, list[dict[str, Any]]] = {}
-        for worker in self.workers():
-            if worker.alive and (last := self.last_measured(worker.name)) is not None:
-                stated.setdefault(worker.gpu, []).append(last)
+        with self._store.read() as db:
+            here = {worker.name: worker.gpu for worker in _workers(db) if worker.alive}
+            last = progress.last_environments(db, here)
+        stated: dict[str, list[Mapping[str, Any]]] = {}
+        for name, environment in last.items():
+            stated.setdefault(here[name], []).append(environment)
         agreed: dict[str, dict[str, float]] = {}
         for gpu, environments in stated.items():
             for name in LIMITS:
@@ -115,6 +118,10 @@ class Hosts:
 
     def _note(self, db: Connection, action: str, device: dict[str, Any], **detail: Any) -> None:
         actions.note(db, user_at_host(), action, worker=device["worker"], device_uuid=device["uuid"], **detail)
+
+
+def _workers(db: Connection) -> list[WorkerInfo]:
+    return [WorkerInfo(**row) for row in hosts.workers(db)]
 
 
 def document(worker: WorkerInfo) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def show_many(answers: Predictions, left_out: Sequence[Mapping[str, Any]]) -> No
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_WIDE)
-    varied, shared = answers.asked()  # of those that are shown
+    varied, shared = answers.varied_and_shared()  # of those that are shown
     head = ", ".join(f"{name} {_cell(value)}" for name, value in shared.items())
     click.echo(f"{count} configurations, law {answers.law}" + (f": {head}" if head else ""))
     grid = Table(box=None, pad_edge=False)

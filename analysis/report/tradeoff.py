@@ -121,7 +121,7 @@ def _records(answers: Predictions, other: Any) -> list[dict[str, Any]]:
 
 def _names(answers: Predictions) -> list[str]:
     """What tells each configuration from the others."""
-    varied, _ = answers.asked()
+    varied, _ = answers.varied_and_shared()
     columns = (
         values if name in ("model", "gpu", "pixels", "precision") else [f"{name} {value}" for value in values]
         for name, values in varied.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -152,6 +152,23 @@ def last_measured(db: Connection, worker: str) -> dict[str, Any] | None:
     known = idle is not None and joules is not None and seconds
     power = {"idle_watts": idle, "work_watts": idle + joules / seconds if known else None, "origin": found.origin}
     return {**(document.get("environment") or {}), **power}
+
+
+def last_environments(db: Connection, workers: Collection[str]) -> dict[str, Mapping[str, Any]]:
+    """The environment of what each of these workers measured last, by worker; without those that measured nothing."""
+    attempt, measurement = t.attempt.c, t.measurement.c
+    newest = (
+        select(attempt.worker, func.max(attempt.started_at).label("at"))
+        .where(attempt.worker.in_(workers), attempt.end == "accepted")
+        .group_by(attempt.worker)
+        .subquery()
+    )
+    query = (
+        select(attempt.worker, measurement.document)
+        .join(newest, and_(attempt.worker == newest.c.worker, attempt.started_at == newest.c.at))
+        .join(t.measurement, measurement.job_id == attempt.job_id)
+    )
+    return {worker: document.get("environment") or {} for worker, document in db.execute(query)}
 
 
 def energies(db: Connection, sweep_ids: Collection[int] | None = None) -> dict[int, dict[str, float]]:

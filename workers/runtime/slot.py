@@ -82,13 +82,18 @@ class Slot:
         try:
             os.pwrite(file, END * ROOM, 0)
             os.fsync(file)
-            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(self.path.parent)
         except BaseException:
             os.close(file)
             self.path.unlink(missing_ok=True)
             raise
         return file
+
+
+def sync_folder(folder: Path) -> None:
+    """Make safe on disk which files a folder has."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

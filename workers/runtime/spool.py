@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from farm.domain import Measurement, OperationError, RequestError
-from workers.runtime.slot import Slot
+from workers.runtime.slot import Slot, sync_folder
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Spool:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-            self._sync_folder()
+            sync_folder(self.folder)
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -176,13 +176,6 @@ class Spool:
             path.replace(self.corrupt / f"{path.stem if unique else path.name}{unique}")
         except OSError as error:
             logger.error("spool: %s cannot be moved: %s", path, error.strerror)
-
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _mode(path: Path) -> int:

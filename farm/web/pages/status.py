@@ -106,12 +106,13 @@ def _metrics(store: Store, jobs: CoordinatorJobs) -> CollectorRegistry:
     for device in Hosts(store).devices_off():
         off.labels(device["worker"]).set(1)
     suspect = Gauge("joulefarm_device_suspect", "Whether its last health check was bad", ["worker"], registry=registry)
-    for worker in Hosts(store).workers():
+    workers = Hosts(store).workers()
+    for worker in workers:
         off.labels(worker.name).set(bool(worker.off))
         suspect.labels(worker.name).set(worker.suspect_since is not None)
         silent.labels(worker.name).set(worker.silent_seconds)
         spool.labels(worker.name).set(worker.spool_waiting)
-    _gauges(registry, Hosts(store).workers())
+    _gauges(registry, workers)
     Gauge("joulefarm_measurements", "Measurements and imported rows", registry=registry).set(jobs.result_count())
     return registry
 

@@ -18,6 +18,7 @@ from tests.fake_nvml.fake import Device
 from tests.integration.farm_fixture import freeze, kill, wait_until
 from tests.processes import children_of, is_gone, processes_of
 from tests.quick import sweep_text
+from workers.runtime.spool import Spool
 
 SLOW = 3.0  # simulated seconds a second: a job takes more than a second
 CRAWLING = 0.3  # ten seconds or more: it never ends before the test does
@@ -57,7 +58,7 @@ def test_jobs_are_measured_once_each_on_their_own_queue(farm):
     wait_until(lambda: accepted_lines(farm) >= 8, 20, "eight lines")  # a line follows the result that it tells of
     assert accepted_lines(farm) == 8
     assert sum(farm.column("SELECT loads FROM job WHERE id >= :i", i=min(jobs))) == 2
-    assert list(farm.settings.spool.glob("*.result")) == []
+    assert Spool(farm.settings.spool).waiting == 0
 
 
 def test_a_stopping_worker_hands_its_job_back_at_once(farm):

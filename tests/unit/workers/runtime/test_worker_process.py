@@ -12,6 +12,7 @@ from tests.both_sides import Jobs
 from tests.quick import sweep_text
 from workers.device.gauge import UNKNOWN
 from workers.device.identity import WorkerIdentity
+from workers.runtime.spool import Spool
 from workers.runtime.worker_process import WorkerProcess
 
 
@@ -105,7 +106,7 @@ def test_a_message_becomes_a_measurement(process, jobs, device, settings):
     process.handle(first)
     assert history(jobs, first) == history(jobs, second) == ("done", ["accepted"])
     assert len(device.prompts) == 1
-    assert list(settings.spool.glob("*.result")) == []
+    assert Spool(settings.spool).waiting == 0
 
 
 @pytest.mark.parametrize(
@@ -162,10 +163,10 @@ def test_a_result_waits_on_the_spool_while_the_database_is_away(process, jobs, d
         patch.setattr(process.jobs, "record", away)
         process.handle(job)
     assert history(jobs, job) == ("running", [None])
-    assert len(list(settings.spool.glob("*.result"))) == 1
+    assert Spool(settings.spool).waiting == 1
     process.handle(job)  # any message drains first
     assert history(jobs, job) == ("done", ["accepted"])
-    assert list(settings.spool.glob("*.result")) == []
+    assert Spool(settings.spool).waiting == 0
 
 
 def test_a_result_that_no_database_will_ever_take_holds_nobody_up(process, jobs, settings):
