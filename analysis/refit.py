@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -138,7 +137,7 @@ def _fit(name: str, scope: Scope, before: Sequence[Mapping[str, Any]]) -> dict[s
         if stored["data_hash"] == digest:
             return None
         if previous is None and set(stored["scope"]["cells"]) <= cells:
-            previous = Law.from_json(json.dumps(stored["document"]))
+            previous = Law.from_document(stored["document"])
     fitted = law_class().fit(scope.table) if previous is None else previous.updated(scope.table)
     return records.row(fitted, scope.table, dataset=scope.dataset, validation=_validated(law_class, scope))
 

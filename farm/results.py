@@ -13,7 +13,7 @@ from farm.actor import user_at_host
 from farm.domain import Measurement, RequestError
 from farm.domain.errors import unknown_name
 from farm.domain.row import OWN as OWN
-from farm.domain.row import Row, parse_row, with_ids
+from farm.domain.row import Row, with_ids
 from farm.domain.times import utc
 from farm.store import removals
 from farm.store import results as sql
@@ -184,8 +184,7 @@ def own_row(record: Mapping[str, Any]) -> Row:
 
 def imported_row(record: Mapping[str, Any]) -> Row:
     """An imported one, from its document."""
-    document = record["document"]
-    return replace(parse_row({**document, "extra": None}), extra=document["extra"])
+    return Row.from_document(record["document"])
 
 
 def _fresh(db: Connection, batch: Sequence[tuple[str, Row]]) -> dict[tuple[str, str], Row]:

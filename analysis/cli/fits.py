@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -90,7 +89,7 @@ def loaded(row: Mapping[str, Any]) -> Law:
     of its law's form, whose numbers mean something else."""
     from analysis.laws.base import Law
 
-    return Law.from_json(json.dumps(row["document"]))
+    return Law.from_document(row["document"])
 
 
 def _stored(row: Mapping[str, Any], name: str | None) -> Fitted:

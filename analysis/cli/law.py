@@ -58,7 +58,9 @@ def fit(law_name: str, data: str | None, only_own: bool, where: tuple[str, ...],
     document = {**records.report(fitted, known.table), "source": known.source, "fit_id": None}
     if known.stored:
         dataset = ", ".join(known.table.names("dataset"))
-        document["fit_id"] = store_fit(db, records.row(fitted, known.table, dataset=dataset))
+        document["fit_id"] = store_fit(
+            db, records.row(fitted, known.table, dataset=dataset, of_rows=document["metrics"])
+        )
     if as_json:
         emit_json(document)
     else:
@@ -289,8 +291,9 @@ def _folds(text: str, rows: Table) -> int:
 
 def _print_fit(document: Mapping[str, Any]) -> None:
     click.echo(f"law {document['law']}, {document['n']} rows")
+    spread = _flat(document["params_std"])
     for name, value in _flat(document["params"]).items():
-        std = _flat(document["params_std"]).get(name)
+        std = spread.get(name)
         click.echo(f"{name:<24} {value:>12.5g}" + ("" if std is None else f"  ± {std:.2g}"))
     for entry in document["left_out"]:
         click.echo(f"left out: {entry['count']} {entry['what']}: {entry['name']}: {entry['why']}")

@@ -235,8 +235,12 @@ class Law(Regressor):
 
     def to_json(self) -> str:
         """The fit as one JSON document; :meth:`from_json` gives back a law that predicts the same numbers."""
+        return json.dumps(self.to_document())
+
+    def to_document(self) -> dict[str, Any]:
+        """What :meth:`to_json` writes, before it is text."""
         self._require_fit()
-        document = {
+        return {
             "law": self.name,
             "law_version": self.version,
             "code_version": f"{__version__}+{commit()}" if commit() else __version__,
@@ -249,13 +253,19 @@ class Law(Regressor):
             "left_out": self.left_out_,
             "state": self._state(),
         }
-        return json.dumps(document)
 
     @staticmethod
     def from_json(text: str) -> Law:
         """A fitted law of whichever kind the document names. RequestError for another version of its form."""
         try:
-            document = json.loads(text)
+            return Law.from_document(json.loads(text))
+        except ValueError as error:
+            raise _no_fit(text, error) from error
+
+    @staticmethod
+    def from_document(document: Any) -> Law:
+        """As :meth:`from_json`, of a document that was read already."""
+        try:
             law_class = laws.get(document["law"])
             if document["law_version"] != law_class.version:
                 raise RequestError("law_version", document["law_version"], f"{law_class.version}; fit the law again")
@@ -265,8 +275,12 @@ class Law(Regressor):
             law.left_out_, law.data_sha256_ = document["left_out"], document["data_sha256"]
             law._restore(document["state"])
         except (KeyError, TypeError, ValueError) as error:
-            raise RequestError("fit", text[:40], f"a document that to_json() wrote ({error!r})") from error
+            raise _no_fit(str(document), error) from error
         return law
+
+
+def _no_fit(text: str, error: Exception) -> RequestError:
+    return RequestError("fit", text[:40], f"a document that to_json() wrote ({error!r})")
 
 
 @dataclass(frozen=True, slots=True)

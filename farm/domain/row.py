@@ -89,6 +89,20 @@ class Row:
             clock_limit_mhz=_limit(measurement, "clock_limit_mhz"),
         )
 
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """What :meth:`to_dict` wrote, in this version or an earlier one, but with the extra columns in ``extra``. It
+        was checked before it was written: nothing is converted."""
+        values = {name: document[name] for name in _PLAIN if document.get(name) is not None}
+        return cls(
+            configuration=Configuration.from_document(document),
+            energy_joules=document["energy_joules"],
+            flags=tuple(document.get("flags", "").split()),
+            includes_idle=bool(document.get("includes_idle")),
+            extra=document["extra"],
+            **values,
+        )
+
     @property
     def spoiled(self) -> bool:
         """Kept, but left out of fits: flagged, or neither energy nor seconds are known."""
@@ -113,6 +127,11 @@ class Row:
             "includes_idle": int(self.includes_idle),
         }
         return {**{name: known[name] for name in COLUMNS}, **self.extra}
+
+
+_PLAIN: Final = tuple(
+    f.name for f in fields(Row) if f.name not in ("configuration", "energy_joules", "flags", "includes_idle", "extra")
+)
 
 
 class BadRows(RequestError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +65,7 @@ class Forecaster:
         limits = Hosts(store).limits()
         fit = Fits(store).newest(laws.DEFAULT, str(laws.get(laws.DEFAULT).version))
         if fit is not None:
-            return cls(Law.from_json(json.dumps(fit["document"])), f"fit {fit['id']}", limits)
+            return cls(Law.from_document(fit["document"]), f"fit {fit['id']}", limits)
         from analysis.shipped import shipped_rows
 
         return cls(laws.get(laws.DEFAULT)().fit(shipped_rows().take(slice(0, 0))), "specifications", limits)

@@ -26,6 +26,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.laws.work.blocks import Basis
 from analysis.laws.work.physics import COEFFICIENTS
 from analysis.laws.work.roofline import CALL_COLUMNS
 from analysis.table import Floats, Integers, Table
@@ -55,6 +56,7 @@ SPREADS: Final[Mapping[str, Mapping[str, float]]] = {
     "host": {"level": 0.05, "launch": 0.21, "host": 0.50, "idle": 0.15, "pace": 0.05},
     "guess": {"level": 3.0, "pace": 3.0},  # a device whose figures are an order of magnitude (the host's processor)
 }  # fmt: skip
+_NUMBERS: Final = {kind: [_PLACE[what] for what in spread] for kind, spread in SPREADS.items()}  # that a kind moves
 LEARNED: Final = ("family", "model")  # kinds whose spreads are learned together, as a factor on these
 CELL_COLUMNS: Final = CALL_COLUMNS  # rows that agree in these share an effect of their own, a cell's
 SET_COLUMNS: Final = ("model", "gpu", "dataset")  # rows that agree in these belong to the same groups
@@ -103,16 +105,18 @@ class Effects:
         """The sets of rows that belong to the same groups, and the set of every row (n,)."""
         first, group = table.groups(*SET_COLUMNS)
         keys = _keys(table.take(first))
-        basis, unseen = np.zeros((len(keys), len(LOCAL), len(self.labels))), np.zeros((len(keys), len(LOCAL)))
+        entries: list[tuple[int, int, int]] = []
+        unseen = np.zeros((len(keys), len(LOCAL)))
         for place, key in enumerate(keys):
             for kind, name in key.items():
                 start = self._start.get((kind, name))
-                for offset, what in enumerate(SPREADS[kind]):
-                    if start is None:
+                if start is None:
+                    for what in SPREADS[kind]:
                         unseen[place, _PLACE[what]] += _spread(kind, what, self.scale) ** 2
-                    else:
-                        basis[place, _PLACE[what], start + offset] = 1.0
-        return Sets(basis, unseen), group
+                else:
+                    entries += [(place, number, start + offset) for offset, number in enumerate(_NUMBERS[kind])]
+        columns = np.array(entries, dtype=np.int64).reshape(-1, 3).T
+        return Sets(Basis((len(keys), len(LOCAL), len(self.labels)), *columns), unseen), group
 
     @cached_property
     def _start(self) -> dict[tuple[str, str], int]:
@@ -132,16 +136,15 @@ class Effects:
 
 @dataclass(frozen=True, slots=True)
 class Sets:
-    """Of G sets of rows: how the vector of effects p moves the numbers of LOCAL, which are ``basis[g] @ p``,
-    (G, 11, P); their prior variance from groups that no fitted row belongs to, (G, 11)."""
+    """Of G sets of rows: which effects of the vector make the numbers of LOCAL, (G, 11, P); their prior variance from
+    groups that no fitted row belongs to, (G, 11)."""
 
-    basis: Floats
+    basis: Basis
     unseen: Floats
 
     def covariance(self, of_effects: Floats) -> Floats:
         """Of the numbers of LOCAL, (G, 11, 11), by that of the effects (P, P)."""
-        shared = np.einsum("gkp,pq,glq->gkl", self.basis, of_effects, self.basis, optimize=True)
-        return np.asarray(shared + self.unseen[:, :, None] * np.eye(len(LOCAL)))
+        return np.asarray(self.basis.covariance(of_effects) + self.unseen[:, :, None] * np.eye(len(LOCAL)))
 
 
 _ALL: Final = "all"

@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.laws.work.blocks import Blocks
+from analysis.laws.work.blocks import Blocks, Information
 from analysis.table import Floats, Integers
 
 Jacobian = Callable[[], Blocks]  # (m, P), worked out if asked
@@ -121,24 +121,25 @@ def solve(
     sigma, tau = Spread.prior(NOISE, layout.noise_group), Spread.prior(CELL, layout.cell_group)
     p, scale, degrees = start, 1.0, SCALE_WORTH
     robust = np.ones_like(y)
+    at = model(p)
     for _ in range(_ROUNDS):
         of_row, of_cell = sigma.of_group[layout.noise_group], tau.of_group[layout.cell_group]
         pooled = _Pooled.of(y, (of_row**2 / weight + extra_variance) / robust, alike, len(cell))
         std = np.where(learned, prior_std * scale, prior_std)
-        p, eta, jacobian, information = _mode(model, pooled, std, cell, of_cell, p)
+        p, at, information = _mode(model, pooled, std, cell, of_cell, p, at)
+        eta, jacobian = at
         residual, blup = y - eta[alike], _cells(pooled.mean - eta, pooled.variance, of_cell, cell)
-        covariance = np.asarray(np.linalg.inv(information))
-        fitted = jacobian.variance(covariance)[alike]  # of eta
+        fitted = jacobian().variance(information.of_sets())[alike]  # of eta
         unsure = blup.variance[cell_of_row] + (1 - blup.known[cell_of_row]) ** 2 * fitted
         within = robust * weight * ((residual - blup.mean[cell_of_row]) ** 2 + unsure)
         before = sigma, tau, scale
         sigma = sigma.again(NOISE, _sums(within, layout.noise_group, len(sigma.count)))
         tau = tau.again(CELL, _sums(blup.mean**2 + blup.variance, layout.cell_group, len(tau.count)))
-        scale, degrees = _scale(p, np.diag(covariance), prior_std, std, learned)
+        scale, degrees = _scale(p, information.variances(), prior_std, std, learned)
         robust = _robust(residual - blup.mean[cell_of_row], sigma, layout.noise_group, weight, extra_variance)
         if before[0].is_near(sigma) and before[1].is_near(tau) and abs(scale / before[2] - 1) < _SETTLED:
             break
-    return Posterior(p, covariance, sigma, tau, blup, scale, degrees)
+    return Posterior(p, information.inverse(), sigma, tau, blup, scale, degrees)
 
 
 def _sums(values: Floats, group: Integers, groups: int) -> Floats:
@@ -212,9 +213,16 @@ def whitened(local: Floats, variance: Floats, tau: Floats, cell: Integers) -> Fl
 
 
 def _mode(
-    model: Model, pooled: _Pooled, prior_std: Floats, cell: Integers, tau: Floats, p: Floats
-) -> tuple[Floats, Floats, Blocks, Floats]:
-    """The posterior mode; eta and its Jacobian there; the information matrix of the last step."""
+    model: Model,
+    pooled: _Pooled,
+    prior_std: Floats,
+    cell: Integers,
+    tau: Floats,
+    p: Floats,
+    at: tuple[Floats, Jacobian],
+) -> tuple[Floats, tuple[Floats, Jacobian], Information]:
+    """The posterior mode, from p on, where the model is ``at``; the model there; the information matrix of the last
+    step."""
     precision, variance = prior_std**-2.0, pooled.variance
     shrink = tau**2 / (1 + tau**2 * np.bincount(cell, 1 / variance, len(tau)))
 
@@ -227,12 +235,12 @@ def _mode(
         r = pooled.mean - eta
         return float(r @ inverse(r) + at @ (precision * at)) + pooled.scatter
 
-    eta, jacobian = model(p)
+    eta, jacobian = at
     before, size = loss(eta, p), 1.0
     for _ in range(_STEPS):
         slope = jacobian()
-        information = slope.gram(whitened(slope.local, variance, tau, cell)) + np.diag(precision)
-        step = np.linalg.solve(information, slope.transposed(inverse(pooled.mean - eta)) - precision * p)
+        information = Information(slope.groups, slope.gram(whitened(slope.local, variance, tau, cell)), precision)
+        step = information.solve(slope.transposed(inverse(pooled.mean - eta)) - precision * p)
         size = min(1.0, 2 * size)  # where one full step goes too far, the next does
         while True:
             eta, jacobian = model(p + size * step)
@@ -244,7 +252,7 @@ def _mode(
         if np.abs(size * step).max(initial=0.0) < _TOLERANCE or before - after < _TOLERANCE * (1 + before):
             break
         before = after
-    return p, eta, jacobian(), information
+    return p, (eta, jacobian), information
 
 
 def _cells(residual: Floats, variance: Floats, tau: Floats, cell: Integers) -> Cells:

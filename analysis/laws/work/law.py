@@ -26,6 +26,7 @@ from analysis.laws.work.effects import CELL_COLUMNS, IDLE, LEVEL, Effects, Sets
 from analysis.laws.work.hardware import SHARES
 from analysis.laws.work.hierarchy import GROUP_ROWS, Cells, Posterior, Spread
 from analysis.laws.work.observed import Days, Idles, Known, Observed, idle_watts, included_watts, of_energy, of_seconds
+from analysis.laws.work.packed import packed, unpacked
 from analysis.laws.work.physics import COEFFICIENTS, HOST_SECONDS, LAUNCH_SECONDS
 from analysis.laws.work.roofline import demand
 from analysis.table import Floats, Integers, Table
@@ -185,7 +186,7 @@ class WorkLaw(Law):
         groups = table.groups(*CELL_COLUMNS)
         post = self._posterior
         sets, set_of_row = self._effects.sets(table)
-        numbers = (sets.basis @ post.p)[set_of_row]
+        numbers = sets.basis.numbers(post.p)[set_of_row]
         response = physics.respond(demand(table, groups, self._days.cudnn(table)), numbers[:, : len(COEFFICIENTS)])
         first, group = groups
         cell, timed_cell = self._known.cells(table.take(first))
@@ -235,7 +236,7 @@ class WorkLaw(Law):
         covariance = np.diag(effects.std**2)
         covariance[np.ix_(old, old)] = post.covariance[np.ix_(theirs, theirs)]
         sets, group = effects.sets(table)
-        x = np.einsum("nk,nkp->np", worked.local, sets.basis[group])
+        x = np.einsum("nk,nkp->np", worked.local, sets.basis.dense()[group])
         settled, remaining = self._cell_knowledge(worked)
         x *= 1 - settled[:, None]
         _, cell = table.groups(*CELL_COLUMNS)
@@ -277,7 +278,7 @@ class WorkLaw(Law):
         return {
             "effects": self._effects.to_json(),
             "p": post.p.tolist(),
-            "covariance": post.covariance.tolist(),
+            "covariance": packed(post.covariance),
             "sigma": _spread_json(post.sigma),
             "tau": _spread_json(post.tau),
             "scale": post.scale,
@@ -294,7 +295,7 @@ class WorkLaw(Law):
         self._idles, self._days = Idles(state["idles"]), Days(state["days"])
         self._posterior = Posterior(
             np.array(state["p"]),
-            np.array(state["covariance"]),
+            unpacked(state["covariance"]),
             _spread_of(state["sigma"]),
             _spread_of(state["tau"]),
             Cells(*(np.array(values, dtype=np.float64) for values in state["cells"])),

@@ -275,7 +275,7 @@ class _Physics:
         groups = Groups.of(self.sets.basis, np.concatenate([self.set_of_row, self.set_of_row[has_time]]))
 
         def of(p: Floats) -> tuple[Floats, hierarchy.Jacobian]:
-            numbers = (self.sets.basis @ p)[self.set_of_row]
+            numbers = self.sets.basis.numbers(p)[self.set_of_row]
             response = physics.respond(self.demand, numbers[:, :N])
             joules = response.joules.sum(axis=1) * np.exp(numbers[:, LEVEL])
             idle = self.idle_joules * np.exp(numbers[:, IDLE])

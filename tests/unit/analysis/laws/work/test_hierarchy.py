@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.laws.work.blocks import Blocks, Groups
+from analysis.laws.work.blocks import Basis, Blocks, Groups, Information
 from analysis.laws.work.effects import CELL_COLUMNS, LOCAL, SPREADS, Effects
 from analysis.laws.work.hierarchy import Layout, solve, whitened
 from analysis.prediction import paper_rows
@@ -45,20 +45,48 @@ def test_blocks_are_the_jacobian_written_out() -> None:
     effects = Effects.of(table)
     sets, group = effects.sets(table)
     local = rng.normal(size=(len(table), len(LOCAL)))
-    dense = np.einsum("nk,nkp->np", local, sets.basis[group])
+    dense = np.einsum("nk,nkp->np", local, sets.basis.dense()[group])
     assert sets.basis.shape == (12, len(LOCAL), len(effects.labels))  # 3 models, 2 GPUs, 2 laboratories
     blocks = Blocks(local, Groups.of(sets.basis, group))
     values, root = rng.normal(size=len(table)), rng.normal(size=(dense.shape[1],) * 2)
     assert blocks.transposed(values) == pytest.approx(dense.T @ values, abs=1e-12)
     covariance = root @ root.T
     expected = np.einsum("np,pq,nq->n", dense, covariance, dense)
-    assert blocks.variance(covariance) == pytest.approx(expected)
-    of_sets = sets.covariance(covariance)[group]
+    of_sets = sets.covariance(covariance)
+    assert blocks.variance(of_sets) == pytest.approx(expected)
+    of_sets = of_sets[group]
     assert np.einsum("nk,nkl,nl->n", local, of_sets, local) == pytest.approx(expected)
     _, cell = table.groups(*CELL_COLUMNS, "dataset")
     arguments = (rng.uniform(1e-4, 1e-3, len(table)), rng.uniform(0.01, 0.03, int(cell.max()) + 1), cell)
     a = whitened(dense, *arguments)
-    assert blocks.gram(whitened(blocks.local, *arguments)) == pytest.approx(a.T @ a, rel=1e-9, abs=1e-6)
+    gram = blocks.gram(whitened(blocks.local, *arguments))
+    assert sets.basis.information(gram) == pytest.approx(a.T @ a, rel=1e-9, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        several_laboratories(),  # only hosts of a laboratory's GPUs, no pair, are of one set alone
+        several_laboratories().where(dataset="a"),  # so are pairs
+        several_laboratories().where(gpu="h100", dataset="b"),  # so are models
+        several_laboratories().take(slice(0, 0)),
+    ],
+    ids=["laboratories", "one laboratory", "one GPU", "no rows"],
+)
+def test_information_is_inverted_as_if_written_out(rows: Table) -> None:
+    rng, effects = np.random.default_rng(0), Effects.of(rows)
+    sets, group = effects.sets(rows)
+    local = 30 * rng.normal(size=(len(rows), len(LOCAL)))
+    blocks = Blocks(local, Groups.of(sets.basis, group))
+    precision = effects.std**-2.0
+    information = Information(blocks.groups, blocks.gram(local), precision)
+    dense = np.einsum("nk,nkp->np", local, sets.basis.dense()[group])
+    inverse = np.linalg.inv(dense.T @ dense + np.diag(precision))
+    values = rng.normal(size=len(precision))
+    assert information.solve(values) == pytest.approx(inverse @ values, rel=1e-8, abs=1e-10)
+    assert information.inverse() == pytest.approx(inverse, rel=1e-8, abs=1e-12)
+    assert information.variances() == pytest.approx(np.diag(inverse), rel=1e-8)
+    assert information.of_sets() == pytest.approx(sets.basis.covariance(inverse), rel=1e-8, abs=1e-12)
 
 
 def test_groups_that_no_row_belongs_to_are_as_uncertain_as_their_priors() -> None:
@@ -88,7 +116,7 @@ def test_spreads_are_those_of_each_group_and_learned_from_all() -> None:
         basis[g, :, g * effects : (g + 1) * effects] = np.eye(effects)
 
     def model(p: np.ndarray) -> object:
-        return (x * (basis @ p)[group]).sum(axis=1), lambda: Blocks(x, Groups.of(basis, group))
+        return (x * (basis @ p)[group]).sum(axis=1), lambda: Blocks(x, Groups.of(Basis.of(basis), group))
 
     n = len(y)
     layout = Layout(np.arange(n), kind, group, np.zeros(groups, dtype=np.int64))
@@ -109,7 +137,7 @@ def test_pooling_the_rows_of_a_configuration_changes_nothing() -> None:
     extra, weight = rng.uniform(0, 1e-3, n), rng.uniform(0.5, 2, n)
 
     def model(rows: np.ndarray) -> object:
-        one, basis = np.zeros(len(rows), dtype=np.int64), np.eye(3)[None]
+        one, basis = np.zeros(len(rows), dtype=np.int64), Basis.of(np.eye(3)[None])
         return lambda p: (
             np.sin(x[rows] @ p),
             lambda: Blocks(np.cos(x[rows] @ p)[:, None] * x[rows], Groups.of(basis, one)),
