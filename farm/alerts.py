@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,16 +44,27 @@ class Alert:
     remedy: str
 
 
-def alerts(db: Connection, sweep_id: int | None = None) -> list[Alert]:
-    """What stands in the way of a sweep, or of all that are open."""
-    counts = sweeps.counts(db, sweep_id)
+def alerts(
+    db: Connection,
+    sweep_id: int | None = None,
+    *,
+    counts: Sequence[tuple[str, str, int, int]] | None = None,
+    waits: Sequence[Waiting] | None = None,
+) -> list[Alert]:
+    """What stands in the way of a sweep, or of all that are open.
+
+    ``counts`` (farm.store.sweeps.counts) and ``waits`` (farm.waiting.reasons) are of the same jobs in the same
+    transaction, from whoever has them already: on a long queue they are most of the work.
+    """
+    counts = sweeps.counts(db, sweep_id) if counts is None else counts
+    waits = waiting.reasons(db, sweep_id) if waits is None else waits
     gpus = None if sweep_id is None else {gpu for gpu, *_ in counts}
     chosen = [open_id for open_id in adaptive.open_ids(db) if sweep_id in (None, open_id)]
     is_open = bool(chosen) or any(count for _, state, count, _ in counts if state in OPEN_STATES)
     asked = sweeps.open_ids(db) if sweep_id is None else [sweep_id]
     return [
         *_coordinator(waiting.coordinator(db), is_open),
-        *_waits(waiting.reasons(db, sweep_id)),
+        *_waits(waits),
         *_failed(sweeps.failed_jobs(db, asked), sweep_id),
         *_devices(db, gpus),
         *_workers([WorkerInfo(**row) for row in hosts.workers(db)], gpus),
@@ -65,7 +76,7 @@ def _coordinator(here: Coordinator, is_open: bool) -> Iterator[Alert]:
         yield Alert(COORDINATOR_GONE, "", 1, str(here), "jobs wait for it")
 
 
-def _waits(rows: list[Waiting]) -> Iterator[Alert]:
+def _waits(rows: Sequence[Waiting]) -> Iterator[Alert]:
     for row in rows:
         if row.stuck:
             yield Alert(JOBS_WAIT, row.gpu, row.count, f"{row.count} job(s) on {row.gpu} wait", row.why)

@@ -31,13 +31,15 @@ class Hosts:
 
     def document(self) -> dict[str, Any]:
         """Workers, coordinator and why jobs wait, as `farm workers list --json` prints them."""
-        return {
-            "workers": [document(info) for info in self.workers()],
-            "devices_off": self.devices_off(),
-            "coordinator": asdict(self.coordinator()),
-            "waiting": [asdict(row) for row in self.waiting()],
-            "alerts": [asdict(alert) for alert in self.alerts()],
-        }
+        with self._store.read() as db:
+            waits = waiting.reasons(db)
+            return {
+                "workers": [document(info) for info in _workers(db)],
+                "devices_off": _devices_off(db),
+                "coordinator": asdict(waiting.coordinator(db)),
+                "waiting": [asdict(row) for row in waits],
+                "alerts": [asdict(alert) for alert in alerts(db, waits=waits)],
+            }
 
     def attempts(self, seconds: float) -> list[dict[str, Any]]:
         """What was tried within the last so many seconds, the first first; times are seconds before now."""
@@ -48,7 +50,7 @@ class Hosts:
         """Devices that take no jobs: ``worker, gpu, host, device_uuid, kind, reason, since``; also those without a
         worker now."""
         with self._store.read() as db:
-            return [_off(row) for row in devices.known(db) if row["off_kind"]]
+            return _devices_off(db)
 
     def stretches_off(self, seconds: float) -> list[dict[str, Any]]:
         """When devices took no jobs within the last so many seconds, as ``farm.store.devices.stretches_off`` says."""
@@ -128,6 +130,10 @@ def document(worker: WorkerInfo) -> dict[str, Any]:
     """A worker as `farm workers list --json` prints it."""
     return {**stated(asdict(worker)), "off_since": utc(worker.off_since), "suspect_since": utc(worker.suspect_since),
             "power_origin": worker.power_origin, "silent": not worker.alive}  # fmt: skip
+
+
+def _devices_off(db: Connection) -> list[dict[str, Any]]:
+    return [_off(row) for row in devices.known(db) if row["off_kind"]]
 
 
 def _device(db: Connection, name: str) -> dict[str, Any]:

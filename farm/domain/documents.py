@@ -9,7 +9,10 @@ from typing import Any
 
 def json_text(document: Any, *, indent: int | None = None) -> str:
     """One JSON document; NaN and infinities become null, since they are not JSON."""
-    return json.dumps(_finite(document), indent=indent, default=str, allow_nan=False)
+    try:
+        return json.dumps(document, indent=indent, default=str, allow_nan=False)
+    except ValueError:  # a number that is none, somewhere: rare, and to look for it takes as long as to write
+        return json.dumps(_finite(document), indent=indent, default=str, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

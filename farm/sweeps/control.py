@@ -83,7 +83,8 @@ def _overviews(
         sweep_id = row["id"]
         by_gpu = {gpu: {**dict.fromkeys(STATES, 0), **states} for gpu, states in counts.get(sweep_id, {}).items()}
         about = _adaptive(asked[sweep_id]) if sweep_id in asked else {}
-        state, why = _state(db, row, _total(by_gpu), about, sweep_id in choosing, coordinator)
+        jobs = _total(by_gpu)
+        state, why = _state(db, row, jobs, about, sweep_id in choosing, coordinator)
         spent = energies.get(sweep_id, {})
         documents.append(
             {
@@ -91,7 +92,7 @@ def _overviews(
                 "name": row["name"],
                 "state": state,
                 "why": why,
-                "jobs": _total(by_gpu),
+                "jobs": jobs,
                 "by_gpu": by_gpu,
                 "priority": row["priority"],
                 "deadline": utc(row["deadline"]),
@@ -133,12 +134,18 @@ def _state(
 
 
 def _total(by_gpu: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    return {state: sum(counts[state] for counts in by_gpu.values()) for state in STATES}
+    total = dict.fromkeys(STATES, 0)
+    for counts in by_gpu.values():
+        for state in STATES:
+            total[state] += counts[state]
+    return total
 
 
 def _eta(db: Connection, sweep_id: int | None, by_gpu: Mapping[str, Mapping[str, int]]) -> dict[str, float | None]:
     """Seconds until the end of each GPU type's jobs; None where nothing tells."""
-    left = pace.remaining(db, sweep_id) if any(map(_open, by_gpu.values())) else {}
+    if not any(map(_open, by_gpu.values())):
+        return dict.fromkeys(by_gpu, 0.0)
+    left = pace.remaining(db, sweep_id)
     return {gpu: left.get(gpu) if _open(counts) else 0.0 for gpu, counts in by_gpu.items()}
 
 
@@ -163,7 +170,7 @@ def status(store: Store, sweep_id: int | None) -> dict[str, Any]:
         coordinator = waiting.coordinator(db)
         choosing = [open_id for open_id in adaptive.open_ids(db) if sweep_id in (None, open_id)]
         asked = None if sweep_id is None else adaptive.get(db, sweep_id)
-        known = alerts(db, sweep_id)
+        known = alerts(db, sweep_id, counts=rows, waits=waits)
     return {
         "sweep": sweep_id,
         "jobs": _total(by_gpu),
@@ -200,7 +207,11 @@ def _adaptive(row: Mapping[str, Any]) -> dict[str, Any]:
 def document(store: Store, name_or_id: str | None) -> dict[str, Any]:
     """``status`` of the sweep of that name or id, with what it is called and whether it is held, as `farm sweep status
     --json` prints it; of all sweeps for None. RequestError where there is none of that name."""
-    row = None if name_or_id is None else resolve(store, name_or_id)
+    return document_of(store, None if name_or_id is None else resolve(store, name_or_id))
+
+
+def document_of(store: Store, row: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The same of a sweep that was resolved already."""
     return {**status(store, row["id"] if row else None), **({key: row[key] for key in ABOUT} if row else {})}
 
 

@@ -1,95 +1,99 @@
-"""The law's prediction beside what was measured."""
+"""The law's prediction beside what was measured.
+
+What the law says of the rows that it rests on is asked of it once a fit, all at once, behind; of others when they are
+first shown.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from farm.domain import Configuration
 from farm.domain.errors import FarmError
-from farm.web.site import Site
 
 if TYPE_CHECKING:
-    from analysis.predictions import Prediction, Predictions
+    from analysis.predictions import Estimate, Prediction, Predictions
     from farm.web.knowledge import Known
+    from farm.web.site import Site
 
 OUTSIDE: Final = 0.99  # a measured row that lies outside the interval of this level is an outlier
-KEPT: Final = 4_000  # intervals of a law: the pages of a list that are looked at
+ROWS: Final = 100_000  # that are asked about behind, at most
+KEPT: Final = 4_000  # of configurations that the law does not rest on: the pages of a list that are looked at
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
-    """Joules of a configuration, all images together, by the law; a measured row outside is an outlier."""
+class Said:
+    """What the law says of one configuration: its place among answers that were worked out together."""
 
-    value: float
-    low: float
-    high: float
+    answers: Predictions
+    outside: Estimate  # joules of all images together, at the level OUTSIDE
+    place: int
+
+    @property
+    def prediction(self) -> Prediction:
+        return self.answers[self.place]
+
+    @property
+    def joules(self) -> float:
+        """Of all images together."""
+        return float(self.outside.value[self.place])
+
+    def allows(self, joules: float) -> bool:
+        """Whether a measured energy of all images together lies within what is to be expected."""
+        return bool(self.outside.low[self.place] <= joules <= self.outside.high[self.place])
 
 
-UNASKED: Final = Interval(math.nan, math.nan, math.nan)
+Answers = dict[Configuration, Said | None]  # None: the law cannot answer
 
 
-def predictions(site: Site, configurations: Sequence[Configuration]) -> list[Prediction | None]:
+def said(site: Site, configurations: Sequence[Configuration]) -> list[Said | None]:
     """What the law says of each; None for one that it cannot answer, and of all while it is not fitted."""
-    found: list[Prediction | None] = [None] * len(configurations)
-    if (known := _known(site)) is not None and configurations:
-        places, answers = _answers(known, configurations)
-        for place, prediction in zip(places, answers or (), strict=True):
-            found[place] = prediction
-    return found
+    try:
+        known = site.knowledge.known(wait=0)
+    except FarmError:  # no law can be fitted here, or to these rows: said where somebody asks for a prediction
+        known = None
+    return [None] * len(configurations) if known is None else said_by(known, configurations)
 
 
-def intervals(site: Site, configurations: Sequence[Configuration]) -> list[Interval | None]:
-    """How far each may be from what the law says; None as in ``predictions``. Asked of the law once while it stays."""
-    if (known := _known(site)) is None:
-        return [None] * len(configurations)
-    kept = known.intervals
-    found = {each: kept.get(each, UNASKED) for each in configurations}  # others ask at the same time
-    news = _intervals(known, [each for each, interval in found.items() if interval is UNASKED])
-    if len(kept) + len(news) > KEPT:
-        kept.clear()
-    kept.update(news)
+def said_by(known: Known, configurations: Sequence[Configuration]) -> list[Said | None]:
+    """The same of a law that is fitted, which is asked once for each configuration."""
+    of_its_rows = known.derived(of_rows, of_rows, wait=0) or {}
+    others = known.others
+    found: Answers = {}
+    for each in configurations:
+        kept = of_its_rows if each in of_its_rows else others
+        with suppress(KeyError):  # somebody else may make room meanwhile
+            found[each] = kept[each]
+    news = _asked(known, [each for each in dict.fromkeys(configurations) if each not in found])
+    if len(others) + len(news) > KEPT:
+        others.clear()
+    others.update(news)
     found |= news
     return [found[each] for each in configurations]
 
 
-def _intervals(known: Known, configurations: Sequence[Configuration]) -> dict[Configuration, Interval | None]:
-    found: dict[Configuration, Interval | None] = dict.fromkeys(configurations)
-    if not configurations:
+def of_rows(known: Known) -> Answers:
+    """What a law says of the rows that it rests on, the newest where they are very many."""
+    return _asked(known, list(dict.fromkeys(known.rows.take(slice(-ROWS, None)).configurations())))
+
+
+def _asked(known: Known, configurations: Sequence[Configuration]) -> Answers:
+    found: Answers = dict.fromkeys(configurations)
+    if not found:
         return found
-    places, answers = _answers(known, configurations, OUTSIDE)
-    if answers is not None:
-        energy = answers.energy
-        columns = (energy.value.tolist(), energy.low.tolist(), energy.high.tolist())
-        for place, value, low, high in zip(places, *columns, strict=True):
-            found[configurations[place]] = Interval(value, low, high)
-    return found
-
-
-def _known(site: Site) -> Known | None:
-    """The law, where one is fitted."""
-    try:
-        return site.knowledge.known(wait=0)
-    except FarmError:  # no law can be fitted here, or to these rows: said where somebody asks for a prediction
-        return None
-
-
-def _answers(
-    known: Known, configurations: Sequence[Configuration], level: float | None = None
-) -> tuple[list[int], Predictions | None]:
-    """The places of those that the law can answer, and its answers."""
-    from analysis.laws.base import LEVEL
     from analysis.prediction import answer, refusals
     from analysis.table import Table
 
-    table = Table.from_rows(list(configurations))
+    table = Table.from_rows(configurations)
     refused = refusals(table)
     places = [place for place in range(len(configurations)) if place not in refused]
-    if not places:
-        return [], None
-    fitted = known.fitted
-    return places, answer(
-        fitted.law, table.take(places), level=level or LEVEL, source=fitted.source, fit_id=fitted.fit_id
-    )
+    if places:
+        fitted = known.fitted
+        asked = table.take(places)
+        answers = answer(fitted.law, asked, source=fitted.source, fit_id=fitted.fit_id)
+        outside = answer(fitted.law, asked, level=OUTSIDE).energy
+        found |= {configurations[place]: Said(answers, outside, at) for at, place in enumerate(places)}
+    return found

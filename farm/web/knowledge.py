@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
@@ -13,10 +15,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from farm import catalog
-from farm.domain import Configuration
 from farm.domain.errors import FarmError, OperationError
 from farm.fits import Fits
 from farm.settings import Settings
+from farm.web import beside
 from farm.web.database import Database, away
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ INSTALL: Final = "pip install 'joulefarm[analysis]'"
 CHECK_SECONDS: Final = 2.0  # no more often is looked whether rows came
 PAGE_SECONDS: Final = 1.5  # what a page waits for a fit before it says that one is made
 REST: Final = 9  # times as long as a fit took, before the next: a page spends a tenth of a core on them at most
-KEPT: Final = 64  # results of a fit
+KEPT: Final = 64  # results of a fit, those that were asked for last
 PROGRAM_SECONDS: Final = 60.0  # what an answer in JSON waits
 
 
@@ -43,8 +45,8 @@ class Known:
     source: str  # of the rows, in words
     key: Hashable  # of the rows, the catalog by which they were read, and the stored fit
     _pool: ThreadPoolExecutor
-    intervals: dict[Configuration, Any] = field(default_factory=dict)  # of configurations that were asked about lately
-    _results: dict[Hashable, Future[Any]] = field(default_factory=dict)
+    others: beside.Answers = field(default_factory=dict)  # of configurations that are none of the rows
+    _results: OrderedDict[Hashable, Future[Any]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def derived(self, key: Hashable, work: Callable[[Known], T], *, wait: float = PAGE_SECONDS) -> T | None:
@@ -52,8 +54,9 @@ class Known:
         with self._lock:
             if key not in self._results:
                 while len(self._results) >= KEPT:
-                    del self._results[next(iter(self._results))]
+                    self._results.popitem(last=False)
                 self._results[key] = self._pool.submit(work, self)
+            self._results.move_to_end(key)
             result = self._results[key]
         try:
             made: T = result.result(timeout=wait)
@@ -79,7 +82,8 @@ class Knowledge:
     @staticmethod
     def lacking() -> list[str]:
         """The packages that are not installed and without which no law can be fitted."""
-        return [name for name in NEEDS if find_spec(name) is None]
+        # What was imported is not looked for again: that reads folders, at every request.
+        return [name for name in NEEDS if sys.modules.get(name) is None and find_spec(name) is None]
 
     def known(self, law: str | None = None, *, wait: float = PAGE_SECONDS) -> Known | None:
         """The law that predictions use, or the one of that name; None while its first fit is made.
@@ -165,6 +169,7 @@ class Knowledge:
             before = self._known.get(law)
         if before is None or before.key != key:
             known = Known(fitted or fit_now(rows, law), rows.table, rows.source, key, self._later)
+            known.derived(beside.of_rows, beside.of_rows, wait=0)
         else:  # simulated rows came, say: what was worked out stays
             known = before
         with self._lock:

@@ -27,7 +27,7 @@ Render = Callable[[str], str]  # HTML, from what stands behind the colon of a to
 class _Reader:
     topics: frozenset[str]
     news: asyncio.Event = field(default_factory=asyncio.Event)
-    waiting: dict[str, str] = field(default_factory=dict)  # the newest text of each topic, not yet sent
+    waiting: dict[str, str] = field(default_factory=dict)  # the newest event of each topic, not yet sent
 
 
 class Live:
@@ -46,7 +46,7 @@ class Live:
         self.ends: Callable[[], bool] = lambda: False
         self._parts = parts
         self._readers: set[_Reader] = set()
-        self._texts: dict[str, str] = {}
+        self._events: dict[str, str] = {}  # by topic, as they are sent
         self._task: asyncio.Task[None] | None = None
 
     def check(self, topics: Collection[str]) -> frozenset[str]:
@@ -57,14 +57,14 @@ class Live:
         asked = frozenset(topics)
         if not 0 < len(asked) <= TOPICS_EACH:
             raise RequestError("topic", len(asked), f"from 1 to {TOPICS_EACH} topics")
-        if len(self._readers) >= MOST_READERS or len(self._texts.keys() | asked) > MOST_TOPICS:
+        if len(self._readers) >= MOST_READERS or len(self._events.keys() | asked) > MOST_TOPICS:
             raise RequestError("topic", len(self._readers), "fewer readers at once: this page serves no more")
         return asked
 
     async def read(self, topics: frozenset[str]) -> AsyncIterator[str]:
         """What changes in these topics, as server-sent events, until the reader leaves or the page ends."""
         reader = _Reader(topics)
-        reader.waiting = {topic: self._texts[topic] for topic in topics & self._texts.keys()}
+        reader.waiting = {topic: self._events[topic] for topic in topics & self._events.keys()}
         self._readers.add(reader)
         if self._task is None:
             self._task = asyncio.create_task(self._watch())
@@ -73,8 +73,8 @@ class Live:
             while not self.ends():
                 reader.news.clear()  # before what waits is taken: what comes while it is sent must wake us again
                 sent, reader.waiting = reader.waiting, {}
-                for topic, text in sent.items():
-                    yield event(topic, text)
+                if sent:
+                    yield "".join(sent.values())
                 try:
                     await asyncio.wait_for(reader.news.wait(), ALIVE_SECONDS)
                 except TimeoutError:
@@ -88,9 +88,9 @@ class Live:
             while self._readers and not self.ends():
                 topics = frozenset().union(*(reader.topics for reader in self._readers))
                 made = await run_in_threadpool(self._make, topics)
-                changed = {topic: text for topic, text in made.items() if self._texts.get(topic) != text}
-                kept = {topic: text for topic, text in self._texts.items() if topic in topics}
-                self._texts = kept | changed
+                changed = {topic: text for topic, text in made.items() if self._events.get(topic) != text}
+                kept = {topic: text for topic, text in self._events.items() if topic in topics}
+                self._events = kept | changed
                 for reader in self._readers:
                     if news := {topic: text for topic, text in changed.items() if topic in reader.topics}:
                         reader.waiting |= news
@@ -98,7 +98,7 @@ class Live:
                 await asyncio.sleep(POLL_SECONDS)
         finally:
             self._task = None
-            self._texts = {}
+            self._events = {}
             for reader in self._readers:
                 reader.news.set()
 
@@ -107,7 +107,7 @@ class Live:
         for topic in topics:
             name, _, argument = topic.partition(":")
             try:
-                made[topic] = self._parts[name](argument)
+                made[topic] = event(topic, self._parts[name](argument))
             except FarmError:
                 continue  # what is shown stays; the top bar says what is away
             except Exception:

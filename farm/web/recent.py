@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 SECONDS: Final = 0.5  # that an answer is good for
-REST: Final = 19  # times as long as it took to make, at least: the same question takes a twentieth of a core at most
-KEPT: Final = 64  # answers
+REST: Final = 49  # times as long as it took to make: the same question takes a fiftieth of a core at most
+OLDEST: Final = 5.0  # seconds: no answer gets older for that
+KEPT: Final = 128  # answers
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ class Recent:
         self._answers: OrderedDict[Hashable, _Answer] = OrderedDict()
 
     def __call__(self, key: Hashable, make: Callable[[], T], *, seconds: float = SECONDS) -> T:
-        """The answer of ``make``, so many seconds old at most, or older where it takes long to make."""
+        """The answer of ``make``, so many seconds old at most, or up to OLDEST where it takes long to make."""
         with self._lock:
             answer = self._answers.setdefault(key, _Answer())
             self._answers.move_to_end(key)
@@ -42,7 +43,7 @@ class Recent:
                 start = time.monotonic()
                 answer.value = make()
                 end = time.monotonic()
-                answer.good_until = end + max(seconds, REST * (end - start))
+                answer.good_until = end + max(seconds, min(REST * (end - start), OLDEST))
             value: T = answer.value
             return value
 

@@ -67,7 +67,16 @@ class Site:
     @cached_property
     def live(self) -> Live:
         """The parts of all pages that change by themselves."""
-        return Live({name: partial(part, self) for page in self.pages for name, part in page.live.items()})
+        return Live({name: partial(self.live_part, name) for page in self.pages for name in page.live})
+
+    @cached_property
+    def _parts(self) -> Mapping[str, Callable[[Site, str], str]]:
+        return {name: part for page in self.pages for name, part in page.live.items()}
+
+    def live_part(self, name: str, argument: str = "") -> Markup:
+        """A part that changes by itself as it is now: made once for all readers, of the page and of its events."""
+        made = self.recent(("part", name, argument), lambda: self._parts[name](self, argument))
+        return Markup(made)  # noqa: S704 - of a template, which escapes
 
     def store(self) -> Store:
         """The farm's database. Raises FarmError where it is away, which the application answers with 503."""
@@ -85,6 +94,7 @@ class Site:
         now = values.pop("now", None) or self._now_or_none()
         common = {
             "request": request,
+            "live_part": self.live_part,
             "pages": self._bar(),
             "now": now,
             "version": __version__,
@@ -169,6 +179,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )

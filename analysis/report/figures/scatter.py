@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +30,29 @@ class Panel:
     simulated_datasets: tuple[str, ...] = ()  # whose rows are simulated, flag or not
 
 
-def actual_against_predicted(outcome: Validation) -> Picture:
+def actual_against_predicted(
+    outcome: Validation, *, side: int = round(1.3 * theme.SIDE), bare: bool = False
+) -> Picture:
     """Log axes in J and Wh, the identity line, a band of 10 %, the law's interval at each point, residuals under it.
-    DataError where there is no row."""
-    return scatters([Panel(_finding(outcome), outcome)], title="")
+    DataError where there is no row.
+
+    Args:
+        outcome: what is drawn.
+        side: of the square, pixels; letters stay as they are.
+        bare: without heading and legend, for a page that writes its own.
+    """
+    return scatters([Panel("" if bare else finding(outcome), outcome)], title="", side=side, legend=not bare)
 
 
-def scatters(panels: Sequence[Panel], *, title: str, caption: str = "", columns: int = 3) -> Picture:
+def scatters(
+    panels: Sequence[Panel],
+    *,
+    title: str,
+    caption: str = "",
+    columns: int = 3,
+    side: int = theme.SIDE,
+    legend: bool = True,
+) -> Picture:
     """Several scatters on the same axes.
 
     Args:
@@ -44,6 +60,8 @@ def scatters(panels: Sequence[Panel], *, title: str, caption: str = "", columns:
         title: the figure's; empty where the panel's heading says all.
         caption: rows, law, source, in words.
         columns: panels beside each other.
+        side: of a panel, pixels.
+        legend: of models and GPU types, above the panels.
     """
     if not panels or any(not len(panel.outcome.table) for panel in panels):
         raise DataError("rows", 0, "rows to draw")
@@ -54,9 +72,9 @@ def scatters(panels: Sequence[Panel], *, title: str, caption: str = "", columns:
     worst = max(15.0, *(abs(row["residual"]) for row in rows)) * 1.1
     models = sorted({row["model"] for row in rows}, key=_paper_first)
     gpus = sorted({row["gpu"] for row in rows})
-    side = theme.SIDE if len(panels) > 1 else round(1.3 * theme.SIDE)
+    marks = {"color": theme.model_colour(models, legend=legend), "shape": theme.gpu_shape(gpus, legend=legend)}
     charts = [
-        _panel(panel.heading, name, records[name], ends, worst, models, gpus, side)
+        _panel(panel.heading, name, records[name], ends, worst, marks, side)
         for panel, name in zip(panels, records, strict=True)
     ]
     chart = alt.vconcat(
@@ -67,7 +85,7 @@ def scatters(panels: Sequence[Panel], *, title: str, caption: str = "", columns:
     heading = ". ".join(filter(None, [title, marked])) if title else marked
     if heading or caption:
         chart = chart.properties(title=alt.TitleParams(heading, subtitle=caption.splitlines() if caption else []))
-    errors = "; ".join(_finding(panel.outcome) for panel in panels)
+    errors = "; ".join(finding(panel.outcome) for panel in panels)
     return Picture(
         chart=chart.resolve_scale(color="shared", shape="shared"),
         alt=f"Predicted against measured energy on logarithmic axes, with the identity line. {errors}.",
@@ -91,8 +109,7 @@ def _panel(
     records: Sequence[dict[str, Any]],
     ends: tuple[float, float],
     worst: float,
-    models: Sequence[str],
-    gpus: Sequence[str],
+    marks: Mapping[str, Any],
     side: int,
 ) -> alt.VConcatChart:
     """The scatter of the data set of that name, and its residuals."""
@@ -109,7 +126,6 @@ def _panel(
         .encode(x=x, y=alt.Y("low:Q", scale=y_scale), y2="high:Q")
     )
     identity = alt.Chart(line).mark_line(color=theme.GUIDE, strokeWidth=1, clip=True).encode(x=x, y=y)
-    marks = {"color": theme.model_colour(models), "shape": theme.gpu_shape(gpus)}
     intervals = (
         alt.Chart(alt.NamedData(data))
         .mark_rule(strokeWidth=0.7, opacity=0.5, clip=True)
@@ -184,7 +200,7 @@ def _records(panel: Panel) -> list[dict[str, Any]]:
     return records
 
 
-def _finding(outcome: Validation) -> str:
+def finding(outcome: Validation) -> str:
     """What the picture shows, in words: "flux held out: 4.9% mean error, 80 rows"."""
     error = outcome.metrics["mape_percent"]
     few = len(outcome.test) <= NAMED

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -17,7 +17,7 @@ from farm.catalog import memory
 from farm.domain import Configuration, words
 from farm.domain.configuration import PRECISIONS
 from farm.domain.errors import RequestError
-from farm.web import charts
+from farm.web import beside, charts
 from farm.web.asking import Asked, asked_by, refusal_status
 from farm.web.knowledge import INSTALL, Known
 from farm.web.measured import per_image
@@ -114,7 +114,7 @@ class Answer:
 
 
 def _answered(site: Site, asked: Asked) -> Answer | None:
-    """None while the law is fitted. Everything that the law says here is one call of it."""
+    """None while the law is fitted."""
     from analysis.table import Table
 
     table = asked.question().table
@@ -128,8 +128,7 @@ def _answered(site: Site, asked: Asked) -> Answer | None:
     steps, sizes = _steps(c), _sizes(c)
     measured = _nearest(known.rows.where(model=c.model, gpu=c.gpu), c)
     listed = measured.take(slice(None, ROWS_LISTED))
-    configurations = [c, *steps, *sizes, *listed.configurations()]
-    answers = asked.answers(known, Table.from_rows(configurations))
+    answers = asked.answers(known, Table.from_rows([c, *steps, *sizes]))
     first = answers[0]
     ends = [1, 1 + len(steps), 1 + len(steps) + len(sizes)]
     counts = Counter(measured.dataset.tolist())
@@ -143,7 +142,7 @@ def _answered(site: Site, asked: Asked) -> Answer | None:
         phases=_phases(first),
         steps=_curve(answers.take(slice(ends[0], ends[1])), measured, c, "steps"),
         sizes=_curve(answers.take(slice(ends[1], ends[2])), measured, c, "sizes"),
-        rows=_rows(listed, answers.take(slice(ends[2], None))),
+        rows=_rows(known, listed),
         count=len(measured),
         datasets=[(name or "unnamed", count, _licence(name)) for name, count in sorted(counts.items())],
         bar=_bar(first),
@@ -225,22 +224,24 @@ def _bar(p: Prediction) -> tuple[float, float, float]:
 
 
 def _curve(answers: Predictions, measured: Table, c: Configuration, kind: str) -> Markup:
-    """Joules of an image over steps or over sizes, other settings as asked, with what was measured at them."""
+    """Joules of an image over steps or over sizes, other settings as asked, with what was measured at them: at the
+    precision asked, since another's would stretch the axis until the curve is flat."""
     images = answers.table.prompts
     energy = answers.energy * (1.0 / images)
+    same = measured.precision == c.precision
     if kind == "steps":
         xs = answers.table.steps.tolist()
-        alike = measured.take((measured.width == c.width) & (measured.height == c.height))
+        alike = measured.take(same & (measured.width == c.width) & (measured.height == c.height))
         places, asked, label = alike.steps.tolist(), float(c.steps), "steps"
         title, ticks = f"Over steps, at {c.width} x {c.height}", None
     else:
         xs = answers.table.width.tolist()
-        alike = measured.take(measured.steps == c.steps)
-        places, asked, label = [sqrt(p) for p in alike.pixels.tolist()], sqrt(c.pixels), "pixels of a side"
+        alike = measured.take(same & (measured.steps == c.steps))
+        places, asked, label = [math.sqrt(p) for p in alike.pixels.tolist()], math.sqrt(c.pixels), "pixels of a side"
         title, ticks = f"Over sizes, in {c.steps} steps", [s for s in (256, 512, 768, 1024, 1536, 2048) if s <= max(xs)]
     points = [
-        charts.Point(x, joules, tip, "measured" if same else "near")
-        for x, joules, same, tip in zip(places, per_image(alike), _alike(alike, c), _tips(alike), strict=True)
+        charts.Point(x, joules, tip, "measured" if batch == c.batch else "near")
+        for x, joules, batch, tip in zip(places, per_image(alike), alike.batch.tolist(), _tips(alike), strict=True)
     ]
     p = answers.take([xs.index(asked)]) if asked in xs else None
     if p is not None:
@@ -263,11 +264,6 @@ def _nearest(rows: Table, c: Configuration) -> Table:
     return rows.take(np.argsort(far, kind="stable"))
 
 
-def _alike(rows: Table, c: Configuration) -> list[bool]:
-    made: list[bool] = ((rows.precision == c.precision) & (rows.batch == c.batch)).tolist()
-    return made
-
-
 def _tips(rows: Table) -> list[str]:
     tips = []
     for r, joules, name, idle in zip(
@@ -279,14 +275,20 @@ def _tips(rows: Table) -> list[str]:
     return tips
 
 
-def _rows(rows: Table, answers: Predictions) -> list[dict[str, Any]]:
-    """Measured rows with what the law says of each."""
-    predicted = (answers.energy.value / answers.table.prompts).tolist()
+def _rows(known: Known, rows: Table) -> list[dict[str, Any]]:
+    """Measured rows with what the law says of each; None where it cannot say."""
+    configurations = list(rows.configurations())
+    columns = zip(
+        configurations, rows.dataset.tolist(), per_image(rows), beside.said_by(known, configurations), strict=True
+    )
     return [
-        {"configuration": r, "dataset": name or "unnamed", "joules": joules, "predicted": said}
-        for r, name, joules, said in zip(
-            rows.configurations(), rows.dataset.tolist(), per_image(rows), predicted, strict=True
-        )
+        {
+            "configuration": r,
+            "dataset": name or "unnamed",
+            "joules": joules,
+            "predicted": None if said is None else said.joules / r.prompts,
+        }
+        for r, name, joules, said in columns
     ]
 
 

@@ -51,7 +51,7 @@ def api_devices(request: Request, site: Here, hours: Hours = USUAL_HOURS) -> Res
 @router.get("/devices", include_in_schema=False)
 def devices(request: Request, site: Here, hours: Hours = USUAL_HOURS) -> Response:
     """Every device that a worker serves, or served within these hours."""
-    return site.page(request, "devices.html.j2", spans=SPANS, **_shown(site, hours))
+    return site.page(request, "devices.html.j2", spans=SPANS, hours=hours, workers=_document(site)["workers"])
 
 
 @dataclass(slots=True)
@@ -101,10 +101,6 @@ def _history(site: Site, hours: float) -> dict[str, Any]:
 
 
 def _shown(site: Site, hours: float) -> dict[str, Any]:
-    return site.recent(("lanes", hours), lambda: _made(site, hours))
-
-
-def _made(site: Site, hours: float) -> dict[str, Any]:
     seconds = hours * 3600
     hosts = Hosts(site.store())
     document = _document(site)

@@ -25,6 +25,7 @@ router = APIRouter(prefix="/law", include_in_schema=False)
 PAGE: Final = Page("Law", "/law", 6, router)
 
 DRAWN: Final = 1500  # points of the picture; of more rows, as many spread evenly
+SIDE: Final = 280  # pixels of the picture: a phone shows it at its size, wider readers larger
 LATEST: Final = 200  # stored fits whose error is drawn
 KINDS: Final = {"model": "models", "gpu": "GPU types", "dataset": "data sets"}
 # What a figure's points say of themselves, in the words of its tooltip; the axes repeat the first two.
@@ -82,8 +83,11 @@ def _part(request: Request, site: Site, template: str, key: Any, work: Callable[
 class Fitted:
     """The law and the rows that it was fitted to."""
 
+    finding: str
     picture: Markup
     caption: str
+    models: Sequence[str]
+    shapes: Mapping[str, str]  # GPU types with the outlines of their marks
     metrics: Mapping[str, float | None]
     coverage: float | None
     factors: Sequence[Sequence[str]]
@@ -94,14 +98,17 @@ class Fitted:
 
 def _fitted(known: Known) -> Fitted:
     from analysis import validation
-    from analysis.report import content
+    from analysis.report import content, figures
 
     outcome = validation.of_fit(known.fitted.law, known.rows)
     grid = content.coefficient_grid(known.fitted.law.params_, known.fitted.law.params_std_)
     picture, caption = _picture(outcome)
     return Fitted(
+        finding=figures.finding(outcome),
         picture=picture,
         caption=caption,
+        models=outcome.table.names("model"),
+        shapes={gpu: charts.outline(style.shape(gpu)) for gpu in outcome.table.names("gpu")},
         metrics=outcome.metrics,
         coverage=outcome.interval["coverage"],
         factors=list(content.by_factor(outcome)),
@@ -117,7 +124,7 @@ def _picture(outcome: Validation) -> tuple[Markup, str]:
 
     count = len(outcome.table)
     shown = outcome if count <= DRAWN else outcome.take([round(i * (count - 1) / (DRAWN - 1)) for i in range(DRAWN)])
-    picture = figures.actual_against_predicted(shown)
+    picture = figures.actual_against_predicted(shown, side=SIDE, bare=True)
     text = _POINT.sub(lambda match: f'data-tip="{_tip(match[1])}"', figures.svg(picture))
     text = _OTHER.sub("", text)
     for name, value in style.LIGHT.items():

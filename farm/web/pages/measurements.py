@@ -26,6 +26,7 @@ from farm.web.site import Here, Page, Site, as_json, shared_json
 
 ROWS: Final = 50  # on a page
 KEEP_SECONDS: Final = 60.0  # pages and predictions of rows that are the same still
+CHOICES_SECONDS: Final = 5.0  # what a filter can be set to, of all rows: it changes less than they do
 # Columns of the list: what they are sorted by, and their heading; the largest first where people look for that.
 COLUMNS: Final = (
     ("model", "model", False), ("gpu", "GPU type", False), ("resolution", "pixels", False), ("steps", "steps", False),
@@ -98,8 +99,8 @@ def api_table(request: Request, site: Here, suffix: Literal["csv", "parquet"]) -
 def api_measurement(request: Request, site: Here, measurement_id: str, dataset: str | None = None) -> Response:
     """One measurement as `farm measure --json` prints it, its job's attempts, and the law's prediction beside it."""
     found = _one(site, measurement_id, dataset)
-    (prediction,) = beside.predictions(site, [Configuration.from_mapping(found)])
-    return as_json(request, {**found, "prediction": None if prediction is None else prediction.to_dict()})
+    (said,) = beside.said(site, [Configuration.from_mapping(found)])
+    return as_json(request, {**found, "prediction": None if said is None else said.prediction.to_dict()})
 
 
 @router.get("/measurements", include_in_schema=False)
@@ -113,7 +114,7 @@ def measurements(request: Request, site: Here) -> Response:
         refused = error
     mark = _mark(site)
     listing = site.recent(("list", mark, repr(query)), lambda: _listing(site, query), seconds=KEEP_SECONDS)
-    choices = site.recent(("choices", mark), lambda: Measurements(site.store()).choices(), seconds=KEEP_SECONDS)
+    choices = site.recent("choices", lambda: Measurements(site.store()).choices(), seconds=CHOICES_SECONDS)
     return site.page(
         request,
         "measurements.html.j2",
@@ -134,14 +135,14 @@ def measurement(request: Request, site: Here, measurement_id: str, dataset: str 
     """One: its power log, phases, interval, flags, environment, attempts, and the prediction beside it."""
     found = _one(site, measurement_id, dataset)
     configuration = Configuration.from_mapping(found)
-    (prediction,) = beside.predictions(site, [configuration])
+    (said,) = beside.said(site, [configuration])
     log = site.recent(("log", measurement_id), lambda: _log(site, found), seconds=KEEP_SECONDS)
     return site.page(
         request,
         "measurement.html.j2",
         found={**dict.fromkeys(MAYBE), **found},
         configuration=configuration,
-        prediction=prediction,
+        prediction=None if said is None else said.prediction,
         log=log,
         environment=_flat(found.get("environment") or {}),
     )
@@ -192,20 +193,20 @@ def _listing(site: Site, query: Wanted) -> Listing:
     page = Measurements(site.store()).page(query)
     keys = Configuration.__dataclass_fields__
     configurations = [Configuration(**{name: row[name] for name in keys}) for row in page.rows]
-    expected = beside.intervals(site, configurations)
-    lines = [
-        Line(row, configuration, _outside(row, interval))
-        for row, configuration, interval in zip(page.rows, configurations, expected, strict=True)
-    ]
+    judged = [place for place, row in enumerate(page.rows) if _is_judged(row)]
+    said = dict(zip(judged, beside.said(site, [configurations[place] for place in judged]), strict=True))
+    lines = [Line(row, configurations[place], _expected(row, said.get(place))) for place, row in enumerate(page.rows)]
     return Listing(page.total, lines)
 
 
-def _outside(row: Mapping[str, Any], interval: beside.Interval | None) -> float | None:
-    """Joules an image that the law expects, of a measured row that lies outside its interval."""
-    energy = row["energy_joules"]
-    if interval is None or energy is None or row["origin"] != "measured" or row["includes_idle"]:
-        return None
-    return None if interval.low <= energy <= interval.high else interval.value / float(row["prompts"])
+def _is_judged(row: Mapping[str, Any]) -> bool:
+    """Whether a row says something that the law can be held against."""
+    return row["energy_joules"] is not None and row["origin"] == "measured" and not row["includes_idle"]
+
+
+def _expected(row: Mapping[str, Any], said: beside.Said | None) -> float | None:
+    """Joules an image that the law expects, of a row that lies outside what it allows."""
+    return None if said is None or said.allows(row["energy_joules"]) else said.joules / float(row["prompts"])
 
 
 def _column(given: Mapping[str, str], query: Wanted, name: str, heading: str, largest: bool) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def _about(site: Site, name_or_id: str) -> dict[str, Any]:
     def make() -> dict[str, Any]:
         store = site.store()
         row = control.resolve(store, name_or_id)
-        return {**control.listed(store, row), **control.document(store, str(row["id"]))}
+        return {**control.listed(store, row), **control.document_of(store, row)}
 
     return site.recent(("sweep", name_or_id), make)
 
@@ -86,13 +86,13 @@ def api_failures(request: Request, site: Here) -> Response:
 @router.get("/sweeps", include_in_schema=False)
 def sweeps(request: Request, site: Here) -> Response:
     """A card each, those that are open first."""
-    return site.page(request, "sweeps.html.j2", **_cards(site))
+    return site.page(request, "sweeps.html.j2")
 
 
 @router.get("/sweeps/failures", include_in_schema=False)
 def failures(request: Request, site: Here) -> Response:
     """What failed, grouped by reason, with the command that tries it again."""
-    return site.page(request, "failures.html.j2", **_failures(site))
+    return site.page(request, "failures.html.j2")
 
 
 @router.get("/sweeps/{sweep}", include_in_schema=False)

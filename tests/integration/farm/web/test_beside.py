@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from farm.domain import Configuration
 from farm.web import beside
 
@@ -15,33 +17,57 @@ POINT = Configuration(
 def test_a_law_is_asked_once_for_each_configuration(fitted):
     site = fitted.app.state.site
     known = site.knowledge.known()
-    asked = [replace(POINT, steps=steps) for steps in (10, 20, 20, 30)]
-    first = beside.intervals(site, asked)
-    assert first[1] == first[2]
-    assert first[0].low < first[0].value < first[1].value < first[1].high
-    marked = beside.Interval(1.0, 1.0, 1.0)
-    known.intervals[asked[0]] = marked  # whoever asks the law again overwrites it
-    again = beside.intervals(site, [*asked, replace(POINT, steps=40)])
-    assert again[:4] == [marked, *first[1:]]
-    assert again[4].value > first[3].value
-    known.intervals.clear()
-    assert beside.intervals(site, asked) == first
+    asked = [replace(POINT, steps=steps) for steps in (11, 22, 22, 33)]
+    first = beside.said(site, asked)
+    assert first[1] is first[2]
+    assert 0.9 * first[0].joules < first[0].joules < first[1].joules
+    assert first[0].allows(first[0].joules)
+    assert not first[0].allows(10 * first[0].joules)
+    again = beside.said(site, [*asked, replace(POINT, steps=44)])
+    assert all(one is other for one, other in zip(again, first, strict=False))  # nobody was asked again
+    assert again[4].joules > first[3].joules
+    known.others.clear()
+    for one, other in zip(beside.said(site, asked), first, strict=True):
+        assert one is not other
+        assert one.joules == other.joules
+        assert one.prediction == other.prediction
+
+
+def test_what_it_says_of_its_own_rows_is_asked_at_once_and_is_what_it_says_of_one(fitted):
+    site = fitted.app.state.site
+    known = site.knowledge.known()
+    answers = known.derived(beside.of_rows, beside.of_rows, wait=60)
+    rows = list(dict.fromkeys(known.rows.configurations()))
+    assert answers.keys() == set(rows)
+    known.others.clear()
+    (kept,) = beside.said(site, [rows[7]])
+    assert kept is answers[rows[7]]
+    assert not known.others
+    asked, said = fitted.get("/api/predict", params=_asked(rows[7])).json(), kept.prediction.to_dict()
+    assert said.pop("configuration") == asked.pop("configuration")
+    assert said.pop("phases") == pytest.approx(asked.pop("phases"))
+    assert said == pytest.approx(asked)
+
+
+def _asked(c: Configuration) -> dict[str, object]:
+    names = ("model", "gpu", "steps", "precision", "prompts", "batch", "frames")
+    return {**{name: getattr(c, name) for name in names}, "resolution": f"{c.width}x{c.height}", "cfg": int(c.cfg)}
 
 
 def test_no_more_is_kept_than_is_looked_at(fitted, monkeypatch):
     site = fitted.app.state.site
-    kept = site.knowledge.known().intervals
+    others = site.knowledge.known().others
     monkeypatch.setattr(beside, "KEPT", 3)
-    for steps in range(1, 8):
-        (interval,) = beside.intervals(site, [replace(POINT, steps=steps)])
-        assert interval is not None
-        assert len(kept) <= 3
+    for steps in range(61, 68):
+        (said,) = beside.said(site, [replace(POINT, steps=steps)])
+        assert said is not None
+        assert len(others) <= 3
 
 
 def test_what_the_law_cannot_answer_is_none_beside_what_it_can(fitted):
     site = fitted.app.state.site
     for _ in range(2):  # asked, and kept
-        nobody, known = beside.intervals(site, [replace(POINT, model="nobody"), POINT])
+        nobody, known = beside.said(site, [replace(POINT, model="nobody"), POINT])
         assert nobody is None
         assert known is not None
-    assert beside.intervals(site, []) == []
+    assert beside.said(site, []) == []
