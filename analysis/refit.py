@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +25,9 @@ from farm.settings import Settings
 logger = logging.getLogger(__name__)
 
 LEASE_SECONDS: Final = 600.0  # a refit that takes longer may be taken over
+_DOCUMENT: Final = itemgetter("document")
 ALL: Final = "all"  # data set of a fit to everything of one origin
+VALIDATED_ROWS: Final = 2000  # at most: errors on as many are known to a few per cent of what they are
 ENOUGH_ROWS: Final = 8  # of one model on one GPU, for a fit of their own
 
 
@@ -37,8 +40,8 @@ def refit_if_new(settings: Settings) -> bool:
             return False
         token, covered = lease
         try:
-            before = stored.stored()
-            fits = refit(Table.from_rows(Results(store).rows()), before)
+            before = stored.stored(documents=False)
+            fits = refit(Table.from_rows(Results(store).rows()), before, stored.document)
             kept = list(judged(fits, before))
         except BaseException:
             stored.give_up(token)
@@ -104,18 +107,21 @@ def scopes(table: Table) -> Iterator[Scope]:
             yield Scope(ALL, of_origin, held_out=of_origin.names("model"))
 
 
-def refit(table: Table, before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def refit(
+    table: Table, before: Sequence[Mapping[str, Any]], document: Callable[[Mapping[str, Any]], Any] = _DOCUMENT
+) -> list[dict[str, Any]]:
     """The fits, as columns of farm.store.tables.Fit, that are not among those stored already.
 
     Args:
         table: every row of the farm.
         before: stored fits, the newest first.
+        document: what gives the document of one of them: few are needed, and all of them are long.
     """
     fits = []
     for scope in scopes(table):
         for name in laws.names():
             try:
-                row = _fit(name, scope, before)
+                row = _fit(name, scope, before, document)
             except RequestError as refusal:
                 cells = ", ".join(scope_of(scope.table)["cells"])
                 logger.info("law %s is not fitted to data set %s, %s: %s", name, scope.dataset, cells, refusal)
@@ -124,7 +130,9 @@ def refit(table: Table, before: Sequence[Mapping[str, Any]]) -> list[dict[str, A
     return fits
 
 
-def _fit(name: str, scope: Scope, before: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def _fit(
+    name: str, scope: Scope, before: Sequence[Mapping[str, Any]], document: Callable[[Mapping[str, Any]], Any]
+) -> dict[str, Any] | None:
     """The row of a fit; None where a stored one of this version covers exactly these rows."""
     law_class = laws.get(name)
     rows = law_class().usable(scope.table)
@@ -137,15 +145,30 @@ def _fit(name: str, scope: Scope, before: Sequence[Mapping[str, Any]]) -> dict[s
         if stored["data_hash"] == digest:
             return None
         if previous is None and set(stored["scope"]["cells"]) <= cells:
-            previous = Law.from_document(stored["document"])
-    fitted = law_class().fit(scope.table) if previous is None else previous.updated(scope.table)
-    return records.row(fitted, scope.table, dataset=scope.dataset, validation=_validated(law_class, scope))
+            previous = stored
+    start = None if previous is None else Law.from_document(document(previous))
+    fitted = law_class().fit(scope.table) if start is None else start.updated(scope.table)
+    return records.row(fitted, scope.table, dataset=scope.dataset, validation=_validated(law_class, rows.table, scope))
 
 
-def _validated(law_class: type[Law], scope: Scope) -> dict[str, Any]:
-    """Summaries by split: folds of all rows and, among several models, each held out. A split that the law refuses
-    has the reason instead."""
-    table = scope.table
+def drawn(table: Table, most: int) -> Table:
+    """At most so many rows, in their order: as many of each model on each GPU of a data set as of any other, as far as
+    there are, drawn by a fixed seed."""
+    if len(table) <= most:
+        return table
+    order = np.random.default_rng(0).permutation(len(table))
+    _, group = table.take(order).groups("dataset", "model", "gpu")
+    by_group = np.argsort(group, kind="stable")
+    count = np.bincount(group)
+    rank = np.arange(len(table)) - (np.cumsum(count) - count)[group[by_group]]  # of each among those of its group
+    picked = order[by_group[np.argsort(rank, kind="stable")[:most]]]
+    return table.take(np.sort(picked))
+
+
+def _validated(law_class: type[Law], rows: Table, scope: Scope) -> dict[str, Any]:
+    """Summaries by split of the rows that the law can use, or of VALIDATED_ROWS of them: folds and, among several
+    models, each held out. A split that the law refuses has the reason instead."""
+    table = drawn(rows, VALIDATED_ROWS)
     splits: dict[str, Callable[[], validation.Validation]] = {
         f"{validation.FOLDS} folds": lambda: validation.within(law_class(), table, validation.FOLDS)
     }

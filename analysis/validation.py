@@ -158,11 +158,19 @@ def within(law: Law, X: Any, folds: int = FOLDS, *, level: float = LEVEL, seed: 
     n = len(rows.table)
     if not 2 <= folds <= n:
         raise DataError("folds", folds, f"from 2 to the number of rows ({n})")
-    from sklearn.model_selection import KFold  # slow to import
-
-    splits = KFold(folds, shuffle=True, random_state=seed).split(np.arange(n))
     names = rows.table.names("model")
-    return _assembled(law, rows, splits, names, names, level)
+    return _assembled(law, rows, _folds(n, folds, seed), names, names, level)
+
+
+def _folds(n: int, folds: int, seed: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """What is fitted and what is tested of n shuffled rows: the splits of scikit-learn's KFold, which takes longer to
+    import than a fit to thousands of rows."""
+    order = np.arange(n)
+    np.random.RandomState(seed).shuffle(order)
+    for part in np.array_split(order, folds):
+        tested = np.zeros(n, dtype=np.bool_)
+        tested[part] = True
+        yield np.flatnonzero(~tested), np.flatnonzero(tested)
 
 
 def held_out(

@@ -26,10 +26,18 @@ class Fits:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def stored(self, *, law: str | None = None, data_hash: str | None = None) -> list[dict[str, Any]]:
-        """All fits, or those of one law, or to the rows of one digest, the newest first."""
+    def stored(
+        self, *, law: str | None = None, data_hash: str | None = None, documents: bool = True
+    ) -> list[dict[str, Any]]:
+        """All fits, or those of one law, or to the rows of one digest, the newest first; without their documents, which
+        are long, where these are not asked for."""
         with self._store.read() as db:
-            return refits.fits(db, law=law, data_hash=data_hash)
+            return refits.fits(db, law=law, data_hash=data_hash, documents=documents)
+
+    def document(self, fit: Mapping[str, Any]) -> Any:
+        """Of a fit that is stored."""
+        with self._store.read() as db:
+            return refits.document(db, fit["id"])
 
     def get(self, fit_id: int) -> dict[str, Any] | None:
         """The fit of that id; None where there is none."""

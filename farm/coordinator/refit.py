@@ -8,6 +8,7 @@ lease in SQL, so that two coordinators do not fit twice.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -107,6 +108,7 @@ def available() -> bool:
 
 def main() -> None:
     """Refit, if there is something new; the program of the ticker's process."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as of analysis.cli: threads would wait for each other
     getattr(import_module(MODULE), FUNCTION)(load())
 
 

@@ -66,14 +66,22 @@ def add_fit(db: Connection, values: Mapping[str, Any]) -> int:
     return int(made.scalar_one())
 
 
-def fits(db: Connection, *, law: str | None = None, data_hash: str | None = None) -> list[dict[str, Any]]:
-    """Fits, the newest first: all, or those of one law, or to the rows of one digest."""
-    query = select(t.fit).order_by(t.fit.c.id.desc())
+def fits(
+    db: Connection, *, law: str | None = None, data_hash: str | None = None, documents: bool = True
+) -> list[dict[str, Any]]:
+    """Fits, the newest first: all, or those of one law, or to the rows of one digest; with their documents or not."""
+    columns = [column for column in t.fit.c if documents or column is not t.fit.c.document]
+    query = select(*columns).order_by(t.fit.c.id.desc())
     if law is not None:
         query = query.where(t.fit.c.law == law)
     if data_hash is not None:
         query = query.where(t.fit.c.data_hash == data_hash)
     return [dict(row) for row in db.execute(query).mappings()]
+
+
+def document(db: Connection, fit_id: int) -> Any:
+    """What predicts, of a stored fit."""
+    return db.execute(select(t.fit.c.document).where(t.fit.c.id == fit_id)).scalar_one()
 
 
 def fit(db: Connection, fit_id: int) -> dict[str, Any] | None:

@@ -36,7 +36,7 @@ def laws(request: Request, site: Here) -> Response:
     from analysis.records import listing
     from farm.fits import Fits
 
-    return as_json(request, listing(Fits(site.store()).stored()))
+    return as_json(request, listing(Fits(site.store()).stored(documents=False)))
 
 
 @router.get("/models")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from analysis import laws
 from analysis.prediction import paper_rows
-from analysis.refit import refit, refit_if_new, scopes
+from analysis.refit import drawn, refit, refit_if_new, scopes
 from analysis.shipped import shipped_rows
 from farm.files.table import read_table
 from farm.fits import Fits
@@ -128,6 +130,23 @@ def test_several_data_sets_are_fitted_apart_and_together(settings: Settings) -> 
     names = [scope.dataset for scope in scopes(Table.from_rows(Results(store).rows())) if scope.held_out]
     store.close()
     assert names == ["one", "two", "all"]
+
+
+def test_validation_of_many_rows_draws_evenly_over_what_is_measured() -> None:
+    table = shipped_rows()
+    assert drawn(table, len(table)) is table
+    few = drawn(table, 60)
+    assert len(few) == 60
+    assert set(few.number.tolist()) <= set(table.number.tolist())
+    assert (np.diff(few.number) > 0).all()
+    have, picked = (
+        Counter(zip(rows.dataset.tolist(), rows.model.tolist(), rows.gpu.tolist(), strict=True))
+        for rows in (table, few)
+    )
+    most = max(picked.values())
+    assert all(count >= min(have[group], most - 1) for group, count in picked.items())
+    assert picked.keys() == have.keys()
+    assert drawn(table, 60).digest() == few.digest()
 
 
 @pytest.mark.usefixtures("one_law")
