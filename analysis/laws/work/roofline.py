@@ -240,6 +240,7 @@ class _Pass:
     moving: tuple[_Moving, ...]
     kernels: float
     dispatches: float
+    sized: bool  # whether it depends on the size of an image; that of text encoders does not
 
 
 @lru_cache(maxsize=512)
@@ -260,7 +261,8 @@ def _pass(model: str, _digest: str, phase: str, precision: str, single: bool, de
         dims = tuple(c[side][at] for side in ("b", "m", "n", "k"))
         each = count[at, None]
         parts.append(_Part(name, in_fp32, groups.scale[at], count[at], moved[at] / each, c["flops"][at] / each, dims))
-    return _Pass(tuple(parts), tuple(moving), float(count[run].sum()), float(count.sum()))
+    sized = any(c[name][:, [1, 3, 4]].any() for name in c)  # the terms by cells
+    return _Pass(tuple(parts), tuple(moving), float(count[run].sum()), float(count.sum()), sized)
 
 
 def _seconds(work: _Pass, sizes: tuple[NDArray[Any], ...], devices: Machine, place: Integers) -> Floats:
@@ -269,7 +271,7 @@ def _seconds(work: _Pass, sizes: tuple[NDArray[Any], ...], devices: Machine, pla
 
     What is to be done is worked out once a size, how long it takes once a size and device.
     """
-    first, size = _distinct(*sizes)
+    first, size = _distinct(*(sizes if work.sized else sizes[-1:]))
     width, height, layers, samples = (values[first] for values in sizes)
     one, same = _distinct(size, place)
     size, device = size[one], devices.take(place[one])
@@ -315,10 +317,11 @@ def _arithmetic(
     if kind == "attention":
         return "attention", flops * _attention_waste(m, n, k) / (device.wide_attention if wide else device.attention)
     rate = device.wide_convolution if wide else device.convolution
-    # Depthwise and grouped ones have no product worth tiling: plain cores, each input read again for every tap.
-    grouped = flops / (device.fp32 / 2)
     product = flops / rate * waste("convolution", b, m, n, k, device.multiprocessors)
-    return "convolution", np.where(b > 1, grouped, product)
+    if not (b > 1).any():
+        return "convolution", product
+    # Depthwise and grouped ones have no product worth tiling: plain cores, each input read again for every tap.
+    return "convolution", np.where(b > 1, flops / (device.fp32 / 2), product)
 
 
 def waste(name: str, b: Floats, m: Floats, n: Floats, k: Floats, processors: Floats | float) -> Floats:
@@ -350,8 +353,16 @@ def _waves_of(name: str, k: Floats, processors: Floats | float) -> Callable[[Flo
     start = row * _FEW
 
     def waves(tiles: Floats) -> Floats:
-        few: Floats = table[start + np.minimum(tiles, _FEW - 1).astype(np.int64)]
-        return np.where(tiles < _FEW, few, np.ceil(tiles / processors))
+        result: Floats = np.ceil(tiles / processors)
+        few = tiles < _FEW
+        if few.all():
+            return np.asarray(table[start + tiles.astype(np.int64)])
+        if few.any():
+            result = np.broadcast_to(result, np.broadcast_shapes(result.shape, np.shape(start))).copy()
+            at = np.broadcast_to(few, result.shape)
+            begin, these = (np.broadcast_to(values, result.shape)[at] for values in (start, tiles))
+            result[at] = table[begin + these.astype(np.int64)]
+        return result
 
     return waves
 
