@@ -274,10 +274,10 @@ class CoordinatorJobs(_Jobs):
         with self._store.write() as db:
             messages.mark_unsent(db, job_ids)
 
-    def resend_unclaimed(self, queue: str, *, older_than: float) -> int:
-        """Make due again what was sent so many seconds ago and never claimed: its message was lost; how many."""
+    def resend_unclaimed(self, queue: str, *, waiting: int, older_than: float) -> int:
+        """Make due again what was sent so many seconds ago, is unclaimed and not among those waiting; how many."""
         with self._store.write() as db:
-            return messages.resend_unclaimed(db, queue, older_than=older_than)
+            return messages.resend_unclaimed(db, queue, waiting=waiting, older_than=older_than)
 
     def queues(self) -> list[str]:
         """Queues that have open jobs."""

@@ -80,6 +80,7 @@ class Dispatcher:
         self._bound_from = float("-inf")  # when the raw logs are looked at next
         self._windows: defaultdict[str, Window] = defaultdict(Window)
         self._queues: list[str] = []
+        self._every_from = float("-inf")  # when all queues are looked at next, not only those that are empty
         self._touched: float | None = None
         self._reap_from = float("-inf")
 
@@ -169,9 +170,14 @@ class Dispatcher:
     def look_at_queues(self) -> None:
         """See which queues have work, and make due again what was sent and lost."""
         self._queues = self._jobs.queues()
+        grace = self._settings.message_grace_seconds
+        # A queue that is empty costs little to look at, one with many jobs sent takes reading them.
+        if every := self._clock() >= self._every_from:
+            self._every_from = self._clock() + grace
         for queue in self._queues:
-            if self._broker.waiting(queue) == 0:
-                lost = self._jobs.resend_unclaimed(queue, older_than=self._settings.message_grace_seconds)
+            waiting = self._broker.waiting(queue)
+            if every or waiting == 0:
+                lost = self._jobs.resend_unclaimed(queue, waiting=waiting, older_than=grace)
                 if lost:
                     logger.warning("coordinator: %d message(s) on %s were lost and are sent again", lost, queue)
 

@@ -39,10 +39,20 @@ def _mark(db: Connection, job_ids: Sequence[int], sent_at: ColumnElement[float] 
         db.execute(update(t.job).where(queued).values(sent_at=sent_at))
 
 
-def resend_unclaimed(db: Connection, queue: str, *, older_than: float) -> int:
-    """Make due again what was sent ``older_than`` seconds ago and never claimed; how many."""
+def resend_unclaimed(db: Connection, queue: str, *, waiting: int, older_than: float) -> int:
+    """Make due again what was sent ``older_than`` seconds ago and whose message is lost; how many.
+
+    ``waiting`` messages are on the queue, which are the newest that were sent, as a queue is emptied in order: of the
+    older ones whatever is unclaimed is lost.
+    """
     job = t.job.c
     lost = and_(OPEN, job.queue == queue, job.state == "queued", ~job.held, job.sent_at < now() - older_than)
+    if waiting:
+        sent = t.job.alias("sent").c
+        there = text("sent.state = 'queued' AND NOT sent.held")
+        newest = select(sent.id).where(there, sent.queue == queue, sent.sent_at.is_not(None))
+        newest = newest.order_by(sent.sent_at.desc(), sent.rank.desc(), sent.id.desc()).limit(waiting)
+        lost = and_(lost, job.id.not_in(newest))
     return db.execute(update(t.job).where(leases.free(lost)).values(sent_at=None)).rowcount
 
 

@@ -314,10 +314,21 @@ class TestMessages:
     def test_unanswered_are_sent_again(self, jobs, store, sweep):
         sweep()
         jobs.mark_sent(jobs.due("a100", 10))
-        assert jobs.resend_unclaimed("a100", older_than=60) == 0
+        assert jobs.resend_unclaimed("a100", waiting=0, older_than=60) == 0
         with store.write() as db:
             db.execute(text("UPDATE job SET sent_at = sent_at - 61 WHERE id < 3"))
-        assert jobs.resend_unclaimed("a100", older_than=60) == 2
+        assert jobs.resend_unclaimed("a100", waiting=0, older_than=60) == 2
+        assert jobs.due("a100", 10) == [1, 2]
+
+    def test_those_that_others_overtook_on_the_queue_are_sent_again(self, jobs, store, sweep):
+        """Two of four messages were lost; two wait, which are the last that were sent."""
+        sweep()
+        for sent in ([1], [2, 3], [4]):
+            jobs.mark_sent(sent)
+        with store.write() as db:
+            db.execute(text("UPDATE job SET sent_at = sent_at - 61 WHERE id < 4"))
+        assert jobs.resend_unclaimed("a100", waiting=4, older_than=60) == 0
+        assert jobs.resend_unclaimed("a100", waiting=2, older_than=60) == 2
         assert jobs.due("a100", 10) == [1, 2]
 
     def test_a_message_that_comes_while_many_jobs_are_noted_is_not_spent(self, jobs, store, sweep):

@@ -58,7 +58,7 @@ def test_one_client_that_hangs_with_a_job_stops_no_other_job(jobs, sweep, store,
     assert jobs.claim(2, worker="w", queue="a100").id == 2
     assert jobs.due("a100", 9) == [3, 4]
     jobs.mark_sent([3, 4])
-    assert jobs.resend_unclaimed("a100", older_than=-60) == 1
+    assert jobs.resend_unclaimed("a100", waiting=0, older_than=-60) == 1
     assert jobs.reap() == 0
     assert jobs.offer_again("a100") == 0
     with store.write() as db:

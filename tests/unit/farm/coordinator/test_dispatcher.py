@@ -99,6 +99,18 @@ def test_lost_messages_are_sent_again(jobs, settings, submit):
     assert dispatcher.top_up() == 3
 
 
+def test_a_message_that_was_lost_does_not_wait_for_its_queue_to_drain(jobs, settings, submit):
+    broker = CountingBroker()
+    submit(6)
+    dispatcher = Dispatcher(jobs, broker, settings, name="c", clock=Clock())
+    dispatcher.tick()
+    assert dispatcher.top_up() == 6
+    broker.queues["a100"].remove(1)  # its worker was killed before it claimed the job
+    dispatcher.tick()
+    assert dispatcher.top_up() == 1
+    assert broker.queues["a100"][-1] == 1
+
+
 def test_what_the_broker_did_not_take_is_sent_again(jobs, settings, submit, monkeypatch):
     broker = CountingBroker()
     submit(3)
