@@ -273,7 +273,7 @@ def _seconds(work: _Pass, sizes: tuple[NDArray[Any], ...], devices: Machine, pla
     """
     first, size = _distinct(*(sizes if work.sized else sizes[-1:]))
     width, height, layers, samples = (values[first] for values in sizes)
-    one, same = _distinct(size, place)
+    one, same = _distinct(place, size)  # those of one device beside each other: they look up the same waves
     size, device = size[one], devices.take(place[one])
     total = np.zeros((len(one), len(CLASSES)))
     batch = samples[:, None].astype(np.float64)
@@ -356,12 +356,12 @@ def _waves_of(name: str, k: Floats, processors: Floats | float) -> Callable[[Flo
         result: Floats = np.ceil(tiles / processors)
         few = tiles < _FEW
         if few.all():
-            return np.asarray(table[start + tiles.astype(np.int64)])
+            return table.take(start + tiles.astype(np.int64))
         if few.any():
             result = np.broadcast_to(result, np.broadcast_shapes(result.shape, np.shape(start))).copy()
             at = np.broadcast_to(few, result.shape)
             begin, these = (np.broadcast_to(values, result.shape)[at] for values in (start, tiles))
-            result[at] = table[begin + these.astype(np.int64)]
+            result[at] = table.take(begin + these.astype(np.int64))
         return result
 
     return waves
