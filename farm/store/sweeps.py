@@ -33,6 +33,12 @@ def sweeps(db: Connection) -> list[dict[str, Any]]:
     return [dict(row) for row in db.execute(select(t.sweep).order_by(t.sweep.c.id.desc())).mappings()]
 
 
+def heads(db: Connection) -> list[dict[str, Any]]:
+    """All sweeps, the newest first, without what was asked for, which takes longest to read."""
+    columns = [column for column in t.sweep.c if column.name not in ("spec", "infeasible")]
+    return [dict(row) for row in db.execute(select(*columns).order_by(t.sweep.c.id.desc())).mappings()]
+
+
 def counts(db: Connection, sweep_id: int | None) -> list[tuple[str, str, int, int]]:
     """(GPU type, state, jobs, pipeline loads) of one sweep, or of all."""
     query = (

@@ -28,7 +28,7 @@ def resolve(store: Store, name_or_id: str) -> dict[str, Any]:
         sweep = sweeps.find(db, name_or_id)
         if sweep is not None:
             return sweep
-        known = sweeps.sweeps(db)
+        known = sweeps.heads(db)
     near = difflib.get_close_matches(name_or_id, [row["name"] for row in known], n=1)
     shown = ", ".join(f"{row['id']} ({row['name']})" for row in known[:5])
     hint = f"did you mean {near[0]}? " if near else ""
@@ -44,7 +44,7 @@ def listing(store: Store) -> list[dict[str, Any]]:
 def overview(store: Store) -> list[dict[str, Any]]:
     """Every sweep with its state and why it is in it, the newest first; as `farm sweep list --json` prints them."""
     with store.read() as db:
-        return _overviews(db, sweeps.sweeps(db), None)
+        return _overviews(db, sweeps.heads(db), None)
 
 
 def listed(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:

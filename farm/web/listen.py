@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+from functools import lru_cache
 from typing import Final
 
 from farm.domain.errors import RequestError
@@ -35,6 +36,7 @@ def page_address(port: int, host: str = HOST) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
+@lru_cache(256)
 def is_address(host: str) -> bool:
     """Whether it is an IP address rather than a name."""
     try:

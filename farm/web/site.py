@@ -32,6 +32,49 @@ HERE: Final = Path(__file__).resolve().parent
 STATIC: Final = HERE / "static"
 
 
+@cache
+def _version_of(name: str) -> str:
+    content = style.sheet().encode() if name == "base.css" else (STATIC / name).read_bytes()
+    return hashlib.sha256(content).hexdigest()[:8]
+
+
+def asset(name: str) -> str:
+    """The address of a static file, another one when its content is another."""
+    return f"/static/{name}?v={_version_of(name)}"
+
+
+@cache
+def _environment() -> Environment:
+    """Of all templates, each read and compiled once a process."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(asset=asset, colour=style.colour)
+    filters: Mapping[str, Any] = {
+        "joules": words.joules,
+        "watt_hours": words.watt_hours,
+        "watts": words.watts,
+        "seconds": words.seconds,
+        "ago": words.ago,
+        "grams": words.grams,
+        "amount": words.amount,
+        "percent": words.percent,
+        "count": words.count,
+        "interval": words.interval,
+        "moment": words.moment,
+        "most": words.most,
+        "label": words.label,
+        "svg": Markup,
+    }
+    environment.filters.update(filters)
+    return environment
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """A module of farm.web.pages: its routes, and where it stands in the top bar.
@@ -61,7 +104,7 @@ class Site:
     knowledge: Knowledge
     pages: list[Page]
     token: str | None = None  # bearers of it may change things; None: nobody may
-    templates: Environment = field(default_factory=lambda: _environment())
+    templates: Environment = field(default_factory=_environment)
     recent: Recent = field(default_factory=Recent)
 
     @cached_property
@@ -123,7 +166,7 @@ class Site:
         return [page for page in self.pages if page.path is not None]
 
 
-def _site(request: Request) -> Site:
+async def _site(request: Request) -> Site:  # async: another would be asked in a thread, at every request
     site: Site = request.app.state.site
     return site
 
@@ -161,44 +204,3 @@ def _sent(request: Request, encoded: Encoded) -> Response:
     if encoded.tag in (part.strip() for part in request.headers.get("if-none-match", "").split(",")):
         return Response(status_code=304, headers=headers)
     return Response(encoded.text, media_type="application/json", headers=headers)
-
-
-@cache
-def _version_of(name: str) -> str:
-    content = style.sheet().encode() if name == "base.css" else (STATIC / name).read_bytes()
-    return hashlib.sha256(content).hexdigest()[:8]
-
-
-def asset(name: str) -> str:
-    """The address of a static file, another one when its content is another."""
-    return f"/static/{name}?v={_version_of(name)}"
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        auto_reload=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(asset=asset, colour=style.colour)
-    filters: Mapping[str, Any] = {
-        "joules": words.joules,
-        "watt_hours": words.watt_hours,
-        "watts": words.watts,
-        "seconds": words.seconds,
-        "ago": words.ago,
-        "grams": words.grams,
-        "amount": words.amount,
-        "percent": words.percent,
-        "count": words.count,
-        "interval": words.interval,
-        "moment": words.moment,
-        "most": words.most,
-        "label": words.label,
-        "svg": Markup,
-    }
-    environment.filters.update(filters)
-    return environment

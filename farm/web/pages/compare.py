@@ -86,14 +86,26 @@ def compare(request: Request, site: Here) -> Response:
     picks = list(dict.fromkeys(request.query_params.getlist("pick")))
     view: dict[str, Any] = {"given": given, "precisions": PRECISIONS, "refused": None, "waiting": False, "found": None}
     view |= {"install": INSTALL if site.knowledge.lacking() else None, "picks": picks, "linked": _linked(request)}
+    main: Markup | None = None
     if view["install"] is None:
         try:
             asked = asked_by(request, Compared, USUAL)
-            view["found"] = _found(site, asked, picks)
+            if worked := _worked(site, asked):
+                main = site.recent(
+                    ("compared", worked, request.url.query),
+                    lambda: _part(site, view | {"found": _found(worked, asked, picks)}),
+                    seconds=KEEP_SECONDS,
+                )
         except RequestError as error:
             view["refused"] = error
-        view["waiting"] = view["found"] is None and view["refused"] is None
-    return site.page(request, "compare.html.j2", status=refusal_status(request) if view["refused"] else 200, **view)
+        view["waiting"] = main is None and view["refused"] is None
+    status = refusal_status(request) if view["refused"] else 200
+    return site.page(request, "compare.html.j2", status=status, main=main or _part(site, view))
+
+
+def _part(site: Site, view: Mapping[str, Any]) -> Markup:
+    """All below the bar: large, and the same until another law is fitted."""
+    return Markup(site.part("compare_main.html.j2", **view))  # noqa: S704 - of a template, which escapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +127,7 @@ class Found:
     level: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # itself stands for what follows from it
 class Worked:
     """What the law says of all pairs at the settings asked for, and what was measured at them."""
 
@@ -149,13 +161,9 @@ def _worked(site: Site, asked: Compared) -> Worked | None:
     return known.derived(key, work)
 
 
-def _found(site: Site, asked: Compared, picks: Sequence[str]) -> Found | None:
-    """None while the law is fitted."""
+def _found(worked: Worked, asked: Compared, picks: Sequence[str]) -> Found:
     from analysis.laws.base import LEVEL
 
-    worked = _worked(site, asked)
-    if worked is None:
-        return None
     entries = worked.entries
     fitting = [entry for entry in entries if entry.fits] or entries
     keys = {"energy": lambda e: e.joules, "seconds": lambda e: e.seconds or math.inf,
