@@ -206,9 +206,8 @@ class TestHolding:
         jobs.mark_sent([1, 2, 3, 4])
         control.pause(store, first.sweep)
         assert jobs.claim(1, worker="w", queue="a100") is None
-        assert (
-            jobs.resend_unclaimed("a100", waiting=0, older_than=-60) == 0
-        )  # a message that came to nothing is not lost
+        # A message that came to nothing is not lost.
+        assert jobs.resend_unclaimed("a100", waiting=0, older_than=-60) == 0
         control.resume(store, first.sweep)
         assert jobs.due("a100", 10) == [1, 2, 3, 4]
 
