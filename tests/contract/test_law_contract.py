@@ -21,6 +21,7 @@ from analysis.laws.base import Law
 from analysis.prediction import paper_rows
 from analysis.table import ARRAY_COLUMNS, DataError, Table
 from farm.domain import PHASES, RequestError
+from farm.domain.parsing import MAX_JOULES, MIN_JOULES
 from tests.law_rows import grid, simulated
 
 TRUTH = {"ln_a": -20.6, "alpha": 0.99, "beta_fp32": 2.0, "beta_res": -0.04}
@@ -178,6 +179,12 @@ def test_intervals_hold_the_prediction_and_grow_with_the_level(fitted: Law) -> N
     assert (np.diff(widths, axis=0) > 0).all()
 
 
+def test_an_interval_is_of_ninety_percent_where_no_level_is_asked_for(fitted: Law) -> None:
+    asked, unasked = fitted.forecast(grid(), 0.9), fitted.forecast(grid())
+    assert (unasked.low == asked.low).all()
+    assert (unasked.high == asked.high).all()
+
+
 @pytest.mark.parametrize("level", [0, 1, -0.1, 90, float("nan")])
 def test_a_level_that_is_none_is_refused(fitted: Law, level: float) -> None:
     with pytest.raises(DataError, match="level"):
@@ -209,9 +216,37 @@ def test_an_energy_that_is_none_is_refused_by_row(fresh: Law, rows: Table, energ
         clone(fresh).fit(rows, energies)
 
 
+def test_the_smallest_and_the_largest_energy_that_can_be_measured_are_used(fresh: Law, rows: Table) -> None:
+    energies = rows.energy_joules.copy()
+    energies[:2] = MIN_JOULES, MAX_JOULES
+    assert fresh.usable(rows, energies).energy_joules[:2].tolist() == [MIN_JOULES, MAX_JOULES]
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_weight_that_is_none_is_refused(fresh: Law, rows: Table, weight: float) -> None:
+    weights = np.ones(len(rows))
+    weights[4] = weight
+    with pytest.raises(DataError, match="sample_weight"):
+        clone(fresh).fit(rows, sample_weight=weights)
+
+
+def test_videos_are_for_laws_that_count_their_frames(fitted: Law) -> None:
+    image = {"model": "wan2.1-1.3b", "gpu": "a100", "width": 832, "height": 480, "steps": 50, "precision": "bf16"}
+    one, many = ([image | {"cfg": True, "prompts": 1, "frames": frames}] for frames in (1, 81))
+    assert fitted.predict(one)[0] > 0
+    if fitted.takes_videos:
+        assert fitted.predict(many)[0] > 5 * fitted.predict(one)[0]
+    else:
+        with pytest.raises(DataError, match="frames of a video"):
+            fitted.predict(many)
+
+
 def test_energies_of_another_length_are_refused(fresh: Law, rows: Table) -> None:
     with pytest.raises(ValueError, match="one a row"):
         clone(fresh).fit(rows, rows.energy_joules[:-1])
+    even = rows[: len(rows) // 2 * 2]
+    with pytest.raises(ValueError, match="one a row"):
+        clone(fresh).fit(even, even.energy_joules.reshape(-1, 2))
 
 
 def test_rows_of_different_origin_are_not_fitted_together(fresh: Law) -> None:

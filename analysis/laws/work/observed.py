@@ -335,7 +335,7 @@ def _configurations(table: Table, cudnn: NDArray[np.bool_]) -> tuple[Integers, I
     several, own = np.unique(np.where(table.includes_idle, idle_joules, -1.0), return_inverse=True)
     if len(limits) <= 1 and len(several) <= 1:
         return first, alike
-    code = (alike * max(len(limits), 1) + limit) * max(len(several), 1) + own
+    code = (alike * len(limits) + limit) * len(several) + own
     _, first, alike = np.unique(code, return_index=True, return_inverse=True)
     return first, alike
 

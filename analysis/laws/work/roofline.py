@@ -374,8 +374,7 @@ def _waves_of_few(name: str, several: tuple[float, ...]) -> Floats:
     for processors in several:
         waves = np.ceil(tiles / processors)
         for split in _SPLITS[name]:
-            if split > 1:
-                waves = np.minimum(waves, np.ceil(tiles * split / processors) / split * _SPLIT_COST)
+            waves = np.minimum(waves, np.ceil(tiles * split / processors) / split * _SPLIT_COST)
             rows.append(waves)
     return np.concatenate(rows)
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from analysis.laws.work import roofline
-from analysis.laws.work.hardware import KERNEL_SECONDS, SHARES, machine, watts
+from analysis.laws.work.hardware import KERNEL_SECONDS, SHARES, SOFTMAX_WIDTH, machine, watts
 from analysis.laws.work.law import WorkLaw
 from analysis.laws.work.physics import COEFFICIENTS, respond
 from analysis.laws.work.roofline import CLASSES, demand, waste
 from analysis.shipped import shipped_rows
 from analysis.table import Table
 from analysis.work import load
+from analysis.work.format import polynomial
 from farm import catalog
 
 BASE: dict[str, object] = {
@@ -56,6 +57,42 @@ def test_waste_is_least_where_tiles_and_waves_are_full() -> None:
     assert of(17.0, 3072.0) > 3  # seventeen tokens leave most of a tile empty
     assert of(4096.0, 3072.0) < 1.2
     assert of(128.0, 1280.0, "convolution") < of(128.0, 1280.0)  # splits of k fill the wave
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "columns", "share"),
+    [
+        ("matmul", 256, 128, 1.0), ("matmul", 128, 256, 1.0), ("matmul", 128, 128, 0.9), ("matmul", 128, 64, 0.75),
+        ("matmul", 64, 64, 0.55), ("fp32", 128, 128, 1.0), ("fp32", 128, 64, 0.93), ("fp32", 64, 64, 0.85),
+    ],
+)  # fmt: skip
+def test_a_product_of_one_full_wave_reaches_the_share_of_its_tile(
+    name: str, rows: int, columns: int, share: float
+) -> None:
+    one_wave = np.array(108.0 * rows), np.array(float(columns)), np.array(512.0)  # k too short to be cut
+    assert float(waste(name, np.array(1.0), *one_wave, 108)) == pytest.approx(1 / share)
+
+
+@pytest.mark.parametrize(("model", "head"), [("flux", 128), ("sd35", 64), ("sdxl", 64)])
+def test_attention_of_narrow_heads_is_slower_by_the_exponentials_of_each(model: str, head: int) -> None:
+    """At 1,024 pixels tokens fill their tiles, or nearly; the rate of attention is that of heads 128 wide."""
+    seconds = demand(one(model=model)).seconds[0, 1, CLASSES.index("attention")]
+    groups = load.load(model).groups("denoise", "fp16", True)
+    at = np.flatnonzero(np.array(groups.kind) == "attention")
+    cells = (1024 / groups.scale[at])[None, :] ** 2
+    flops = polynomial(groups.coefficients["flops"][at], cells, np.ones((1, 1))).sum()
+    slower = (1 + SOFTMAX_WIDTH / head) / (1 + SOFTMAX_WIDTH / 128)
+    assert seconds * machine("a100", "fp16").attention / flops == pytest.approx(slower, rel=0.05)
+
+
+def test_an_image_takes_what_it_takes_on_its_side() -> None:
+    """Whether the sides are multiples of the deepest layer's cells (64 pixels) or not."""
+    sides = [(1016, 520), (520, 1016), (1024, 512), (512, 1024)]
+    square = {name: value for name, value in BASE.items() if name != "resolution"}
+    rows = [square | {"model": "sd2", "width": width, "height": height} for width, height in sides]
+    seconds = demand(Table.from_rows(rows)).seconds.sum(axis=(1, 2))
+    assert seconds[0] == pytest.approx(seconds[1], rel=1e-12)
+    assert seconds[2] == pytest.approx(seconds[3], rel=1e-12)
 
 
 def test_slopes_are_the_derivatives_of_energy_and_seconds() -> None:
