@@ -78,6 +78,6 @@ def drift_joules(levels: CumulativeEnergy, attributed: Attribution, spans: Seque
     ends = [(s, _slope(levels, s)) for s in (idle[0], idle[-1])]
     bends = [(s.end - s.start) / 2 * abs(t.watts_per_second - straight) for s, t in ends if t and t.departs(straight)]
     stepped = abs(change) > SIGMAS * math.hypot(before.std, after.std)
-    if not bends and (not stepped or all(slope is not None for _, slope in ends)):
+    if not bends and all(slope is not None for _, slope in ends):
         return 0.0
     return max([abs(change) if stepped else 0.0, *bends]) * seconds / math.sqrt(12)

@@ -17,6 +17,7 @@ from workers.meters.energy.attribution import attribute
 from workers.meters.energy.by_label import energy_from
 from workers.meters.energy.cumulative import CumulativeEnergy
 from workers.meters.energy.idle import idle_level
+from workers.meters.energy.power_log import FEWEST_READINGS, averages
 from workers.meters.energy.statistics import mean_and_error, relative_halfwidth, t_975
 from workers.meters.energy.ticks import Difference, counter_levels
 from workers.meters.nvml.evaluate import evaluate
@@ -162,6 +163,25 @@ def test_ticks_are_put_on_their_grid() -> None:
     assert counter is not None
     offset = counter.levels.times - 0.1 * np.arange(1, 1 + len(counter.levels.times))
     assert np.max(np.abs(offset)) < 0.001
+
+
+def test_of_few_readings_nobody_knows_whether_they_are_averages() -> None:
+    work = spans((IDLE, 0, 4), ("work", 4, 6), (IDLE, 6, 10))
+    log = [(0.1 * n, 260.0 if 40 < n <= 60 else 60.0) for n in range(101)]
+    assert averages(log, work, 1.0) is False
+    assert averages(log[38 : 38 + FEWEST_READINGS - 1], work, 1.0) is None
+    assert averages([], work, 1.0) is None
+
+
+def test_a_tick_far_from_the_grid_is_known_as_well_as_its_bracket() -> None:
+    """One comes 20 ms late, between two readings 2 ms apart: it is there, evenly likely anywhere in between."""
+    true = 0.1 * np.arange(1, 60) + np.where(np.arange(1, 60) == 30, 0.02, 0.0)
+    pairs = [r for i, t in enumerate(true) for r in ((t - 0.001, t - 0.001, i), (t + 0.001, t + 0.001, i + 1))]
+    counter = counter_levels([(a, b, float(j)) for a, b, j in pairs], 0.1, limit_watts=300)
+    assert counter is not None
+    (at,) = np.flatnonzero(counter.levels.joules == 30)
+    assert counter.levels.times[at] == pytest.approx(true[29], abs=1e-9)
+    assert counter.levels.time_std[at] == pytest.approx(0.002 / math.sqrt(12))
 
 
 def test_a_counter_too_slow_for_the_probe_has_a_tick_in_its_log() -> None:
