@@ -32,6 +32,8 @@ def observed(rows: list[dict[str, Any]], effects: Effects | None = None) -> tupl
         {"steps": [10, 20], "measured_at": ["2026-01-01", "2026-11-27"]},
         {"steps": [10, 20], "power_limit_watts": ["", 300.0, 400.0]},
         {"steps": [10, 20], "clock_limit_mhz": ["", 1000.0, 1400.0], "power_limit_watts": ["", 400.0]},
+        {"steps": [10, 20], "includes_idle": [0, 1], "duration_seconds": [20.0]},
+        {"steps": [10, 20], "includes_idle": [1], "duration_seconds": [20.0, 30.0]},
         {"steps": [10, 20], "includes_idle": [0, 1], "duration_seconds": [20.0, 30.0, 40.0]},
         {"steps": [10, 20], "includes_idle": [1], "duration_seconds": [20.0, 30.0], "clock_limit_mhz": ["", 1000.0]},
     ],
