@@ -98,8 +98,8 @@ def _working(postgres: bool) -> Iterator[Row]:
     found = {count: _work_off(count, postgres) for count in BACKLOGS}
     for count, one in found.items():
         how = f"{WORKERS} workers do {DONE:,} of {count:,} jobs, {one.jobs_per_second:.0f} jobs/s"
-        yield Row(f"{name}: coordinator's CPU a job", one.cpu_ms, "ms", None, how)
-        yield Row(f"{name}: coordinator's memory", one.memory_mb, "MB", None, "its peak, same run")
+        yield Row(f"{name}: coordinator's CPU a job of {count:,}", one.cpu_ms, "ms", None, how)
+        yield Row(f"{name}: coordinator's memory, {count:,} jobs", one.memory_mb, "MB", None, "its peak, same run")
     few, many = found[BACKLOGS[0]], found[BACKLOGS[-1]]
     how = f"{BACKLOGS[-1]:,} jobs against {BACKLOGS[0]:,}"
     yield Row(f"{name}: growth of CPU a job", many.cpu_ms / few.cpu_ms, "x", 1.5, how)
