@@ -100,12 +100,16 @@ def test_lost_messages_are_sent_again(jobs, settings, submit):
 
 
 def test_a_message_that_was_lost_does_not_wait_for_its_queue_to_drain(jobs, settings, submit):
-    broker = CountingBroker()
+    broker, clock = CountingBroker(), Clock()
     submit(6)
-    dispatcher = Dispatcher(jobs, broker, settings, name="c", clock=Clock())
+    dispatcher = Dispatcher(jobs, broker, settings, name="c", clock=clock)
     dispatcher.tick()
     assert dispatcher.top_up() == 6
-    broker.queues["a100"].remove(1)  # its worker was killed before it claimed the job
+    broker.queues["a100"] = [4, 5, 6]
+    assert all(jobs.claim(job_id, worker=f"w{job_id}", queue="a100") for job_id in (2, 3))  # not 1: it was lost
+    dispatcher.tick()
+    assert dispatcher.top_up() == 0  # just sent: it may be on its way
+    clock.now += settings.message_grace_seconds
     dispatcher.tick()
     assert dispatcher.top_up() == 1
     assert broker.queues["a100"][-1] == 1
