@@ -224,11 +224,11 @@ def _bar(p: Prediction) -> tuple[float, float, float]:
 
 
 def _curve(answers: Predictions, measured: Table, c: Configuration, kind: str) -> Markup:
-    """Joules of an image over steps or over sizes, other settings as asked, with what was measured at them: at the
-    precision asked, since another's would stretch the axis until the curve is flat."""
+    """Joules of an image over steps or over sizes, other settings as asked, with what was measured at them: at a
+    precision of as many bits, since another's would stretch the axis until the curve is flat."""
     images = answers.table.prompts
     energy = answers.energy * (1.0 / images)
-    same = measured.precision == c.precision
+    same = (measured.precision == "fp32") == (c.precision == "fp32")
     if kind == "steps":
         xs = answers.table.steps.tolist()
         alike = measured.take(same & (measured.width == c.width) & (measured.height == c.height))

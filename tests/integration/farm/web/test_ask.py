@@ -114,8 +114,9 @@ def test_how_to_make_it_surer_is_what_farm_plan_picks(fitted, farm):
     assert "farm plan --model flux --gpu a6000 --budget 5 --out surer.yaml" in text
 
 
-def test_what_is_measured_stands_beside_what_is_predicted(fitted):
-    page = fitted.get("/?model=flux&gpu=a100&resolution=512&steps=20&precision=fp16").text
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])  # the rows are of fp16, which costs the same
+def test_what_is_measured_stands_beside_what_is_predicted(fitted, precision):
+    page = fitted.get(f"/?model=flux&gpu=a100&resolution=512&steps=20&precision={precision}").text
     assert page.count('class="measured"') > 3
     assert "law says" in page
 
