@@ -88,23 +88,30 @@ def test_two_coordinators_together_send_each_once(jobs, settings, submit):
     assert len(broker.queues["a100"]) == 6
 
 
-def test_lost_messages_are_sent_again(jobs, settings, submit):
-    broker = CountingBroker()
-    submit(3)
-    dispatcher = Dispatcher(jobs, broker, settings, name="c", clock=Clock())
-    dispatcher.tick()
-    assert dispatcher.top_up() == 3
+@pytest.fixture
+def sent(jobs, settings, submit):
+    """A coordinator that has sent the messages of so many jobs, with its broker and its clock."""
+
+    def call(count):
+        broker, clock = CountingBroker(), Clock()
+        submit(count)
+        dispatcher = Dispatcher(jobs, broker, settings, name="c", clock=clock)
+        dispatcher.tick()
+        assert dispatcher.top_up() == count
+        return dispatcher, broker, clock
+
+    return call
+
+
+def test_lost_messages_are_sent_again(sent):
+    dispatcher, broker, _ = sent(3)
     broker.queues.clear()  # FLUSHALL
     dispatcher.tick()
     assert dispatcher.top_up() == 3
 
 
-def test_a_message_that_was_lost_does_not_wait_for_its_queue_to_drain(jobs, settings, submit):
-    broker, clock = CountingBroker(), Clock()
-    submit(6)
-    dispatcher = Dispatcher(jobs, broker, settings, name="c", clock=clock)
-    dispatcher.tick()
-    assert dispatcher.top_up() == 6
+def test_a_message_that_was_lost_does_not_wait_for_its_queue_to_drain(sent, jobs, settings):
+    dispatcher, broker, clock = sent(6)
     broker.queues["a100"] = [4, 5, 6]
     assert all(jobs.claim(job_id, worker=f"w{job_id}", queue="a100") for job_id in (2, 3))  # not 1: it was lost
     dispatcher.tick()
