@@ -3,7 +3,6 @@ when they are called, so that ``farm --help`` stays fast."""
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import logging
 import os
@@ -159,6 +158,8 @@ def _extra(error: ModuleNotFoundError) -> str:
 
 
 def _complain(message: str, code: int) -> int:
-    with contextlib.suppress(OSError):  # who cannot be told is told by the exit code
+    try:
         click.echo("farm: " + one_line(message), err=True)
+    except OSError:  # who cannot be told is told by the exit code
+        streams.give_up_error()
     return code

@@ -66,6 +66,11 @@ def give_up() -> None:
     _null(sys.stdout.fileno(), os.O_WRONLY)
 
 
+def give_up_error() -> None:
+    """Throw away what is still said on the error output: at its end Python would exit with 120 for words left there."""
+    _null(sys.stderr.fileno(), os.O_WRONLY)
+
+
 def _null(descriptor: int, flags: int) -> None:
     opened = os.open(os.devnull, flags)
     os.dup2(opened, descriptor, inheritable=True)

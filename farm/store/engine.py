@@ -210,9 +210,7 @@ class Store:
         with self._plain_words(), self.engine.connect() as connection:
             begin = _pipelined(lock_seconds)
             if _is_torn(connection):
-                logger.warning("database %s: a session has ended there: connecting anew", self.name)
-                connection.invalidate()
-                self.engine.dispose()  # those that wait died with it
+                self._leave(connection)
             driver: Any = connection.connection.dbapi_connection
             try:
                 with driver.pipeline() as pipeline:
@@ -247,14 +245,19 @@ class Store:
         try:
             return connection.begin()
         except self._driver_error:
-            connection.invalidate()
-            if not self.is_sqlite:
-                self.engine.dispose()  # those that wait died with it
+            self._leave(connection)
         try:
             return connection.begin()
         except self._driver_error:
             connection.invalidate()  # nothing more is said to it, a goodbye neither
             raise
+
+    def _leave(self, connection: Connection) -> None:
+        """Give up a session that has died, so that the next word is said on a new one."""
+        connection.invalidate()
+        if not self.is_sqlite:
+            logger.warning("database %s: a session has ended there: connecting anew", self.name)
+            self.engine.dispose()  # those that wait died with it
 
     @property
     def _driver_error(self) -> type[Exception]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -29,10 +30,13 @@ def gpu(tmp_path_factory: pytest.TempPathFactory):
 
 
 def shell(gpu: fake.Fake, line: str) -> subprocess.CompletedProcess[str]:
+    """What a shell makes of a line that begins with ``farm``."""
+    return sh(gpu, f"{FARM} {line}")
+
+
+def sh(gpu: fake.Fake, line: str) -> subprocess.CompletedProcess[str]:
     environment = gpu.environment(FARM_HOME=os.environ["FARM_HOME"])
-    return subprocess.run(
-        ["sh", "-c", f"{FARM} {line}"], env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
+    return subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
@@ -68,4 +72,12 @@ def test_what_a_measured_command_writes_to_a_closed_error_output_goes_nowhere(gp
 @pytest.mark.parametrize("error", ["2>&-", "2>/dev/full"])
 def test_a_refusal_that_nobody_can_read_is_still_exit_2(gpu, error) -> None:
     done = shell(gpu, f"flops no-such-model --resolution 512 {error}")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
+
+
+def test_words_left_for_an_error_output_that_cannot_be_written_do_not_change_the_exit_code(gpu) -> None:
+    """Python flushes once more at its end, and exits with 120 where that fails."""
+    left = "import atexit, sys; atexit.register(sys.stderr.write, 'left'); from farm.cli import main"
+    script = f"{left}; main(['flops', 'no-such-model', '--resolution', '512'])"
+    done = sh(gpu, f'{sys.executable} -c "{script}" 2>/dev/full')
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "")

@@ -226,3 +226,18 @@ def test_a_password_that_changed_is_read_again(url, postgres, tmp_path):
     assert passed == ["first", "second"]
     store.close()
     admin.dispose()
+
+
+@pytest.mark.parametrize("way", ["read", "write", "exchange"])
+def test_a_session_that_the_server_ended_is_said_and_a_new_one_made(postgres_url, caplog, way):
+    store = Store.upgrade(load(database_url=postgres_url))
+    admin = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    with getattr(store, way)() as db:
+        ours = db.execute(text("SELECT pg_backend_pid()")).scalar()
+    with admin.connect() as db:
+        db.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": ours})
+    admin.dispose()
+    with getattr(store, way)() as db:
+        assert db.execute(text("SELECT pg_backend_pid()")).scalar() != ours
+    assert "a session has ended there: connecting anew" in caplog.text
+    store.close()
