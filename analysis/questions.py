@@ -26,7 +26,7 @@ from farm.domain.row import LIMITS, Row, parse_row
 from farm.files.table import read_cells
 
 COLUMNS: Final = (*Configuration.__dataclass_fields__, "resolution")
-CIRCUMSTANCES: Final = ("measured_at", *LIMITS)  # of a row, which answers rest on as well
+CIRCUMSTANCES: Final = ("measured_at", "idle_watts", "meter", *LIMITS)  # of a row, which answers rest on as well
 USUAL: Final[Mapping[str, Any]] = {**DEFAULTS, "cfg": 0, "prompts": 1}  # where neither file nor option says
 REQUIRED: Final = ("model", "gpu", "resolution", "steps", "precision")
 MAX_CONFIGURATIONS: Final = 1_000_000

@@ -13,7 +13,9 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ.pop("PYTHONUNBUFFERED", None)  # nobody who types a command has it: what is left in a buffer would not be seen
+os.environ.pop(
+    "PYTHONUNBUFFERED", None
+)  # nobody who types a command has it: what is left in a buffer would not be seen
 
 import hypothesis  # noqa: E402  (after the threads are set)
 import pytest  # noqa: E402

@@ -151,7 +151,7 @@ def level(done: Calibration) -> float | None:
         from analysis.table import Table
     except ImportError:
         return None
-    predicted = fit_once(laws.DEFAULT, shipped_rows()).predict(Table.from_rows([m.configuration for m in known]))
+    predicted = fit_once(laws.DEFAULT, shipped_rows()).predict(Table.from_rows(known))  # above the same idle
     logs = [math.log(float(m.energy_joules or 0.0) / float(p)) for m, p in zip(known, predicted, strict=True)]
     return math.exp(sum(logs) / len(logs))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
+from analysis.laws.work.observed import OWN_METER
 from farm.catalog import memory
 from farm.domain import Configuration
 
@@ -82,9 +84,11 @@ cfg: false, prompts: 1, batch: 1}}
 
 
 def table(configurations: list[Configuration]) -> str:
-    """As the CSV that ``farm predict --in`` reads."""
-    names = ("model", "gpu", "width", "height", "steps", "precision", "cfg", "prompts")
-    rows = [[getattr(c, name) for name in names] for c in configurations]
+    """As the CSV that ``farm predict --in`` reads: as this project's meter finds them, today."""
+    names = ("model", "gpu", "width", "height", "steps", "precision", "cfg", "prompts", "meter", "measured_at")
+    rows = [
+        [*(getattr(c, name) for name in names[:-2]), OWN_METER, datetime.now(UTC).isoformat()] for c in configurations
+    ]
     return "".join(",".join(map(str, row)) + "\n" for row in (names, *rows))
 
 

@@ -6,6 +6,11 @@ import json
 
 import pytest
 
+from farm.cli.calibrate import level
+from farm.domain import Measurement
+from tests.conftest import ROOT
+from workers.procedure.calibration import Calibration
+
 
 def test_a_simulated_device_answers_and_its_rows_are_flagged(farm) -> None:
     done = farm("calibrate", "--gpu", "h100", "--simulate", "--json")
@@ -57,3 +62,15 @@ def test_what_cannot_be_is_refused_in_one_line(farm_process, arguments, words) -
     assert done.code == 2
     assert done.err.count("\n") == 1
     assert words in done.err
+
+
+def test_the_level_is_above_the_idle_that_was_taken_off() -> None:
+    """Of a real H200, whose context draws 124 W where the board at rest, above which the law answers, draws 78."""
+    found = json.loads((ROOT / "analysis" / "data" / "measured" / "h200-2026-11-28.json").read_text())
+    document = found["checks"]["calibrate"]["found"]
+    measurements = [Measurement.from_dict(each) for each in document["measurements"]]
+    done = Calibration(
+        gpu="h200", device_name="", seconds=60.0, idle_watts=document["idle_watts"], power_limit_watts=700.0,
+        reached={}, launch_seconds=None, measurements=measurements,
+    )  # fmt: skip
+    assert level(done) == pytest.approx(1.04, abs=0.02)

@@ -158,6 +158,22 @@ def test_limits_that_are_enforced_are_asked_with(farm: Farm, tmp_path: Path) -> 
     assert (wrong.code, wrong.err.count("\n")) == (2, 1)
 
 
+def test_rows_of_a_file_that_say_above_which_idle_are_answered_above_it(farm: Farm, tmp_path: Path) -> None:
+    """A context keeps an H200's clocks up: 122 W, 77 W at rest; this project's meter takes the former off."""
+    rows = tmp_path / "rows.csv"
+    rows.write_text(
+        "model,gpu,resolution,steps,precision,cfg,prompts,idle_watts,meter\n"
+        + "".join(f"sd2,h200,512,20,fp16,1,4,{stated}\n" for stated in (",", "77,", "124,", ",nvml"))
+    )
+    rest, same, stated, own = document(farm("predict", "--in", rows, "--json"))["predictions"]
+    assert same["energy_joules"] == pytest.approx(rest["energy_joules"])
+    for each, watts in ((stated, 124), (own, 121.7)):
+        less = (watts - 77) * rest["duration_seconds"]
+        assert each["energy_joules"] == pytest.approx(rest["energy_joules"] - less)
+        assert each["energy_joules_with_idle"] == pytest.approx(rest["energy_joules_with_idle"])
+        assert f"{watts:g} W" in each["counted"]
+
+
 def test_twenty_thousand_rows(farm: Farm, tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     lines = [
