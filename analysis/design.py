@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.laws import student
-from analysis.laws.work.effects import CELL_COLUMNS
+from analysis.laws.work.effects import SHAPE_COLUMNS
 from analysis.laws.work.hierarchy import GROUP_ROWS
 from analysis.laws.work.law import Outlook, WorkLaw
 from analysis.table import Floats, Integers, Table
@@ -34,7 +34,7 @@ from farm.domain.errors import RequestError
 COST_EXPONENT: Final = 0.25  # 0 would not mind the energy; 1 would pick many cheap rows alike
 ALLOWANCE: Final = 0.045  # of the energy of all candidates: a twentieth, less a margin for the error of prediction
 MAX_CANDIDATES: Final = 3000  # K of as many rows takes 72 MB
-KIND: Final = (*CELL_COLUMNS, "steps")  # rows that agree in these differ in the number of prompts alone
+KIND: Final = (*SHAPE_COLUMNS, "steps")  # rows that agree in these differ in the number of prompts alone
 EACH: Final = (*KIND, "prompts")
 
 RESOLUTIONS: Final = (256, 512, 768, 1024)

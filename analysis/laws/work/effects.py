@@ -58,7 +58,7 @@ SPREADS: Final[Mapping[str, Mapping[str, float]]] = {
 }  # fmt: skip
 _NUMBERS: Final = {kind: [_PLACE[what] for what in spread] for kind, spread in SPREADS.items()}  # that a kind moves
 LEARNED: Final = ("family", "model")  # kinds whose spreads are learned together, as a factor on these
-CELL_COLUMNS: Final = CALL_COLUMNS  # rows that agree in these share an effect of their own, a cell's
+SHAPE_COLUMNS: Final = CALL_COLUMNS  # rows that agree in these are of one shape and share an effect of its own
 SET_COLUMNS: Final = ("model", "gpu", "dataset")  # rows that agree in these belong to the same groups
 
 Label = tuple[str, str, str]  # kind, group, which of LOCAL

@@ -1,15 +1,15 @@
-"""Penalised least squares for effects that are shared, or belong to a model, a GPU, a laboratory or a cell.
+"""Penalised least squares for effects that are shared, or belong to a model, a GPU, a laboratory or a shape.
 
-Observed is y = eta(p) + c_cell + e with independent normal p_j ~ (0, s_j^2), c ~ (0, tau^2), e ~ (0, v_i). p is found
-at the mode of its posterior by Gauss-Newton steps; cell effects are integrated out on the way, since the covariance of
-a cell is V = diag(v) + tau^2 1 1' with the inverse of Sherman and Morrison. The covariance of p is that of the last
-step (Laplace). sigma and tau, one a group of rows and of cells, are estimated under scaled inverse chi-squared priors
+Observed is y = eta(p) + c_shape + e with independent normal p_j ~ (0, s_j^2), c ~ (0, tau^2), e ~ (0, v_i). p is found
+at the mode of its posterior by Gauss-Newton steps; shape effects are integrated out on the way, since the covariance of
+a shape is V = diag(v) + tau^2 1 1' with the inverse of Sherman and Morrison. The covariance of p is that of the last
+step (Laplace). sigma and tau, one a group of rows and of shapes, are estimated under scaled inverse chi-squared priors
 around what all groups have in common, which is estimated too; one factor on those s_j that are to be learned, by the
 evidence (MacKay, Neural Computation 4, 1992).
 Rows of one configuration share eta: for p they count as their mean, weighted by 1/v, which is exact, so that a step
 costs as much as there are configurations, however often each was measured.
 Gelman and Hill, Data Analysis Using Regression and Multilevel Models, ch. 12-13; Searle et al., Variance Components,
-ch. 7 for the cells' best linear unbiased predictor.
+ch. 7 for the shapes' best linear unbiased predictor.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Jacobian = Callable[[], Blocks]  # (m, P), worked out if asked
 Model = Callable[[Floats], tuple[Floats, Jacobian]]  # p -> eta (m,) of each configuration, and its Jacobian
 
 NOISE: Final = 0.02  # prior of sigma, relative: what a repeat of a row differs by
-CELL: Final = 0.02  # prior of tau: what a cell of one model, precision, size and guidance differs by from its physics
+SHAPE: Final = 0.02  # prior of tau: what a shape of one model, precision, size and guidance differs by from its physics
 PRIOR_ROWS: Final = 8.0  # that the priors of what is common count for
 GROUP_ROWS: Final = 5.0  # that what is common counts for in a group
 _MOST_ROWS: Final = 20.0  # of one group that count to what is common
@@ -43,8 +43,8 @@ _ROUNDING: Final = 1e-12  # relative, of a sum of squares: a step that raises th
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
-    """Of each cell: mean and variance of its effect, and the part of the shared error that its rows take away."""
+class Shapes:
+    """Of each shape: mean and variance of its effect, and the part of the shared error that its rows take away."""
 
     mean: Floats
     variance: Floats
@@ -53,7 +53,7 @@ class Cells:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A spread by group, what it is in common, and how many rows or cells each group has."""
+    """A spread by group, what it is in common, and how many rows or shapes each group has."""
 
     of_group: Floats
     common: float
@@ -77,7 +77,7 @@ class Spread:
 
     @property
     def pooled(self) -> float:
-        """Root mean square over all rows or cells; what is common where there are none."""
+        """Root mean square over all rows or shapes; what is common where there are none."""
         total = self.count.sum()
         return float(np.sqrt(self.of_group**2 @ self.count / total)) if total else self.common
 
@@ -88,7 +88,7 @@ class Posterior:
     covariance: Floats
     sigma: Spread
     tau: Spread
-    cells: Cells
+    shapes: Shapes
     scale: float
     scale_degrees: float  # of freedom: effects that the factor rests on, its prior's among them
 
@@ -96,12 +96,12 @@ class Posterior:
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Which rows belong together: of every row (n,) its configuration and its group of equal noise, of every
-    configuration (m,) its cell, of every cell its group of equal spread."""
+    configuration (m,) its shape, of every shape its group of equal spread."""
 
     alike: Integers
     noise_group: Integers
-    cell: Integers
-    cell_group: Integers
+    shape: Integers
+    spread_group: Integers
 
 
 def solve(
@@ -116,27 +116,27 @@ def solve(
 ) -> Posterior:
     """``prior_std`` (P,), times one factor where ``learned`` (P,); ``extra_variance`` (n,): of the row itself, beside
     sigma^2."""
-    alike, cell = layout.alike, layout.cell
-    cell_of_row = cell[alike]
-    sigma, tau = Spread.prior(NOISE, layout.noise_group), Spread.prior(CELL, layout.cell_group)
+    alike, shape = layout.alike, layout.shape
+    shape_of_row = shape[alike]
+    sigma, tau = Spread.prior(NOISE, layout.noise_group), Spread.prior(SHAPE, layout.spread_group)
     p, scale, degrees = start, 1.0, SCALE_WORTH
     robust = np.ones_like(y)
     at = model(p)
     for _ in range(_ROUNDS):
-        of_row, of_cell = sigma.of_group[layout.noise_group], tau.of_group[layout.cell_group]
-        pooled = _Pooled.of(y, (of_row**2 / weight + extra_variance) / robust, alike, len(cell))
+        of_row, of_shape = sigma.of_group[layout.noise_group], tau.of_group[layout.spread_group]
+        pooled = _Pooled.of(y, (of_row**2 / weight + extra_variance) / robust, alike, len(shape))
         std = np.where(learned, prior_std * scale, prior_std)
-        p, at, information = _mode(model, pooled, std, cell, of_cell, p, at)
+        p, at, information = _mode(model, pooled, std, shape, of_shape, p, at)
         eta, jacobian = at
-        residual, blup = y - eta[alike], _cells(pooled.mean - eta, pooled.variance, of_cell, cell)
+        residual, blup = y - eta[alike], _shapes(pooled.mean - eta, pooled.variance, of_shape, shape)
         fitted = jacobian().variance(information.of_sets())[alike]  # of eta
-        unsure = blup.variance[cell_of_row] + (1 - blup.known[cell_of_row]) ** 2 * fitted
-        within = robust * weight * ((residual - blup.mean[cell_of_row]) ** 2 + unsure)
+        unsure = blup.variance[shape_of_row] + (1 - blup.known[shape_of_row]) ** 2 * fitted
+        within = robust * weight * ((residual - blup.mean[shape_of_row]) ** 2 + unsure)
         before = sigma, tau, scale
         sigma = sigma.again(NOISE, _sums(within, layout.noise_group, len(sigma.count)))
-        tau = tau.again(CELL, _sums(blup.mean**2 + blup.variance, layout.cell_group, len(tau.count)))
+        tau = tau.again(SHAPE, _sums(blup.mean**2 + blup.variance, layout.spread_group, len(tau.count)))
         scale, degrees = _scale(p, information.variances(), prior_std, std, learned)
-        robust = _robust(residual - blup.mean[cell_of_row], sigma, layout.noise_group, weight, extra_variance)
+        robust = _robust(residual - blup.mean[shape_of_row], sigma, layout.noise_group, weight, extra_variance)
         if before[0].is_near(sigma) and before[1].is_near(tau) and abs(scale / before[2] - 1) < _SETTLED:
             break
     return Posterior(p, information.inverse(), sigma, tau, blup, scale, degrees)
@@ -189,25 +189,25 @@ def _robust(residual: Floats, sigma: Spread, group: Integers, weight: Floats, ex
     return np.minimum(1.0, _OUTLIER * scale[group] / np.maximum(scaled, 1e-12))
 
 
-def whitened(local: Floats, variance: Floats, tau: Floats, cell: Integers) -> Floats:
-    """A (m, k) with A' A = L' V^-1 L of rows L whose cells have an effect of their own, of spread ``tau`` (cells,).
+def whitened(local: Floats, variance: Floats, tau: Floats, shape: Integers) -> Floats:
+    """A (m, k) with A' A = L' V^-1 L of rows L whose shapes have an effect of their own, of spread ``tau`` (shapes,).
 
-    A = diag(v)^-1/2 (L - theta M), M the means of the cells weighted by 1/v, (1 - theta)^2 = 1 / (1 + tau^2 sum 1/v).
-    Where L is the local part of a Jacobian in blocks, the rows of a cell have to be of one group.
+    A = diag(v)^-1/2 (L - theta M), M the means of the shapes weighted by 1/v, (1 - theta)^2 = 1 / (1 + tau^2 sum 1/v).
+    Where L is the local part of a Jacobian in blocks, the rows of a shape have to be of one group.
     """
     a: Floats = local / np.sqrt(variance)[:, None]
-    cells = len(tau)
-    precision = np.bincount(cell, 1 / variance, cells)
+    shapes = len(tau)
+    precision = np.bincount(shape, 1 / variance, shapes)
     theta = 1 - (1 + tau**2 * precision) ** -0.5
-    several = np.bincount(cell, minlength=cells)[cell] > 1
-    a[~several] *= 1 - theta[cell[~several], None]
-    rows = np.flatnonzero(several)[np.argsort(cell[several], kind="stable")]
+    several = np.bincount(shape, minlength=shapes)[shape] > 1
+    a[~several] *= 1 - theta[shape[~several], None]
+    rows = np.flatnonzero(several)[np.argsort(shape[several], kind="stable")]
     if len(rows):
-        first = np.flatnonzero(np.diff(cell[rows], prepend=-1))
+        first = np.flatnonzero(np.diff(shape[rows], prepend=-1))
         root = np.sqrt(1 / variance[rows])[:, None]
         sums = np.add.reduceat(a[rows] * root, first, axis=0)
         part = theta / np.where(precision > 0, precision, 1.0)
-        means = sums * part[cell[rows[first]], None]
+        means = sums * part[shape[rows[first]], None]
         a[rows] -= np.repeat(means, np.diff(first, append=len(rows)), axis=0) * root
     return a
 
@@ -216,7 +216,7 @@ def _mode(
     model: Model,
     pooled: _Pooled,
     prior_std: Floats,
-    cell: Integers,
+    shape: Integers,
     tau: Floats,
     p: Floats,
     at: tuple[Floats, Jacobian],
@@ -224,12 +224,12 @@ def _mode(
     """The posterior mode, from p on, where the model is ``at``; the model there; the information matrix of the last
     step."""
     precision, variance = prior_std**-2.0, pooled.variance
-    shrink = tau**2 / (1 + tau**2 * np.bincount(cell, 1 / variance, len(tau)))
+    shrink = tau**2 / (1 + tau**2 * np.bincount(shape, 1 / variance, len(tau)))
 
     def inverse(r: Floats) -> Floats:
         """V^-1 r."""
-        pull = shrink * np.bincount(cell, r / variance, len(tau))
-        return np.asarray((r - pull[cell]) / variance)
+        pull = shrink * np.bincount(shape, r / variance, len(tau))
+        return np.asarray((r - pull[shape]) / variance)
 
     def loss(eta: Floats, at: Floats) -> float:
         r = pooled.mean - eta
@@ -239,7 +239,7 @@ def _mode(
     before, size = loss(eta, p), 1.0
     for _ in range(_STEPS):
         slope = jacobian()
-        information = Information(slope.groups, slope.gram(whitened(slope.local, variance, tau, cell)), precision)
+        information = Information(slope.groups, slope.gram(whitened(slope.local, variance, tau, shape)), precision)
         step = information.solve(slope.transposed(inverse(pooled.mean - eta)) - precision * p)
         size = min(1.0, 2 * size)  # where one full step goes too far, the next does
         while True:
@@ -255,8 +255,8 @@ def _mode(
     return p, (eta, jacobian), information
 
 
-def _cells(residual: Floats, variance: Floats, tau: Floats, cell: Integers) -> Cells:
-    cells = len(tau)
-    precision = np.asarray(np.bincount(cell, 1 / variance, cells), dtype=np.float64)
+def _shapes(residual: Floats, variance: Floats, tau: Floats, shape: Integers) -> Shapes:
+    shapes = len(tau)
+    precision = np.asarray(np.bincount(shape, 1 / variance, shapes), dtype=np.float64)
     shrink = tau**2 / (1 + tau**2 * precision)
-    return Cells(np.asarray(shrink * np.bincount(cell, residual / variance, cells)), shrink, shrink * precision)
+    return Shapes(np.asarray(shrink * np.bincount(shape, residual / variance, shapes)), shrink, shrink * precision)

@@ -22,9 +22,9 @@ from analysis.laws import student
 from analysis.laws.base import LEVEL as PROBABILITY
 from analysis.laws.base import Forecast, Law
 from analysis.laws.work import hierarchy, physics
-from analysis.laws.work.effects import CELL_COLUMNS, IDLE, LEVEL, Effects, Sets
+from analysis.laws.work.effects import IDLE, LEVEL, SHAPE_COLUMNS, Effects, Sets
 from analysis.laws.work.hardware import SHARES
-from analysis.laws.work.hierarchy import GROUP_ROWS, Cells, Posterior, Spread
+from analysis.laws.work.hierarchy import GROUP_ROWS, Posterior, Shapes, Spread
 from analysis.laws.work.observed import Days, Idles, Known, Observed, idle_watts, included_watts, of_energy, of_seconds
 from analysis.laws.work.packed import packed, unpacked
 from analysis.laws.work.physics import COEFFICIENTS, HOST_SECONDS, LAUNCH_SECONDS
@@ -42,10 +42,10 @@ _CHUNK: Final = 100_000  # rows a pass: bounds the memory
 class WorkLaw(Law):
     """The project's own law. ``params_``: shares of (board power - idle) drawn by each class of work and while waiting
     (``share_...``), ``launch_microseconds``, ``host_seconds_per_megapixel``, ``pace`` (busy seconds over those of the
-    roofline), ``noise`` and ``cell_spread`` (relative, of all rows), ``spread_of_models`` (over what is expected
+    roofline), ``noise`` and ``shape_spread`` (relative, of all rows), ``spread_of_models`` (over what is expected
     beforehand), and every group's factors (``factor_...``)."""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     minimum_rows: ClassVar[int] = 0
     takes_seconds: ClassVar[bool] = True
     takes_videos: ClassVar[bool] = True
@@ -124,7 +124,7 @@ class WorkLaw(Law):
 
         V = (1 - k)^2 x' S x + c + s^2: S the covariance of the numbers that make the row's energy, from that of all
         effects (Laplace) and the prior variance of groups that were never seen; x the derivatives of ln E by them; k
-        and c of the row's cell (how much its own rows settle, and what is left; 0 and tau^2 for a new cell); s the
+        and c of the row's shape (how much its own rows settle, and what is left; 0 and tau^2 for a new shape); s the
         noise of a run, of the model where it has rows. Assumed: normal effects and noise in ln E, with spreads that
         were fixed beforehand but for the models' and the noise. Those have scaled inverse chi-squared posteriors, hence
         t with their degrees of freedom: of a model with rows GROUP_ROWS and its rows, of a new one SCALE_WORTH and what
@@ -162,16 +162,16 @@ class WorkLaw(Law):
         for of_set, rows in zip(covariance, np.split(order, ends), strict=False):
             x = worked.local[rows]
             shared[rows] = ((x @ of_set) * x).sum(axis=1)
-        settled, remaining = self._cell_knowledge(worked)
+        settled, remaining = self._shape_knowledge(worked)
         return np.asarray((1 - settled) ** 2 * shared + remaining)
 
-    def _cell_knowledge(self, worked: _WorkedOut) -> tuple[Floats, Floats]:
-        """The part of the shared error that each row's cell takes away, and the variance of its effect, (n,) each."""
-        post, cell = self._posterior, worked.cell
-        settled = np.where(cell >= 0, _at(post.cells.known, cell), 0.0)
-        by_model = self._known.cell_spread(post.tau)
+    def _shape_knowledge(self, worked: _WorkedOut) -> tuple[Floats, Floats]:
+        """The part of the shared error that each row's shape takes away, and the variance of its effect, (n,) each."""
+        post, shape = self._posterior, worked.shape
+        settled = np.where(shape >= 0, _at(post.shapes.known, shape), 0.0)
+        by_model = self._known.shape_spread(post.tau)
         of_model = np.array([by_model.get(model, post.tau.common) for model in worked.models])[worked.model]
-        return settled, np.where(cell >= 0, _at(post.cells.variance, cell), of_model**2)
+        return settled, np.where(shape >= 0, _at(post.shapes.variance, shape), of_model**2)
 
     def _noise(self, worked: _WorkedOut) -> tuple[Floats, Floats]:
         """Noise of one run of each row, and the degrees of freedom of its interval, (n,) each."""
@@ -183,15 +183,15 @@ class WorkLaw(Law):
 
     def _work_out(self, table: Table) -> _WorkedOut:
         """Everything that energy, interval, seconds and phases of these rows rest on, once."""
-        groups = table.groups(*CELL_COLUMNS)
+        groups = table.groups(*SHAPE_COLUMNS)
         post = self._posterior
         sets, set_of_row = self._effects.sets(table)
         numbers = sets.basis.numbers(post.p)[set_of_row]
         response = physics.respond(demand(table, groups, self._days.cudnn(table)), numbers[:, : len(COEFFICIENTS)])
         first, group = groups
-        cell, timed_cell = self._known.cells(table.take(first))
+        shape, timed_shape = self._known.shapes(table.take(first))
         shift, timed_shift = (
-            np.where(places >= 0, _at(post.cells.mean, places), 0.0)[group] for places in (cell, timed_cell)
+            np.where(places >= 0, _at(post.shapes.mean, places), 0.0)[group] for places in (shape, timed_shape)
         )
         joules = response.joules.sum(axis=1) * np.exp(numbers[:, LEVEL] + shift)
         seconds, by_work = response.seconds(joules)
@@ -211,7 +211,7 @@ class WorkLaw(Law):
         return _WorkedOut(
             sets=sets,
             set_of_row=set_of_row,
-            cell=cell[group],
+            shape=shape[group],
             models=models.names,
             model=models.codes,
             response=response,
@@ -237,15 +237,15 @@ class WorkLaw(Law):
         covariance[np.ix_(old, old)] = post.covariance[np.ix_(theirs, theirs)]
         sets, group = effects.sets(table)
         x = np.einsum("nk,nkp->np", worked.local, sets.basis.dense()[group])
-        settled, remaining = self._cell_knowledge(worked)
+        settled, remaining = self._shape_knowledge(worked)
         x *= 1 - settled[:, None]
-        _, cell = table.groups(*CELL_COLUMNS)
+        _, shape = table.groups(*SHAPE_COLUMNS)
         noise, degrees = self._noise(worked)
         by_model = self._known.noise(post.sigma)
         rows = np.array([by_model.get(model, (0.0, 0.0))[1] for model in worked.models])
         return Outlook(
             forecast=self._forecast_chunk(worked, level),
-            covariance=x @ covariance @ x.T + np.where(cell[:, None] == cell, remaining, 0.0),
+            covariance=x @ covariance @ x.T + np.where(shape[:, None] == shape, remaining, 0.0),
             noise=noise**2,
             degrees=degrees,
             rows_of_model=rows[worked.model],
@@ -256,8 +256,8 @@ class WorkLaw(Law):
     def _readings(self) -> tuple[dict[str, Any], dict[str, Any]]:
         post, effects = self._posterior, self._effects
         spread = np.sqrt(np.diag(post.covariance))
-        noise, cell_spread = self._known.pooled(post.sigma), self._known.pooled_cells(post.tau)
-        params: dict[str, Any] = {"noise": noise, "cell_spread": cell_spread, "spread_of_models": post.scale}
+        noise, shape_spread = self._known.pooled(post.sigma), self._known.pooled_shapes(post.tau)
+        params: dict[str, Any] = {"noise": noise, "shape_spread": shape_spread, "spread_of_models": post.scale}
         std: dict[str, Any] = {}
         for place, (kind, name, what) in enumerate(effects.labels):
             label, centre = _READINGS.get(what, ("", 1.0)) if kind == "shared" else ("", 1.0)
@@ -286,7 +286,7 @@ class WorkLaw(Law):
             "known": self._known.to_json(),
             "idles": {gpu: dict(by_dataset) for gpu, by_dataset in self._idles.stated.items()},
             "days": {gpu: dict(by_dataset) for gpu, by_dataset in self._days.newest.items()},
-            "cells": [post.cells.mean.tolist(), post.cells.variance.tolist(), post.cells.known.tolist()],
+            "shapes": [post.shapes.mean.tolist(), post.shapes.variance.tolist(), post.shapes.known.tolist()],
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
@@ -298,7 +298,7 @@ class WorkLaw(Law):
             unpacked(state["covariance"]),
             _spread_of(state["sigma"]),
             _spread_of(state["tau"]),
-            Cells(*(np.array(values, dtype=np.float64) for values in state["cells"])),
+            Shapes(*(np.array(values, dtype=np.float64) for values in state["shapes"])),
             float(state["scale"]),
             float(state["scale_degrees"]),
         )
@@ -319,13 +319,13 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class _WorkedOut:
-    """Of n rows: their sets of groups and the set of each; the place of each one's cell among the fitted ones (-1: a
+    """Of n rows: their sets of groups and the set of each; the place of each one's shape among the fitted ones (-1: a
     new one); the models and each row's; the physics of its coefficients; the derivatives ``local`` (n, 11) of ln E by
     the numbers of LOCAL; joules and seconds (n,); the idle watts above which the joules are, (n,)."""
 
     sets: Sets
     set_of_row: Integers
-    cell: Integers
+    shape: Integers
     models: tuple[str, ...]
     model: Integers
     response: physics.Response

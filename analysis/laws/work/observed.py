@@ -1,6 +1,6 @@
 """What a table of measured rows says to the law ``work``: logarithms of energies and of seconds, and who shares what.
 
-A row says an energy, or seconds, or both: seconds are an observation with noise, and a deviation of its cell, of their
+A row says an energy, or seconds, or both: seconds are an observation with noise, and a deviation of its shape, of their
 own. Rows of one configuration are worked out once. Where idle power is in an energy, the
 measured seconds at the laboratory's idle watts are added to what physics says.
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from analysis.laws.work import hierarchy, physics
 from analysis.laws.work.blocks import Blocks, Groups
-from analysis.laws.work.effects import CELL_COLUMNS, IDLE, LEVEL, LOCAL, Effects, N, Sets
+from analysis.laws.work.effects import IDLE, LEVEL, LOCAL, SHAPE_COLUMNS, Effects, N, Sets
 from analysis.laws.work.hardware import CUDNN_SINCE, has_cudnn_attention
 from analysis.laws.work.hierarchy import Layout, Spread
 from analysis.laws.work.roofline import Demand, clocks, demand
@@ -30,9 +30,9 @@ OWN_METER: Final = "nvml"  # of workers.meters
 _JOULES, _SECONDS = "joules", "seconds"  # the two kinds of observations
 
 _CUDNN_DAY: Final = CUDNN_SINCE.toordinal() - date(1970, 1, 1).toordinal()
-_KNOWN: Final = ("noise_groups", "cell_groups", "of_joules", "of_seconds")  # fields of Known
+_KNOWN: Final = ("noise_groups", "spread_groups", "of_joules", "of_seconds")  # fields of Known
 
-CellKey = tuple[Any, ...]  # the values of CELL_COLUMNS, and the data set where it is said
+ShapeKey = tuple[Any, ...]  # the values of SHAPE_COLUMNS, and the data set where it is said
 LeftOut = list[dict[str, Any]]  # as of analysis.laws.base
 
 
@@ -55,21 +55,21 @@ class Observed:
         days, stated = Days.of(table), np.flatnonzero(np.isfinite(energy_joules))
         first, alike = _configurations(table, days.cudnn(table))
         distinct = table.take(first)
-        cells_of_calls, cell = distinct.groups(*CELL_COLUMNS, "dataset")
-        physical = _Physics.of(distinct, (cells_of_calls, cell), days, effects)
+        shapes_of_calls, shape = distinct.groups(*SHAPE_COLUMNS, "dataset")
+        physical = _Physics.of(distinct, (shapes_of_calls, shape), days, effects)
         expected = physical.prior_seconds()[alike]
         timed, left_out = _timed(table, expected)
         has_time = np.unique(alike[timed])  # configurations
         place_of_time = np.full(len(distinct), -1, dtype=np.int64)
         place_of_time[has_time] = len(distinct) + np.arange(len(has_time))
-        rows = distinct.take(cells_of_calls)
-        timed_cells, timed_cell = np.unique(cell[has_time], return_inverse=True)
+        rows = distinct.take(shapes_of_calls)
+        timed_shapes, timed_shape = np.unique(shape[has_time], return_inverse=True)
         known, layout = Known.of(
             rows,
             distinct,
             np.concatenate([alike[stated], place_of_time[alike[timed]]]),
-            (cell, timed_cell),
-            timed_cells,
+            (shape, timed_shape),
+            timed_shapes,
             has_time,
         )
         idles = Idles.of(table)
@@ -92,58 +92,58 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The groups of equal noise and the cells of a fit, by their names: what a fit keeps to find them again.
+    """The groups of equal noise and the shapes of a fit, by their names: what a fit keeps to find them again.
 
-    ``noise_groups``: (kind of observation, model, data set) of each. ``cell_groups``: (kind, model). ``of_joules``: the
-    columns of each cell of energies, its data set last, in the order of the cells; ``of_seconds`` those of the cells of
-    seconds, which come after them.
+    ``noise_groups``: (kind of observation, model, data set) of each. ``spread_groups``: (kind, model). ``of_joules``:
+    the columns of each shape of energies, its data set last, in the order of the shapes; ``of_seconds`` those of the
+    shapes of seconds, which come after them.
     """
 
     noise_groups: tuple[tuple[str, str, str], ...]
-    cell_groups: tuple[tuple[str, str], ...]
-    of_joules: tuple[CellKey, ...]
-    of_seconds: tuple[CellKey, ...]
+    spread_groups: tuple[tuple[str, str], ...]
+    of_joules: tuple[ShapeKey, ...]
+    of_seconds: tuple[ShapeKey, ...]
 
     @classmethod
     def of(
         cls,
-        cell_rows: Table,
+        shape_rows: Table,
         distinct: Table,
         alike: Integers,
-        cells: tuple[Integers, Integers],
-        timed_cells: Integers,
+        shapes: tuple[Integers, Integers],
+        timed_shapes: Integers,
         has_time: Integers,
     ) -> tuple[Self, Layout]:
-        """Of the cells (one row of each) and configurations of a fit, the former of energies first, then of seconds."""
+        """Of a fit's shapes (one row of each) and configurations, the former of energies first, then of seconds."""
         groups = [(_JOULES, *pair) for pair in _pairs(distinct)]
         groups += [(_SECONDS, *pair) for pair in _pairs(distinct.take(has_time))]
         noise_groups, noise = _numbered(groups)
-        models = cell_rows.model.tolist()
-        cell_groups, of_cell = _numbered(
-            [(_JOULES, model) for model in models] + [(_SECONDS, models[place]) for place in timed_cells.tolist()]
+        models = shape_rows.model.tolist()
+        spread_groups, of_shape = _numbered(
+            [(_JOULES, model) for model in models] + [(_SECONDS, models[place]) for place in timed_shapes.tolist()]
         )
-        keys = tuple(_cell_keys(cell_rows, "dataset"))
-        timed = tuple(keys[cell] for cell in timed_cells.tolist())
-        cell = np.concatenate([cells[0], len(keys) + cells[1]])
-        return cls(noise_groups, cell_groups, keys, timed), Layout(alike, noise[alike], cell, of_cell)
+        keys = tuple(_shape_keys(shape_rows, "dataset"))
+        timed = tuple(keys[shape] for shape in timed_shapes.tolist())
+        shape = np.concatenate([shapes[0], len(keys) + shapes[1]])
+        return cls(noise_groups, spread_groups, keys, timed), Layout(alike, noise[alike], shape, of_shape)
 
-    def cells(self, table: Table) -> tuple[Integers, Integers]:
-        """The places of each row's cells, of energies and of seconds, -1 for a new one, (n,) each. A cell that no row
+    def shapes(self, table: Table) -> tuple[Integers, Integers]:
+        """The places of each row's shapes, of energies and of seconds, -1 for a new one, (n,) each. A shape that no row
         of the row's own data set is in is looked for in others: kernels are chosen by shape, whoever runs them."""
         places = np.full((len(table), 2), -1, dtype=np.int64)
         known = self._by_dataset()
         datasets = table.labels("dataset")
-        for row, key in enumerate(_cell_keys(table)) if known else ():
+        for row, key in enumerate(_shape_keys(table)) if known else ():
             by_dataset = known.get(key)
             if by_dataset is not None:
                 name = datasets.names[datasets.codes[row]]
                 places[row] = by_dataset.get(name) or next(iter(by_dataset.values()))
         return places[:, 0], places[:, 1]
 
-    def _by_dataset(self) -> dict[CellKey, dict[str, tuple[int, int]]]:
-        """Of each cell by its columns and its data set: the places of its energies and of its seconds, -1 for none."""
+    def _by_dataset(self) -> dict[ShapeKey, dict[str, tuple[int, int]]]:
+        """Of each shape by its columns and its data set: the places of its energies and of its seconds, -1 for none."""
         timed = {key: len(self.of_joules) + place for place, key in enumerate(self.of_seconds)}
-        known: dict[CellKey, dict[str, tuple[int, int]]] = {}
+        known: dict[ShapeKey, dict[str, tuple[int, int]]] = {}
         for place, key in enumerate(self.of_joules):
             known.setdefault(key[:-1], {})[str(key[-1])] = (place, timed.get(key, -1))
         return known
@@ -152,17 +152,17 @@ class Known:
         """By model the noise of its energies, over its data sets, and how many rows it has."""
         return _by_model([(kind, model) for kind, model, _ in self.noise_groups], sigma)
 
-    def cell_spread(self, tau: Spread) -> dict[str, float]:
-        """By model the spread of its cells' energies."""
-        return {model: spread for model, (spread, _) in _by_model(self.cell_groups, tau).items()}
+    def shape_spread(self, tau: Spread) -> dict[str, float]:
+        """By model the spread of its shapes' energies."""
+        return {model: spread for model, (spread, _) in _by_model(self.spread_groups, tau).items()}
 
     def pooled(self, sigma: Spread) -> float:
         """Noise of energies over all rows."""
         return _pooled([kind for kind, _, _ in self.noise_groups], sigma)
 
-    def pooled_cells(self, tau: Spread) -> float:
-        """Spread of energies over all cells."""
-        return _pooled([kind for kind, _ in self.cell_groups], tau)
+    def pooled_shapes(self, tau: Spread) -> float:
+        """Spread of energies over all shapes."""
+        return _pooled([kind for kind, _ in self.spread_groups], tau)
 
     def to_json(self) -> dict[str, Any]:
         return {name: [list(key) for key in getattr(self, name)] for name in _KNOWN}
@@ -324,7 +324,7 @@ def included_watts(table: Table) -> Floats:
 def _configurations(table: Table, cudnn: NDArray[np.bool_]) -> tuple[Integers, Integers]:
     """Rows that physics cannot tell apart: a row of each, and the configuration of every row. Rows with idle
     power in their energy are alike where that is the same."""
-    first, alike = table.groups(*CELL_COLUMNS, "dataset", "steps", "prompts")
+    first, alike = table.groups(*SHAPE_COLUMNS, "dataset", "steps", "prompts")
     limits, limit = np.unique(np.nan_to_num(table.power_limit_watts), return_inverse=True)
     if cudnn.any():
         limits, limit = np.unique(2 * limit + cudnn, return_inverse=True)
@@ -378,6 +378,6 @@ def _pooled(kinds: list[str], spread: Spread) -> float:
     return Spread(spread.of_group[energies], spread.common, spread.count[energies]).pooled
 
 
-def _cell_keys(table: Table, *more: str) -> list[CellKey]:
-    columns = (np.asarray(getattr(table, name)).tolist() for name in (*CELL_COLUMNS, *more))
+def _shape_keys(table: Table, *more: str) -> list[ShapeKey]:
+    columns = (np.asarray(getattr(table, name)).tolist() for name in (*SHAPE_COLUMNS, *more))
     return list(zip(*columns, strict=True))

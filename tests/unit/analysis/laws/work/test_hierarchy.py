@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 from analysis.laws.work.blocks import Basis, Blocks, Groups, Information
-from analysis.laws.work.effects import CELL_COLUMNS, LOCAL, SPREADS, Effects
+from analysis.laws.work.effects import LOCAL, SHAPE_COLUMNS, SPREADS, Effects
 from analysis.laws.work.hierarchy import Layout, solve, whitened
 from analysis.prediction import paper_rows
 from analysis.table import Table
 
 
 @pytest.mark.parametrize("tau", [0.0, 0.02, 3.0])
-@pytest.mark.parametrize("cells", [1, 7, 40])
-def test_information_is_that_of_the_covariance_written_out(tau: float, cells: int) -> None:
-    rng = np.random.default_rng(cells)
-    _, cell = np.unique(rng.integers(0, cells, 40), return_inverse=True)
+@pytest.mark.parametrize("shapes", [1, 7, 40])
+def test_information_is_that_of_the_covariance_written_out(tau: float, shapes: int) -> None:
+    rng = np.random.default_rng(shapes)
+    _, shape = np.unique(rng.integers(0, shapes, 40), return_inverse=True)
     jacobian, variance = rng.normal(size=(40, 5)), rng.uniform(1e-4, 1e-3, 40)
-    covariance = np.diag(variance) + tau**2 * (cell[:, None] == cell)
+    covariance = np.diag(variance) + tau**2 * (shape[:, None] == shape)
     expected = jacobian.T @ np.linalg.solve(covariance, jacobian)
-    a = whitened(jacobian, variance, np.full(int(cell.max()) + 1, tau), cell)
+    a = whitened(jacobian, variance, np.full(int(shape.max()) + 1, tau), shape)
     found = a.T @ a
     assert found == pytest.approx(expected, rel=1e-8, abs=1e-8 * np.abs(expected).max())
 
@@ -31,7 +31,7 @@ def test_no_rows_carry_no_information() -> None:
 
 
 def several_laboratories() -> Table:
-    """Rows of three models on two GPUs by two laboratories that share cells."""
+    """Rows of three models on two GPUs by two laboratories that share shapes."""
     rows = paper_rows()
     documents = [
         c.to_dict() | {"energy_joules": e, "dataset": "ab"[i % 2], "gpu": "h100" if i % 3 else "a100"}
@@ -56,8 +56,8 @@ def test_blocks_are_the_jacobian_written_out() -> None:
     assert blocks.variance(of_sets) == pytest.approx(expected)
     of_sets = of_sets[group]
     assert np.einsum("nk,nkl,nl->n", local, of_sets, local) == pytest.approx(expected)
-    _, cell = table.groups(*CELL_COLUMNS, "dataset")
-    arguments = (rng.uniform(1e-4, 1e-3, len(table)), rng.uniform(0.01, 0.03, int(cell.max()) + 1), cell)
+    _, shape = table.groups(*SHAPE_COLUMNS, "dataset")
+    arguments = (rng.uniform(1e-4, 1e-3, len(table)), rng.uniform(0.01, 0.03, int(shape.max()) + 1), shape)
     a = whitened(dense, *arguments)
     gram = blocks.gram(whitened(blocks.local, *arguments))
     assert sets.basis.information(gram) == pytest.approx(a.T @ a, rel=1e-9, abs=1e-6)
@@ -131,7 +131,7 @@ def test_pooling_the_rows_of_a_configuration_changes_nothing() -> None:
     """The same fit with every row as a configuration of its own, outliers and unequal variances among them."""
     rng = np.random.default_rng(3)
     n, m = 300, 60
-    x, alike, cell_of = rng.normal(size=(m, 3)), rng.integers(0, m, n), np.repeat(np.arange(12), 5)
+    x, alike, shape_of = rng.normal(size=(m, 3)), rng.integers(0, m, n), np.repeat(np.arange(12), 5)
     alike[:m] = np.arange(m)  # each is there
     y = (x @ [0.3, -0.2, 0.1])[alike] + 0.02 * rng.standard_t(2, n)
     extra, weight = rng.uniform(0, 1e-3, n), rng.uniform(0.5, 2, n)
@@ -144,12 +144,12 @@ def test_pooling_the_rows_of_a_configuration_changes_nothing() -> None:
         )
 
     std, start = np.ones(3), np.zeros(3)
-    learned, noise, spread = np.zeros(3, dtype=np.bool_), cell_of[alike] % 2, np.zeros(12, dtype=np.int64)
-    together, alone = Layout(alike, noise, cell_of, spread), Layout(np.arange(n), noise, cell_of[alike], spread)
+    learned, noise, spread = np.zeros(3, dtype=np.bool_), shape_of[alike] % 2, np.zeros(12, dtype=np.int64)
+    together, alone = Layout(alike, noise, shape_of, spread), Layout(np.arange(n), noise, shape_of[alike], spread)
     pooled = solve(model(np.arange(m)), y, std, learned, together, extra, weight, start)
     each = solve(model(alike), y, std, learned, alone, extra, weight, start)
     assert pooled.p == pytest.approx(each.p, rel=1e-9)
     assert pooled.covariance == pytest.approx(each.covariance, rel=1e-8, abs=1e-15)
     assert pooled.sigma.of_group == pytest.approx(each.sigma.of_group, rel=1e-9)
     assert pooled.tau.of_group == pytest.approx(each.tau.of_group, rel=1e-9)
-    assert pooled.cells.mean == pytest.approx(each.cells.mean, rel=1e-8, abs=1e-12)
+    assert pooled.shapes.mean == pytest.approx(each.shapes.mean, rel=1e-8, abs=1e-12)

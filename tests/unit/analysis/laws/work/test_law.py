@@ -55,7 +55,7 @@ def test_guidance_costs_up_to_a_second_pass(law: WorkLaw, model: str, side: int)
 
 def test_a_batch_of_images_costs_less_than_one_by_one_and_the_remainder_counts(law: WorkLaw) -> None:
     assert 0.5 * joules(law) < joules(law, batch=8) < joules(law)
-    # A batch of its own size is a cell of its own: none of the paper's rows has one, so that none carries a deviation.
+    # A batch of its own size is a shape of its own: none of the paper's rows has one, so that none carries a deviation.
     whole, rest = joules(law, prompts=8, batch=4), joules(law, prompts=2, batch=2)
     assert joules(law, prompts=10, batch=4) == pytest.approx(whole + rest, rel=1e-9)
 

@@ -76,7 +76,7 @@ def test_noise_is_told_of_the_energies_of_a_model_over_its_data_sets() -> None:
             ("joules", "sd2", "a"),
             ("seconds", "sd2", "a"),
         ),
-        cell_groups=(("joules", "flux"), ("seconds", "flux")),
+        spread_groups=(("joules", "flux"), ("seconds", "flux")),
         of_joules=(),
         of_seconds=(),
     )
@@ -86,5 +86,5 @@ def test_noise_is_told_of_the_energies_of_a_model_over_its_data_sets() -> None:
     energies = Spread(sigma.of_group[:3], sigma.common, sigma.count[:3])
     assert known.pooled(sigma) == energies.pooled != sigma.pooled
     tau = Spread(np.array([0.2, 0.7]), 0.3, np.array([4.0, 8.0]))
-    assert known.cell_spread(tau) == {"flux": pytest.approx(0.2)}
-    assert known.pooled_cells(tau) == pytest.approx(0.2)
+    assert known.shape_spread(tau) == {"flux": pytest.approx(0.2)}
+    assert known.pooled_shapes(tau) == pytest.approx(0.2)
