@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ast
+import json
+import subprocess
 import sys
 import tomllib
 from collections.abc import Mapping
 from fnmatch import fnmatch
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from farm.broker.app import SCHEMES
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -25,6 +29,7 @@ PARTS = {
     "farm/files/table.py": ("analysis",),  # Parquet, asked for in words where it is missing
     "analysis": ("analysis",),
     "analysis/work/trace": ("analysis", "worker"),
+    "analysis/work/make_tables.py": ("analysis", "worker"),
     "workers": ("worker",),
 }
 THROUGH = {
@@ -45,6 +50,29 @@ UNSEEN = {
     "accelerate": "diffusers loads with it",
     "psycopg": "SQLAlchemy imports it by the database's URL",
 }
+# Imports every module named, then what the libraries load by a name of their own, where nothing else is installed.
+ALONE = """
+import importlib, json, sys
+from importlib.machinery import PathFinder
+
+given = json.load(sys.stdin)
+
+class Installed(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in given["absent"] else super().find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Installed
+sys.path.insert(0, given["root"])
+for name in given["modules"]:
+    importlib.import_module(name)
+from kombu.transport import resolve_transport
+from sqlalchemy import create_engine
+for scheme in given["schemes"]:
+    resolve_transport(scheme.partition("+")[0])
+for url in ("sqlite://", "postgresql+psycopg://host/name"):
+    create_engine(url)
+"""
 
 
 def declared(*extras: str) -> set[str]:
@@ -55,6 +83,27 @@ def declared(*extras: str) -> set[str]:
     brought = {name for each in wanted if each.name == "joulefarm" for name in each.extras}
     names = {canonicalize_name(each.name) for each in wanted if each.name != "joulefarm"}
     return names | declared(*brought) if brought else names
+
+
+def installed(*extras: str) -> set[str]:
+    """What pip brings for the base and these extras: what they declare, and what that asks for in its turn."""
+    found: set[tuple[str, str]] = set()
+    waiting = [Requirement(line) for line in PROJECT["project"]["dependencies"]]
+    waiting += [Requirement(f"joulefarm[{extra}]") for extra in extras]
+    while waiting:
+        wanted = waiting.pop()
+        for extra in {"", *wanted.extras} - {extra for name, extra in found if name == canonicalize_name(wanted.name)}:
+            found.add((canonicalize_name(wanted.name), extra))
+            waiting += asked_for(wanted.name, extra)
+    return {name for name, _ in found}
+
+
+def asked_for(name: str, extra: str) -> list[Requirement]:
+    """What a distribution needs on this machine, or what one of its extras adds. Ours as pyproject.toml says it."""
+    if name == "joulefarm":
+        return [Requirement(line) for line in PROJECT["project"]["optional-dependencies"].get(extra, [])]
+    lines = [Requirement(line) for line in requires(name) or ()]
+    return [each for each in lines if each.marker is None or each.marker.evaluate({"extra": extra})]
 
 
 def imported(path: Path, distributions: Mapping[str, list[str]]) -> set[str]:
@@ -112,3 +161,27 @@ def test_every_file_of_the_packages_ships():
     assert len(files) > 200
     left_out = [path for path in files if path.suffix != ".py" and not any(fnmatch(path.name, p) for p in patterns)]
     assert left_out == []
+
+
+def unused_by_import(path: Path) -> bool:
+    """What is run rather than imported."""
+    return path.name == "__main__.py" or path.parent.name == "migrations"
+
+
+@pytest.mark.parametrize("extra", [None, "analysis", "worker", "web"])
+def test_a_part_works_where_only_its_extra_is_installed(extra, uses):
+    extras = [extra] if extra else []
+    there = installed(*extras)
+    absent = [
+        name
+        for name, owners in packages_distributions().items()
+        if name not in OWN and not there & {canonicalize_name(owner) for owner in owners}
+    ]
+    assert "pytest" in absent
+    assert ("torch" in absent) == (extra != "worker")
+    having = {*extras, *(["analysis"] if extra == "web" else [])}
+    files = [path.relative_to(ROOT) for path in uses if set(PARTS[part(path)]) <= having and not unused_by_import(path)]
+    modules = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files]
+    given = {"absent": absent, "root": str(ROOT), "modules": sorted(modules), "schemes": SCHEMES}
+    done = subprocess.run([sys.executable, "-c", ALONE], input=json.dumps(given), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
