@@ -8,6 +8,7 @@ from typing import Final
 
 from analysis.carbon import Electricity, electricity
 from farm.domain.errors import RequestError
+from farm.domain.words import significant
 
 MAX_IMAGES_A_DAY: Final = 10**12
 
@@ -58,8 +59,10 @@ class Terms:
 
         >>> Terms(host_watts=120).counted(idle_watts=55)
         'GPU above idle, its idle power of 55 W, 120 W of the rest of the host'
+        >>> Terms().counted(idle_watts=19.9819)
+        'GPU above idle, its idle power of 20 W; not the rest of the host'
         """
-        parts = ["GPU above idle", f"its idle power of {idle_watts:g} W"]
+        parts = ["GPU above idle", f"its idle power of {significant(idle_watts)} W"]
         parts += [f"{self.host_watts:g} W of the rest of the host"] if self.host_watts else []
         building = f"; grams and cost times a PUE of {self.pue:g}" if self.pue != 1 else ""
         host = "" if self.host_watts else "; not the rest of the host"

@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from farm import catalog
+from farm.cli.completion import complete_models_and_folders
 from farm.cli.options import emit_json, json_option
 from farm.domain.configuration import MAX_FRAMES, MAX_SIDE
 from farm.domain.errors import RequestError
@@ -23,7 +24,7 @@ _PARTS: Final = {"text": "text", "denoise": "denoise_step", "decode": "decode"}
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models_and_folders)
 @click.option("--resolution", required=True, metavar="R", help="Pixels of a side, such as 512, or WIDTHxHEIGHT.")
 @click.option("--cfg", is_flag=True, help="With classifier-free guidance: both passes.")
 @click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from analysis.cli.options import data_options, law_option, parse_names
+from farm.cli.completion import complete_gpus, complete_models
 from farm.cli.options import LEVEL, db_option, emit_json, json_option
 from farm.domain.errors import RequestError
 
@@ -25,13 +26,15 @@ def split_options(function: F) -> F:
     for option in (
         click.option("--level", type=LEVEL, default=0.9, show_default=True, help="Of the intervals."),
         click.option("--folds", default="2", show_default=True, help="Folds of --within; loo leaves one row out."),
-        click.option("--within", metavar="MODEL", help="Folds of the rows of one model."),
+        click.option(
+            "--within", metavar="MODEL", shell_complete=complete_models, help="Folds of the rows of one model."
+        ),
         click.option("--test-dataset", metavar="A,B", help="Test on these data sets."),
         click.option("--train-dataset", metavar="A,B", help="Fit to these data sets."),
-        click.option("--test-gpu", metavar="A,B", help="Test on these GPUs."),
-        click.option("--train-gpu", metavar="A,B", help="Fit to these GPUs."),
-        click.option("--test", metavar="A,B", help="Test on these models."),
-        click.option("--train", metavar="A,B", help="Fit to these models."),
+        click.option("--test-gpu", metavar="A,B", shell_complete=complete_gpus, help="Test on these GPUs."),
+        click.option("--train-gpu", metavar="A,B", shell_complete=complete_gpus, help="Fit to these GPUs."),
+        click.option("--test", metavar="A,B", shell_complete=complete_models, help="Test on these models."),
+        click.option("--train", metavar="A,B", shell_complete=complete_models, help="Fit to these models."),
     ):
         function = option(function)
     return function
@@ -296,7 +299,8 @@ def _print_fit(document: Mapping[str, Any]) -> None:
         std = spread.get(name)
         click.echo(f"{name:<24} {value:>12.5g}" + ("" if std is None else f"  ± {std:.2g}"))
     for entry in document["left_out"]:
-        click.echo(f"left out: {entry['count']} {entry['what']}: {entry['name']}: {entry['why']}")
+        which = "" if entry["name"] == entry["why"] else f"{entry['name']}: "
+        click.echo(f"left out: {entry['count']} {entry['what']}: {which}{entry['why']}")
     _print_numbers(document["metrics"])
 
 

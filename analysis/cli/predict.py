@@ -10,7 +10,7 @@ import click
 
 from analysis.cli.options import data_options, parse_names, parse_resolution
 from analysis.laws import DEFAULT
-from farm.cli.completion import complete_gpus, complete_models
+from farm.cli.completion import complete_gpus, complete_models_and_folders
 from farm.cli.options import LEVEL, FiniteRange, emit_json, json_option
 from farm.domain.errors import RequestError
 from farm.domain.parsing import parse_whole
@@ -45,7 +45,7 @@ def configuration_options(function: F) -> F:
         ),
         click.option(
             "--model",
-            shell_complete=complete_models,
+            shell_complete=complete_models_and_folders,
             metavar="M,M",
             help="Models: catalog names, folders in diffusers layout, or cached hub ids.",
         ),

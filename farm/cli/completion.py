@@ -41,5 +41,12 @@ def complete_sweep(ctx: click.Context, _param: click.Parameter, incomplete: str)
     ]
 
 
+def complete_models_and_folders(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of models; folders once a path was begun, where a model may be one in diffusers layout."""
+    if incomplete.startswith((".", "/", "~")):
+        return [CompletionItem(incomplete, type="dir")]
+    return complete_models(ctx, param, incomplete)
+
+
 complete_models = names(lambda: sorted(catalog.models()))
 complete_gpus = names(lambda: sorted(catalog.gpus()))

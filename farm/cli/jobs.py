@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from farm.audit import Audit
+from farm.cli.completion import complete_sweep
 from farm.cli.options import ROWS_GPU, db_option, emit_json, json_option
 from farm.database import opened
 from farm.domain import Configuration, JobState, RequestError
@@ -27,7 +28,9 @@ def jobs() -> None:
 @jobs.command("list")
 @click.option("--state", type=click.Choice([state.value for state in JobState]), help="Only this state.")
 @click.option("--gpu", type=ROWS_GPU, help="Only this GPU type.")
-@click.option("--sweep", "sweep_id", metavar="ID", help="Only this sweep, by id or name.")
+@click.option(
+    "--sweep", "sweep_id", metavar="ID", shell_complete=complete_sweep, help="Only this sweep, by id or name."
+)
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1), help="At most so many.")
 @db_option
 @json_option

@@ -69,10 +69,10 @@ SWEEPS: Final = """\
 # Sweep files
 
 Made from `farm/sweeps/file.py` by `python -m farm.cli.reference sweeps`; a test fails when it is out of date. YAML, or
-JSON; `farm sweep submit FILE` reads it, `-` is the standard input. Only `models` and `gpus` are required; a key that is
-not here is refused. Lists are axes, their product is the sweep; a single value stands for a list of one. What a GPU
-cannot hold or a model cannot make is left out and said. `farm sweep submit FILE --dry-run` checks, counts and forecasts
-without writing.
+JSON; `farm sweep submit FILE` reads it. `-` is the standard input, `paper` the paper's grid, which ships. Only `models`
+and `gpus` are required; a key that is not here is refused. Lists are axes, their product is the sweep; a single value
+stands for a list of one. What a GPU cannot hold or a model cannot make is left out and said. `farm sweep submit FILE
+--dry-run` checks, counts and forecasts without writing.
 
 | key | default | meaning |
 | --- | --- | --- |

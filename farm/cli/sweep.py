@@ -52,7 +52,9 @@ def submit(
     db: str | None,
     as_json: bool,
 ) -> None:
-    """Queue every configuration of SPEC.yaml (- for standard input) that is not measured yet.
+    """Queue every configuration of SPEC.yaml that is not measured yet.
+
+    It is a file, - for the standard input, or the name of a sweep that ships: demo, paper or showcase.
 
     With --adaptive the coordinator queues a few at a time, as results come, until the error that the law expects of all
     others meets the target.
@@ -182,7 +184,7 @@ def watch(sweep_id: str | None, interval: float, db: str | None, as_json: bool) 
 
 
 @sweep.command()
-@click.argument("sweep_id", metavar="ID")
+@click.argument("sweep_id", metavar="ID", shell_complete=complete_sweep)
 @db_option
 @json_option
 def show(sweep_id: str, db: str | None, as_json: bool) -> None:
@@ -198,7 +200,7 @@ def show(sweep_id: str, db: str | None, as_json: bool) -> None:
 
 
 @sweep.command(context_settings={"ignore_unknown_options": True})  # a negative number is none
-@click.argument("sweep_id", metavar="ID")
+@click.argument("sweep_id", metavar="ID", shell_complete=complete_sweep)
 @click.argument("number", metavar="N", type=PRIORITY)
 @db_option
 @json_option

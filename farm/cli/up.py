@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from farm import catalog
+from farm.cli.completion import complete_gpus
 from farm.cli.options import SPEED, broker_option, db_option
 from farm.domain.errors import OperationError, RequestError
 from farm.settings import load
@@ -25,6 +26,7 @@ STOP_SECONDS: Final = 30.0  # for a worker to hand its job back
 @click.option(
     "--simulate",
     metavar="TYPES",
+    shell_complete=complete_gpus,
     help="Simulated devices instead of those found: a100,a4000,a6000. A type is "
     "simulated or real in a FARM_HOME (and database), never both.",
 )
@@ -34,6 +36,7 @@ STOP_SECONDS: Final = 30.0  # for a worker to hand its job back
     is_flag=False,
     flag_value=catalog.PROCESSOR,
     metavar="[TYPE]",
+    shell_complete=complete_gpus,
     help="One worker, for the processor, whatever GPUs there are; TYPE as in the catalog (default: "
     f"{catalog.PROCESSOR}).",
 )

@@ -17,10 +17,14 @@ from farm.sweeps.file import KEYS, MAX_REPLICATES
 from farm.sweeps.spec import SweepSpec
 
 MAX_JOBS: Final = 10_000_000
+SHIPPED: Final = {path.stem: path for path in sorted((Path(__file__).parent / "data").glob("*.yaml"))}
 
 
 def read_spec(path: str | Path) -> SweepSpec:
-    """Read and check a sweep file, the standard input for ``-``. RequestError for whatever is wrong with it."""
+    """Read and check a sweep file, the standard input for ``-``, or the sweep of that name that ships where there is no
+    such file. RequestError for whatever is wrong with it."""
+    if not Path(path).exists():
+        path = SHIPPED.get(str(path), path)
     document = read_yaml(path)
     if not isinstance(document, dict):
         raise RequestError("sweep", str(path), "a mapping of keys such as models and gpus to values")

@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+import tarfile
 import tomllib
 from collections.abc import Mapping
 from fnmatch import fnmatch
@@ -161,6 +162,25 @@ def test_every_file_of_the_packages_ships():
     assert len(files) > 200
     left_out = [path for path in files if path.suffix != ".py" and not any(fnmatch(path.name, p) for p in patterns)]
     assert left_out == []
+
+
+def test_the_source_distribution_is_all_that_a_clone_is(tmp_path):
+    """Its documents, units, sweeps, pins and tests too; the wheel is what farm, workers and analysis need to run."""
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if files.returncode:
+        pytest.skip("no clone")
+    listed = set(files.stdout.split("\n")) - {""}
+    for name in listed:
+        place = tmp_path / "tree" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes((ROOT / name).read_bytes() if (ROOT / name).exists() else b"")
+    build = [sys.executable, "setup.py", "-q", "sdist", "--formats", "tar", "--dist-dir", str(tmp_path)]
+    done = subprocess.run(build, cwd=tmp_path / "tree", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(next(tmp_path.glob("*.tar"))) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    hidden = {name for name in listed if name.startswith(".")}
+    assert listed - packed - hidden == set()
 
 
 def unused_by_import(path: Path) -> bool:

@@ -35,6 +35,7 @@ def test_fit(farm: Farm) -> None:
     words = farm("law", "fit", "--law", "paper", "--data", PAPER, "--where", "model=flux")
     assert "-20.475" in words.out
     assert "left out" in words.out
+    assert "rows: idle power is in its energy\n" in farm("law", "fit", "--law", "paper").out
 
 
 @pytest.mark.parametrize("energies", [(1e-9, 1e15, 1e-9, 1e15), (1e15,) * 4, (1e-9,) * 4])

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 
+import click
+import pytest
+
+from farm.cli import cli
+from farm.cli.options import CatalogName
 from tests.conftest import FARM
 
 
@@ -22,6 +28,42 @@ def test_models_and_gpu_types_by_their_beginning_and_in_lists() -> None:
     assert "sd35,sd35-medium" in offered("farm predict --model sd35,sd35", 3)
 
 
+def test_wherever_a_command_takes_one() -> None:
+    assert offered("farm flops sana-1", 2) == ["sana-1.6b"]
+    assert offered("farm up --simulate a100,a40", 3) == ["a100,a4000"]
+    assert offered("farm law validate --train flux --test qw", 6) == ["qwen"]
+
+
+@pytest.mark.parametrize("begun", ["./my", "/srv/models/"])
+def test_a_model_may_be_a_folder(begun) -> None:
+    """The shell itself completes the folder."""
+    assert offered(f"farm predict --model {begun}", 3) == offered(f"farm flops {begun}", 2) == [begun]
+
+
+def parameters(command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Parameter]]:
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            yield from parameters(command.get_command(context, name), click.Context(command, context, name))
+    else:
+        yield from ((context.command_path, parameter) for parameter in command.params)
+
+
+def completes(parameter: click.Parameter) -> bool:
+    return parameter._custom_shell_complete is not None or isinstance(parameter.type, CatalogName)
+
+
+def test_every_option_of_models_gpu_types_and_sweeps_completes() -> None:
+    names = {"model", "gpu", "sweep_id", "simulate", "cpu", "within", "train", "test", "train_gpu", "test_gpu"}
+    context = click.Context(cli, info_name="farm")
+    found = [
+        (path, each)
+        for path, each in parameters(cli, context)
+        if each.name in names and not getattr(each, "is_flag", False)
+    ]
+    assert len(found) > 30
+    assert [(path, each.name) for path, each in found if not completes(each)] == []
+
+
 def test_commands() -> None:
     assert {"models", "measure", "meter"} <= set(offered("farm m", 1))
 
@@ -31,4 +73,9 @@ def test_sweeps_of_the_farm_and_none_without_a_database(farm, tmp_path) -> None:
     spec = tmp_path / "sweep.yaml"
     spec.write_text("name: weekend\nmodels: [sd2]\ngpus: [a100]\nsteps: [10]\nresolutions: [512]\nprecisions: [fp16]\n")
     assert farm("sweep", "submit", spec).code == 0
-    assert offered("farm sweep status ", 3) == ["1"]
+    assert (
+        offered("farm sweep status ", 3)
+        == offered("farm sweep show ", 3)
+        == offered("farm jobs list --sweep ", 4)
+        == ["1"]
+    )

@@ -45,6 +45,15 @@ class TestGrid:
         shipped = Path(farm.__file__).parent / "sweeps/data/paper.yaml"
         assert shipped.read_bytes() == (ROOT / "deploy/sweeps/paper.yaml").read_bytes()
 
+    def test_what_ships_is_read_by_name_unless_a_file_is_called_so(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert read_spec("paper") == read_spec(ROOT / "deploy/sweeps/paper.yaml")
+        assert read_spec("showcase").name == "demo"
+        with pytest.raises(RequestError, match="papers"):
+            read_spec("papers")
+        Path("paper").write_text("{name: mine, models: [flux], gpus: [a100]}")
+        assert read_spec("paper").name == "mine"
+
     def test_pairs_are_width_and_height(self):
         found = points(parse(resolutions=[512, [256, 768]]))
         assert {(c.width, c.height) for c in found} == {(512, 512), (256, 768)}
