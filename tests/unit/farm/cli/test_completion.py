@@ -40,12 +40,13 @@ def test_a_model_may_be_a_folder(begun) -> None:
     assert offered(f"farm predict --model {begun}", 3) == offered(f"farm flops {begun}", 2) == [begun]
 
 
-def parameters(command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Parameter]]:
+def parameters(command: click.Command, words: str = "farm") -> Iterator[tuple[str, click.Parameter]]:
     if isinstance(command, click.Group):
+        context = click.Context(command)
         for name in command.list_commands(context):
-            yield from parameters(command.get_command(context, name), click.Context(command, context, name))
+            yield from parameters(command.get_command(context, name), f"{words} {name}")
     else:
-        yield from ((context.command_path, parameter) for parameter in command.params)
+        yield from ((words, parameter) for parameter in command.params)
 
 
 def completes(parameter: click.Parameter) -> bool:
@@ -54,11 +55,8 @@ def completes(parameter: click.Parameter) -> bool:
 
 def test_every_option_of_models_gpu_types_and_sweeps_completes() -> None:
     names = {"model", "gpu", "sweep_id", "simulate", "cpu", "within", "train", "test", "train_gpu", "test_gpu"}
-    context = click.Context(cli, info_name="farm")
     found = [
-        (path, each)
-        for path, each in parameters(cli, context)
-        if each.name in names and not getattr(each, "is_flag", False)
+        (path, each) for path, each in parameters(cli) if each.name in names and not getattr(each, "is_flag", False)
     ]
     assert len(found) > 30
     assert [(path, each.name) for path, each in found if not completes(each)] == []
