@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from farm.domain.errors import RequestError
+from farm.domain.parsing import MAX_WATTS
 
 Architecture = Literal[
     "Pascal", "Volta", "Turing", "Ampere", "Ada", "Hopper", "Blackwell", "CDNA 2", "CDNA 3", "CDNA 4"
@@ -25,7 +26,6 @@ FIGURES: Final = (
     "multiprocessors", "boost_clock", "peak", "reach", "power_reading", "sensor_duty",
 )  # fmt: skip
 MOST_WORK_A_BYTE: Final = 600.0  # FLOP for each byte of memory traffic; 419 is the most that a board of today has
-FULL_WATTS: Final = 10_000.0
 
 
 class _Keys(BaseModel):
@@ -66,10 +66,10 @@ class GpuFile(_Keys):
     nvml_names: list[str] = Field(default_factory=list, description="a list of texts")
     memory_bytes: float = _number(1e9, 1e13, "bytes")
     bandwidth: float = _number(1e9, 1e14, "bytes per second")
-    board_power_watts: float = _number(1.0, FULL_WATTS, "watts")
-    idle_watts: float = _number(0.01, FULL_WATTS, "watts")
-    chip_watts: float | None = _number(1.0, FULL_WATTS, "watts", None)
-    context_idle_watts: float | None = _number(0.01, FULL_WATTS, "watts", None)
+    board_power_watts: float = _number(1.0, MAX_WATTS, "watts")
+    idle_watts: float = _number(0.01, MAX_WATTS, "watts")
+    chip_watts: float | None = _number(1.0, MAX_WATTS, "watts", None)
+    context_idle_watts: float | None = _number(0.01, MAX_WATTS, "watts", None)
     multiprocessors: int = Field(ge=1, le=10_000, description="a whole number above 0, at most 10000")
     boost_clock: float | None = _number(1e8, 1e10, "cycles per second", None)
     power_reading: Literal["instant", "average_1s"] | None = Field(None, description="one of instant, average_1s")

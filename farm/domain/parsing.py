@@ -13,6 +13,7 @@ MAX_TEXT: Final = 500
 # a million boards take in a month. Within, no sum, ratio or square of a fit leaves the range of a double.
 MIN_JOULES: Final = 1e-9
 MAX_JOULES: Final = 1e15
+MAX_WATTS: Final = 10_000.0  # of a board, at rest or at work
 
 
 _PRECISIONS: Final = {

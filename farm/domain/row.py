@@ -17,6 +17,7 @@ from farm.domain.configuration import DEFAULTS, WHOLE, Configuration
 from farm.domain.errors import RequestError
 from farm.domain.measurement import FLAGS, SPOILING_FLAGS, Measurement, origin
 from farm.domain.parsing import (
+    MAX_WATTS,
     is_absent,
     is_empty,
     parse_not_negative,
@@ -206,7 +207,7 @@ def parse_row(values: Mapping[str, Any], *, energy_required: bool = True) -> Row
         energy_joules=energy,
         energy_std_joules=parse_not_negative("energy_std_joules", values.get("energy_std_joules")),
         duration_seconds=seconds,
-        idle_watts=parse_not_negative("idle_watts", values.get("idle_watts")),
+        idle_watts=parse_idle_watts(values.get("idle_watts")),
         meter=parse_text("meter", values.get("meter")),
         flags=flags,
         dataset=parse_text("dataset", values.get("dataset")) or None,
@@ -218,6 +219,14 @@ def parse_row(values: Mapping[str, Any], *, energy_required: bool = True) -> Row
         clock_limit_mhz=parse_limit("clock_limit_mhz", values.get("clock_limit_mhz")),
         extra={name: value for name, value in values.items() if not is_column(name) and not is_empty(value)},
     )
+
+
+def parse_idle_watts(value: Any) -> float | None:
+    """What a board can draw idle, watts; None for an empty cell."""
+    number = parse_not_negative("idle_watts", value)
+    if number is not None and number > MAX_WATTS:
+        raise RequestError("idle_watts", value, f"what a board can draw idle, up to {MAX_WATTS:g} W")
+    return number
 
 
 def parse_limit(name: str, value: Any) -> float | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
@@ -171,7 +172,17 @@ def test_rows_of_a_file_that_say_above_which_idle_are_answered_above_it(farm: Fa
         less = (watts - 77) * rest["duration_seconds"]
         assert each["energy_joules"] == pytest.approx(rest["energy_joules"] - less)
         assert each["energy_joules_with_idle"] == pytest.approx(rest["energy_joules_with_idle"])
-        assert f"{watts:g} W" in each["counted"]
+        assert f"{round(watts)} W" in each["counted"]
+
+
+@pytest.mark.parametrize("watts", [-1.0, 1e9, float("inf")])
+def test_an_idle_power_that_no_board_has_is_refused(farm: Farm, tmp_path: Path, watts: float) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text(f"model,gpu,resolution,steps,precision,cfg,prompts,idle_watts\nsd2,h200,512,20,fp16,1,4,{watts}\n")
+    refused(farm("predict", "--in", rows), "idle_watts")
+    columns = {"model": ["sd2"], "gpu": ["h200"], "resolution": [512], "steps": [20], "precision": ["fp16"]}
+    parquet.write_table(pa.table({**columns, "idle_watts": [watts]}), tmp_path / "rows.parquet")
+    refused(farm("predict", "--in", tmp_path / "rows.parquet"), "idle_watts")
 
 
 def test_twenty_thousand_rows(farm: Farm, tmp_path: Path) -> None:
