@@ -77,6 +77,19 @@ def test_idle_that_steps_leaves_in_doubt_what_it_steps_by_where_nothing_tells_ho
         assert drift_joules(levels, found, spans, seconds=4.0) == pytest.approx(expected, rel=0.05)
 
 
+@pytest.mark.parametrize(("readings_of_each", "told"), [(9, True), (8, False)])
+def test_nine_readings_of_an_idle_tell_that_it_follows_the_line(readings_of_each: int, told: bool) -> None:
+    """Two in each quarter of it; with fewer the change from one idle to the other may have come at any time."""
+    slope, length = 5.0, 0.1 * (readings_of_each - 1)
+    spans = [Span(label=IDLE, start=8.0 - length, end=8.0), SPANS[1], Span(label=IDLE, start=20.0 - length, end=20.0)]
+    levels = readings(lambda t: 60 + slope * t, noise=0.05)
+    found = attribute(levels, spans)
+    assert found is not None
+    assert [level.readings + 1 for level in found.idle] == [readings_of_each] * 2
+    expected = 0.0 if told else slope * 12 * 4 / math.sqrt(12)
+    assert drift_joules(levels, found, spans, seconds=4.0) == pytest.approx(expected, rel=0.02)
+
+
 def test_between_two_idle_levels_their_errors_count_in_proportion() -> None:
     one, other = (
         IdleLevel(middle=middle, seconds=5.0, watts=watts, std=std, noise=0.0, readings=50)

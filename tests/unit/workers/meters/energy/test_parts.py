@@ -41,6 +41,17 @@ def test_the_standard_error_of_idle_knows_autocorrelation(rho: float) -> None:
     assert hits < 400
 
 
+@pytest.mark.parametrize("readings", [2, 3])
+def test_the_level_of_hardly_any_readings_is_known_to_one_percent_of_two_degrees_of_freedom(readings: int) -> None:
+    """Their scatter says nothing. 4.303 is the quantile of Student's t with two degrees; errors are quoted as if 1.960
+    of them made the interval. The time between the outer readings, known to 2% here, is as uncertain as the level."""
+    times = 0.5 * np.arange(readings)
+    level = idle_level(times, 60 * times)
+    assert (level.watts, level.std) == (pytest.approx(60), pytest.approx(0.6 * 4.303 / 1.960, rel=1e-3))
+    late = idle_level(times, 60 * times, time_std=0.02 * float(times[-1]))
+    assert late.std == pytest.approx(math.hypot(0.6, 1.2) * 4.303 / 1.960, rel=1e-3)
+
+
 def exact(*corners: tuple[float, float], step: float = 0.1, until: float = 10.0) -> CumulativeEnergy:
     """CumulativeEnergy of a power that is 60 W and, from each corner (time, watts above idle) on, more."""
     times = np.round(np.arange(0, until + step / 2, step), 9)

@@ -193,3 +193,20 @@ def test_what_nothing_determines_is_shared_by_time_and_said_to_be_unsure() -> No
     assert found.split["a"] == pytest.approx(found.split["b"])
     assert 1.5 < found.split["a"] < 5
     assert found.total_std < 0.1
+
+
+def test_marking_that_nothing_follows_makes_the_last_phase_surer() -> None:
+    """Where no span follows the work at once, something may have gone on in the interval that it ends in."""
+    times = np.round(np.arange(0, 10.05, 0.1), 9)
+    edges, watts = np.array([0, 4, 5.02, 5.05, 10]), np.array([60.0, 300.0, 300.0, 60.0])
+    joules = np.interp(times, edges, np.concatenate([[0.0], np.cumsum(watts * np.diff(edges))]))
+    levels = CumulativeEnergy(times=times, joules=joules, time_std=0 * times, tick=0.1)
+    rows = [Span(label="a", start=4.0, end=5.02), Span(label="b", start=5.02, end=5.05)]
+    rows += [Span(label=IDLE, start=0, end=3.5), Span(label=IDLE, start=6, end=10)]
+    marked, unmarked = (attribute(levels, [*rows, *pad]) for pad in ([Span(label=PAD, start=5.05, end=6)], []))
+    assert marked is not None
+    assert unmarked is not None
+    for found in (marked, unmarked):
+        assert found.joules[:2] == pytest.approx([1.02 * 240, 0.03 * 240], abs=0.1)
+    assert marked.split["b"] < 0.1
+    assert unmarked.split["b"] > 1
