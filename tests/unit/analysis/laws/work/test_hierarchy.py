@@ -7,7 +7,7 @@ import pytest
 
 from analysis.laws.work.blocks import Basis, Blocks, Groups, Information
 from analysis.laws.work.effects import LOCAL, SHAPE_COLUMNS, SPREADS, Effects
-from analysis.laws.work.hierarchy import Layout, solve, whitened
+from analysis.laws.work.hierarchy import Layout, Spread, solve, whitened
 from analysis.prediction import paper_rows
 from analysis.table import Table
 
@@ -23,6 +23,13 @@ def test_information_is_that_of_the_covariance_written_out(tau: float, shapes: i
     a = whitened(jacobian, variance, np.full(int(shape.max()) + 1, tau), shape)
     found = a.T @ a
     assert found == pytest.approx(expected, rel=1e-8, abs=1e-8 * np.abs(expected).max())
+
+
+def test_information_of_rows_that_hardly_tell_anything_is_theirs_too() -> None:
+    shape, jacobian = np.repeat([0, 1], 3), np.random.default_rng(0).normal(size=(6, 2))
+    covariance = 100 * np.eye(6) + 9 * (shape[:, None] == shape)
+    a = whitened(jacobian, np.full(6, 100.0), np.full(2, 3.0), shape)
+    assert a.T @ a == pytest.approx(jacobian.T @ np.linalg.solve(covariance, jacobian))
 
 
 def test_no_rows_carry_no_information() -> None:
@@ -153,3 +160,25 @@ def test_pooling_the_rows_of_a_configuration_changes_nothing() -> None:
     assert pooled.sigma.of_group == pytest.approx(each.sigma.of_group, rel=1e-9)
     assert pooled.tau.of_group == pytest.approx(each.tau.of_group, rel=1e-9)
     assert pooled.shapes.mean == pytest.approx(each.shapes.mean, rel=1e-8, abs=1e-12)
+
+
+def test_of_a_group_of_many_rows_twenty_count_to_what_is_common() -> None:
+    """Two groups, of 20,000 rows of 10% and of 4 of 1%, and a prior of 2% worth 8 rows."""
+    count = np.array([20_000.0, 4.0])
+    found = Spread(np.array([0.02, 0.02]), 0.02, count).again(0.02, count * np.array([0.1, 0.01]) ** 2)
+    common = (8 * 0.02**2 + 20 * 0.1**2 + 4 * 0.01**2) / 32
+    assert found.common == pytest.approx(np.sqrt(common))
+    assert found.of_group == pytest.approx([0.1, np.sqrt((5 * common + 4 * 0.01**2) / 9)], rel=1e-3)
+    assert found.is_near(found)
+    assert not found.is_near(Spread(1.002 * found.of_group, found.common, count))
+
+
+def test_the_learned_factor_is_of_the_effects_and_of_ten_that_were_expected() -> None:
+    """Thirty effects, each told precisely to be twice what was expected of it."""
+    n, basis = 30, Basis.of(np.eye(30)[:, None])
+    groups, x = Groups.of(basis, np.arange(n)), np.ones((n, 1))
+    layout = Layout(np.arange(n), np.zeros(n, dtype=np.int64), np.arange(n), np.zeros(n, dtype=np.int64))
+    std = np.ones(n)
+    found = solve(lambda p: (p, lambda: Blocks(x, groups)), 2 * std, std, std > 0, layout, 0 * std, std, 0 * std)
+    assert found.scale_degrees == pytest.approx(10 + n, rel=1e-3)
+    assert found.scale == pytest.approx(np.sqrt((10 + n * 4) / (10 + n)), rel=1e-2)
