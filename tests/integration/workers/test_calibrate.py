@@ -30,6 +30,21 @@ def test_a_simulated_device_answers_and_its_rows_are_flagged(farm) -> None:
     assert all(row["flags"] == ["simulated"] and row["power_limit_watts"] == 700 for row in listed)
 
 
+def test_in_words(farm) -> None:
+    done = farm("calibrate", "--gpu", "h100", "--simulate")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert lines[0].startswith("h100: ")
+    assert lines[0].endswith(", simulated")
+    assert [line.split()[0] for line in lines[1:]] == [
+        "idle", "matmul", "attention", "convolution", "memory", "measured", "measured", "level", "kept",
+    ]  # fmt: skip
+    assert "power limit 700 W" in lines[1]
+    assert lines[2].endswith("TFLOP/s")
+    assert lines[5].endswith("GB/s")
+    assert all(" J, " in line for line in lines if line.startswith("measured"))
+
+
 def test_its_rows_come_beside_those_of_an_earlier_one(farm) -> None:
     names = {json.loads(farm("calibrate", "--gpu", "a100", "--simulate", "--json").out)["dataset"] for _ in range(2)}
     assert len(names) == 1

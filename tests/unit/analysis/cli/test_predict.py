@@ -260,3 +260,58 @@ def test_a_bad_file_is_refused_in_one_line(farm: Farm, tmp_path: Path, text: str
     path = tmp_path / "rows.csv"
     path.write_text(text)
     refused(farm("predict", "--in", path, "--json"), *words)
+
+
+def test_many_in_lines_with_what_they_stand_for_a_day_a_score_and_the_front(farm: Farm, tmp_path: Path) -> None:
+    quality = tmp_path / "quality.csv"
+    quality.write_text("model,steps,clip\nflux,10,0.2\nflux,50,0.3\nsd2,10,0.1\nsd2,50,0.15\n")
+    asked = ("--country", "DE", "--price", 0.3, "--quality", quality, "--pareto", "clip")
+    head = farm("predict", *MANY, *asked).out.splitlines()[1]
+    assert [name for name in ("g CO2e a 1000", "cost a 1000", "score", "fits", "front") if name in head] == [
+        "g CO2e a 1000", "cost a 1000", "score", "fits", "front",
+    ]  # fmt: skip
+    lines = farm("predict", *MANY, *asked, "--per-day", 5000).out.splitlines()
+    assert all(name in lines[1] for name in ("kWh a day", "g CO2e a day", "cost a day"))
+    assert any(line.rstrip().endswith("*") for line in lines), "somebody is on the front"
+    refused(farm("predict", *ONE, "--quality", quality, "--pareto", "clip"), "quality", "asked for")
+    one = ("--model", "flux", "--gpu", "a100", "--resolution", 512, "--steps", 10, "--precision", "fp16")
+    assert "score     0.2\n" in farm("predict", *one, "--quality", quality, "--pareto", "clip").out
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        (("--sure",), "sure"),
+        (("--max-joules", "1e-6"), "max-joules"),
+        (("--max-joules", "nan"), "max-joules"),
+        (("--max-grams", 1), "max-grams"),
+        (("--sort", "cost"), "sort"),
+        (("--pareto", "clip"), "pareto"),
+    ],
+)
+def test_limits_and_orders_that_cannot_be_are_refused(farm: Farm, asked: tuple[Any, ...], field: str) -> None:
+    refused(farm("predict", *MANY, *asked), field)
+
+
+def test_limits_that_no_configuration_meets_at_once_are_refused(farm: Farm) -> None:
+    two = ("--model", "sd2", "--gpu", "a4000,h100", "--resolution", 512, "--steps", 20, "--precision", "fp16")
+    a4000, h100 = document(farm("predict", *two, "--json"))["predictions"]
+    assert (a4000["energy_joules"] < h100["energy_joules"], a4000["duration_seconds"] < h100["duration_seconds"]) == (
+        True, False,
+    )  # fmt: skip
+    limits = ("--max-joules", 1.01 * a4000["energy_joules"], "--max-seconds", 1.01 * h100["duration_seconds"])
+    refused(farm("predict", *two, *limits), "limits", "none does")
+
+
+@pytest.mark.parametrize(
+    ("table", "field"),
+    [
+        ("model,clip\n", "quality"),
+        ("model,clip\n,0.3\n", "model"),
+        ("model,clip,fid\nflux,0.3,20\n", "quality"),
+    ],
+)
+def test_a_table_of_scores_that_tells_nothing_is_refused(farm: Farm, tmp_path: Path, table: str, field: str) -> None:
+    quality = tmp_path / "quality.csv"
+    quality.write_text(table)
+    refused(farm("predict", *MANY, "--quality", quality, "--pareto", "seconds"), field)

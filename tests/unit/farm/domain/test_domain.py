@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from farm.domain import (
     origin,
 )
 from farm.domain.configuration import MAX_PROMPTS, MAX_SIDE, MAX_STEPS
+from farm.domain.documents import json_text
 
 BASE = {"model": "flux", "gpu": "a100", "resolution": 512, "steps": 20, "precision": "fp16", "cfg": 0, "prompts": 25}
 
@@ -136,3 +138,8 @@ def test_origin():
 def test_a_stored_measurement_of_0_1_0_is_read_by_its_new_names():
     stored = {**measurement().to_dict(), "environment": {"driver": "580", "twin": {"meter": "codecarbon"}}}
     assert Measurement.from_dict(stored).environment == {"driver": "580", "comparison": {"meter": "codecarbon"}}
+
+
+def test_a_number_that_is_none_is_null_in_json_wherever_it_stands() -> None:
+    document = {"a": math.nan, "b": [1.5, math.inf, ("x", -math.inf)], "c": {"d": None, 1: True}}
+    assert json.loads(json_text(document)) == {"a": None, "b": [1.5, None, ["x", None]], "c": {"d": None, "1": True}}
