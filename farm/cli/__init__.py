@@ -100,6 +100,8 @@ def main(argv: list[str] | None = None) -> None:
     imports.leave_out_caller()
     logging.captureWarnings(True)
     problem = streams.prepare()
+    if "_FARM_COMPLETE" in os.environ:
+        importlib.import_module("farm.cli.shells").register()
     code = _complain(problem, 1) if problem else run(argv)
     if unwritten := streams.unwritable():
         code = _complain(unwritten, 1)

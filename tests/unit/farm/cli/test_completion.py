@@ -14,11 +14,33 @@ from farm.cli.options import CatalogName
 from tests.conftest import FARM
 
 
+def completion(**variables: str) -> list[str]:
+    environment = {**os.environ, **variables}
+    done = subprocess.run([FARM], env=environment, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.splitlines()
+
+
 def offered(words: str, current: int) -> list[str]:
     """What bash completes the word of that number with."""
-    asked = {"_FARM_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(current)}
-    done = subprocess.run([FARM], env={**os.environ, **asked}, capture_output=True, text=True, timeout=60, check=True)
-    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+    lines = completion(_FARM_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(current))
+    return [line.partition(",")[2] for line in lines if line]
+
+
+def test_a_value_after_an_equals_sign() -> None:
+    """bash makes three words of it and replaces the last; zsh and fish replace the whole word."""
+    assert offered("farm predict --gpu = a100 --model = hunyuand", 7) == ["hunyuandit-1.2"]
+    assert "flux" in offered("farm predict --model =", 3)
+    word = "--model=hunyuand"
+    zsh = completion(_FARM_COMPLETE="zsh_complete", COMP_WORDS=f"farm predict {word}", COMP_CWORD="2")
+    assert zsh == ["plain", "--model=hunyuandit-1.2", "_"]
+    fish = completion(_FARM_COMPLETE="fish_complete", COMP_WORDS=f"farm predict {word}", COMP_CWORD=word)
+    assert fish == ["plain,--model=hunyuandit-1.2"]
+
+
+def test_fish_keeps_the_commas_of_a_list() -> None:
+    assert any('string split --max 1 ","' in line for line in completion(_FARM_COMPLETE="fish_source"))
+    asked = {"COMP_WORDS": "farm up --simulate a100,a40", "COMP_CWORD": "a100,a40"}
+    assert completion(_FARM_COMPLETE="fish_complete", **asked) == ["plain,a100,a4000"]
 
 
 def test_models_and_gpu_types_by_their_beginning_and_in_lists() -> None:
