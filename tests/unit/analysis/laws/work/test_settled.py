@@ -78,7 +78,7 @@ def test_rows_with_idle_and_without_are_each_predicted_as_alone() -> None:
 
 def test_of_an_idle_that_takes_off_more_than_all_a_tenth_is_left() -> None:
     law = WorkLaw().fit(paper_rows()[:0])
-    (much,) = law.predict([BASE | {"idle_watts": 1e5}])
+    (much,) = law.predict([BASE | {"idle_watts": 5000.0}])
     assert much == pytest.approx(0.1 * float(law.predict([BASE])[0]))
 
 
