@@ -232,9 +232,9 @@ def _axis(name: str, value: Any) -> Any:
     if name == "model":
         from analysis.work.models import find
 
-        return find(value)
+        return find(str(value))
     if name == "gpu":
-        return catalog.find_gpu(value).name
+        return catalog.find_gpu(str(value)).name
     if name == "cfg":
         return parse_switch(name, value)
     return str(value).strip() if name in ("precision", "weights", "size") else parse_whole(name, value)

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from farm.domain import RequestError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+
+from farm.domain import FarmError, RequestError
+from farm.domain.text import one_line
 from farm.files.atomic import atomic_write
 from farm.settings import Settings, load
 from farm.store import backup as copies
@@ -84,20 +87,35 @@ def restore(path: Path, db: str | None = None) -> tuple[str, dict[str, int]]:
     """
     if not path.is_file():
         raise RequestError("file", str(path), "a file that `farm db backup` wrote")
+
+    def damaged(error: Exception) -> RequestError:
+        why = str(getattr(error, "orig", None) or error).replace(f"sqlite:///{copied}", path.name)
+        return RequestError("file", str(path), f"a file that `farm db backup` wrote, undamaged ({one_line(why, 300)})")
+
+    settings = load()
     with tempfile.TemporaryDirectory() as folder:
         copied = Path(folder) / "backup.db"  # upgrading must not touch the backup
-        shutil.copyfile(path, copied)
-        source = Store.upgrade(load(), f"sqlite:///{copied}")
-        target = Store.upgrade(load(), db)
+        try:
+            shutil.copyfile(path, copied)
+            source = Store.upgrade(settings, f"sqlite:///{copied}")
+        except (OSError, FarmError, SQLAlchemyError, ValueError) as error:
+            raise damaged(error) from error
+        try:
+            target = Store.upgrade(settings, db)
+        except BaseException:
+            source.close()
+            raise
         try:
             with source.snapshot() as rows, target.write() as connection:
                 if copies.is_used(connection):
                     raise RequestError(
                         "database", target.name, "one without sweeps or measurements: nothing is replaced"
                     )
-                copied_rows = copies.copy(rows, connection)
+                copied_rows = copies.copy(rows, connection, damaged=damaged)
             _renew_stamps(target)
             return target.name, copied_rows
+        except (IntegrityError, DataError) as error:  # rows that no table takes
+            raise damaged(error) from error
         finally:
             source.close()
             target.close()

@@ -51,10 +51,12 @@ def reproduce(
     }
     known = known_rows(data, where, db, only_own)
     rows = parts.with_simulated(known.table) if simulate else known.table
+    # All of them first: rows that one of them cannot be made of leave no file of another.
+    parts_made = {kind: {number: make(rows) for number, make in makers.items()} for kind, makers in chosen.items()}
     folder = _folder(Path(out))
     document: dict[str, dict[str, Any]] = {
-        f"{kind}s": {str(number): _write(folder / f"{kind}{number}", make(rows)) for number, make in made.items()}
-        for kind, made in chosen.items()
+        f"{kind}s": {str(number): _write(folder / f"{kind}{number}", made) for number, made in numbered.items()}
+        for kind, numbered in parts_made.items()
     }
     if as_json:
         emit_json({**document, "source": known.source, "rows": len(rows)})

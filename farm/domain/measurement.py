@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 from farm.domain.configuration import Configuration
 from farm.domain.errors import RequestError
+from farm.domain.parsing import MAX_JOULES, MAX_TEXT
 
 PHASES: Final = ("text", "denoise", "decode")
 
@@ -74,6 +75,27 @@ class Measurement:
             if value is not None and not math.isfinite(value):
                 raise RequestError(name, value, "a finite number, or null when it is not known")
 
+    def check(self) -> None:
+        """RequestError for a value that no database keeps and nobody could show: a measurement need not be one of
+        ours, nor of this version."""
+        for name in ("measurement_id", "meter", "measured_at", "stop_reason"):
+            _check_text(name, getattr(self, name), empty=name == "stop_reason")
+        for name in ("energy_joules", "energy_std_joules", "systematic_percent", *IDLE, "duration_seconds"):
+            _check_number(name, getattr(self, name))
+        if self.duration_seconds is None or not self.duration_seconds >= 0:
+            raise RequestError("duration_seconds", self.duration_seconds, "a number, 0 or more")
+        for name in ("forwards", "forward_batch", "repeats"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+                raise RequestError(name, value, "a whole number")
+        for phase, found in self.phases.items():
+            if phase not in PHASES:
+                raise RequestError("phases", phase, f"one of {', '.join(PHASES)}")
+            for name in ("joules", "seconds", "std_joules"):
+                _check_number(f"phases.{phase}.{name}", getattr(found, name))
+        if not isinstance(self.environment, Mapping):
+            raise RequestError("environment", self.environment, "names and what they are")
+
     @property
     def spoiled(self) -> bool:
         return self.energy_joules is None or not SPOILING_FLAGS.isdisjoint(self.flags)
@@ -98,6 +120,22 @@ class Measurement:
         values["flags"] = tuple(document.get("flags") or ())
         values["environment"] = _with_new_names(document.get("environment") or {})
         return cls(configuration=Configuration.from_mapping(document), **values)
+
+
+IDLE: Final = ("idle_watts", "idle_watts_std", "cold_idle_watts")
+
+
+def _check_text(field: str, value: Any, *, empty: bool = False) -> None:
+    if not isinstance(value, str) or not value.isprintable() or len(value) > MAX_TEXT or not (value or empty):
+        raise RequestError(field, value, f"printable text of up to {MAX_TEXT} characters")
+
+
+def _check_number(field: str, value: Any) -> None:
+    """None and NaN are numbers that are not known."""
+    if value is None or value != value:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= MAX_JOULES:
+        raise RequestError(field, value, "a number that can be measured, or null when it is not known")
 
 
 def _with_new_names(environment: Mapping[str, Any]) -> dict[str, Any]:

@@ -137,12 +137,33 @@ def _read_parquet(path: Path, field: str) -> Cells:
         with path.open("rb") as file:
             table = parquet.read_table(file)
     except OSError as error:
-        reason = error.strerror or str(error).splitlines()[0]
-        raise RequestError(field, source, f"a readable Parquet file ({reason})") from None
+        raise RequestError(field, source, f"a readable Parquet file ({error.strerror or _reason(error)})") from None
     except pyarrow.ArrowException as error:
-        raise RequestError(field, source, f"a Parquet file ({str(error).splitlines()[0]})") from None
-    columns = [column.to_pylist() for column in table.columns]
+        raise RequestError(field, source, f"a Parquet file ({_reason(error)})") from None
+    columns = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            columns.append(_scalars(column.to_pylist()))
+        # A date or a length of time that Python does not have, a zone that is nowhere, a text in no encoding.
+        except (pyarrow.ArrowException, ArithmeticError, LookupError, ValueError) as error:
+            raise RequestError(
+                field, source, f"values that can be read in its column {name} ({_reason(error)})"
+            ) from None
     return Cells(table.column_names, list(zip(*columns, strict=True)) if columns else [], source)
+
+
+def _scalars(values: list[Any]) -> list[Any]:
+    """Values as cells have them: a list or a record as it is written, bytes as the text that they hold."""
+    kinds = set(map(type, values))
+    if bytes in kinds:
+        return [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
+    if kinds.isdisjoint((list, dict, tuple)):
+        return values
+    return [None if value is None else str(value) for value in values]
+
+
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _refuse_rounded_ids(rows: Sequence[Row], source: str) -> None:

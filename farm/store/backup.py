@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 from sqlalchemy import Connection, Integer, TableClause, column, func, inspect, select, table, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import SQLModel
 
 BATCH: Final = 500  # rows, of which some hold a power log
@@ -17,21 +21,43 @@ def is_used(db: Connection) -> bool:
     return any(db.execute(select(1).select_from(tables[name]).limit(1)).first() for name in FILLED)
 
 
-def copy(source: Connection, target: Connection) -> dict[str, int]:
-    """Make the target's rows those of the source, table by table; rows of each. Both have tables of one version."""
-    tables = _tables(source)
+def copy(
+    source: Connection, target: Connection, *, damaged: Callable[[Exception], Exception] = lambda error: error
+) -> dict[str, int]:
+    """Make the target's rows those of the source, table by table; rows of each. Both have tables of one version.
+
+    ``damaged`` makes what is raised of an error in reading the source.
+    """
+    with _reading(damaged):
+        tables = _tables(source)
     for plain in reversed(tables):
         target.execute(plain.delete())
     counts = {}
     for plain in tables:
         counts[plain.name] = 0
-        rows = source.execution_options(stream_results=True).execute(select(plain)).mappings()
-        for batch in rows.partitions(BATCH):
-            target.execute(plain.insert(), [dict(row) for row in batch])
+        for batch in _batches(source, plain, damaged):
+            target.execute(plain.insert(), batch)
             counts[plain.name] += len(batch)
     if target.dialect.name == "postgresql":
         _advance_sequences(target)
     return counts
+
+
+@contextmanager
+def _reading(damaged: Callable[[Exception], Exception]) -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error, ValueError) as error:  # the last for texts and documents that are none
+        raise damaged(error) from error
+
+
+def _batches(
+    source: Connection, plain: TableClause, damaged: Callable[[Exception], Exception]
+) -> Iterator[list[dict[str, Any]]]:
+    with _reading(damaged):
+        rows = source.execution_options(stream_results=True).execute(select(plain)).mappings()
+        for batch in rows.partitions(BATCH):
+            yield [dict(row) for row in batch]
 
 
 def _tables(db: Connection) -> list[TableClause]:

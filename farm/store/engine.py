@@ -289,6 +289,8 @@ class Store:
             if self.is_sqlite and "not a database" in said:
                 raise RequestError("database", self.name, "a SQLite file of joulefarm") from error
             raise self._away(error.orig) from error
+        except UnicodeDecodeError as error:  # a damaged file, of which SQLite's own words repeat a part
+            raise self._away(error) from error
         except self._driver_error as error:
             driver = self.engine.dialect.loaded_dbapi
             if isinstance(error, (driver.IntegrityError, driver.DataError)):

@@ -57,6 +57,7 @@ def record(
     RequestError: it can never be stored here; trying again is of no use.
     Not fenced: an hour of valid data is not thrown away because its lease ran out meanwhile.
     """
+    measurement.check()
     found = leases.load_locked(db, job_id)
     if found is None:
         raise RequestError("job", job_id, "not in this database, so its measurement cannot be stored")

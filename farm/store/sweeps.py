@@ -20,7 +20,9 @@ REASONS = 20  # groups of failed jobs that are told apart
 
 
 def find(db: Connection, name_or_id: str) -> dict[str, Any] | None:
-    """A sweep by its id, else the newest of that name."""
+    """A sweep by its id, else the newest of that name. No name has what cannot be printed, which servers refuse."""
+    if not name_or_id.isprintable():
+        return None
     number = int(name_or_id) if name_or_id.isascii() and name_or_id.isdecimal() and len(name_or_id) < 10 else 0
     by_id = t.sweep.c.id == number
     query = select(t.sweep).where(by_id | (t.sweep.c.name == name_or_id)).order_by(by_id.desc(), t.sweep.c.id.desc())

@@ -39,8 +39,9 @@ def require_own_page(request: Request) -> None:
     """Refuse what another site's page had a browser send."""
     site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
-    own = site == "same-origin" if site else origin is not None and urlsplit(origin).netloc == request.headers["host"]
-    if not own or (origin is not None and urlsplit(origin).netloc != request.headers["host"]):
+    from_here = origin is not None and _place(origin) == request.headers["host"]
+    own = site == "same-origin" if site else from_here
+    if not own or (origin is not None and not from_here):
         raise HTTPException(403, "sent by a page of another site: changes are made from this one")
 
 
@@ -57,6 +58,14 @@ def log_in(request: Request, token: str | None, sent: str, response: Response) -
         secure=request.url.scheme == "https",
     )
     return True
+
+
+def _place(origin: str) -> str | None:
+    """Host and port of an origin; None where it cannot be one."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _has_header(request: Request, token: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from farm.domain.errors import FarmError, RequestError
 
@@ -52,7 +53,7 @@ class Live:
     def check(self, topics: Collection[str]) -> frozenset[str]:
         """The topics, once each. RequestError for one that nobody makes, or for too many."""
         for topic in topics:
-            if topic.partition(":")[0] not in self._parts or len(topic) > 300:
+            if topic.partition(":")[0] not in self._parts or len(topic) > 300 or not topic.isprintable():
                 raise RequestError("topic", topic, f"one of {', '.join(sorted(self._parts))}, with its argument")
         asked = frozenset(topics)
         if not 0 < len(asked) <= TOPICS_EACH:
@@ -108,8 +109,8 @@ class Live:
             name, _, argument = topic.partition(":")
             try:
                 made[topic] = event(topic, self._parts[name](argument))
-            except FarmError:
-                continue  # what is shown stays; the top bar says what is away
+            except (FarmError, HTTPException):
+                continue  # what is shown stays, or there is no such thing; the top bar says what is away
             except Exception:
                 logger.exception("the part %s of a page", topic)
         return made

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, Final
 
@@ -22,6 +22,9 @@ MILLI: Final = 1e-3
 # Column by column: the unit that one step of the stored whole numbers stands for.
 COUNTER_UNITS: Final = (MICRO, MICRO, MILLI)
 POWER_UNITS: Final = (MICRO, MILLI)
+SHOWN: Final = ("celsius", "sm_mhz")  # of telemetry
+MOST_BYTES: Final = 200_000_000  # of a log as it was measured; a day of readings takes a hundredth of it
+LARGEST: Final = 1e15  # of times, watts and joules
 PROBED: Final = {field.name for field in fields(Probe)}
 
 
@@ -43,21 +46,50 @@ def encode_samples(recording: Recording, spans: Sequence[Span] = ()) -> bytes:
 def decode_samples(data: bytes) -> tuple[Recording, tuple[Span, ...]]:
     """What ``encode_samples`` was given. Raises ValueError for anything else."""
     try:
-        line, columns = zlib.decompress(data).split(b"\n", 1)
+        line, columns = _unpacked(data).split(b"\n", 1)
         header: dict[str, Any] = json.loads(line)
         if header["version"] != VERSION:
             raise ValueError(f"of version {header['version']}, not {VERSION}")
-        split = 8 * header["counter"] * len(COUNTER_UNITS)
+        split = 8 * int(header["counter"]) * len(COUNTER_UNITS)
+        if not 0 <= split <= len(columns):
+            raise ValueError(f"{header['counter']} readings of the counter in {len(columns)} bytes")
         recording = Recording(
             counter=_rows(columns[:split], COUNTER_UNITS),
             power=_rows(columns[split:], POWER_UNITS),
-            telemetry=tuple(header["telemetry"]),
+            telemetry=tuple(map(_reading, header["telemetry"])),
             probe=Probe(**{k: v for k, v in header["probe"].items() if k in PROBED}),  # other versions knew others
-            events=tuple(header["events"]),
+            events=tuple(dict(event) for event in header["events"]),
         )
-        return recording, tuple(Span(**span) for span in header["spans"])
-    except (zlib.error, ValueError, KeyError, TypeError) as error:
+        return recording, tuple(map(_span, header["spans"]))
+    except (zlib.error, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"no samples that can be read: {error}") from error
+
+
+def _unpacked(data: bytes) -> bytes:
+    stream = zlib.decompressobj()
+    raw = stream.decompress(data, MOST_BYTES)
+    if not stream.eof:
+        raise ValueError(f"not whole, or of more than {MOST_BYTES:,} bytes")
+    return raw
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < LARGEST:
+        raise ValueError(f"{value!r} is not a number that can be read")
+    return float(value)
+
+
+def _reading(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Of telemetry: its time, and what is shown of it."""
+    shown = {name: _number(told[name]) for name in SHOWN if told.get(name) is not None}
+    return {**told, **shown, "time": _number(told["time"])}
+
+
+def _span(told: Mapping[str, Any]) -> Span:
+    label, start, end = told["label"], _number(told["start"]), _number(told["end"])
+    if not isinstance(label, str) or end < start:
+        raise ValueError(f"{told!r} is no stretch of time")
+    return Span(label=label, start=start, end=end)
 
 
 def _columns(rows: Sequence[tuple[float, ...]], units: Sequence[float]) -> bytes:

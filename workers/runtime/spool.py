@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from farm.domain import Measurement, OperationError, RequestError
+from farm.domain.job import MAX_JOB_ID
+from farm.domain.parsing import parse_text, parse_whole
 from workers.runtime.slot import Slot, sync_folder
 
 logger = logging.getLogger(__name__)
@@ -217,12 +219,20 @@ def _decode(content: bytes) -> Entry:
             raise CorruptEntry(f"version {body['version']} is not known here")
         samples = body["samples"]
         return Entry(
-            job_id=int(body["job_id"]),
-            attempt=int(body["attempt"]),
-            worker=str(body["worker"]),
-            database=str(body["database"]),
+            job_id=_number("job_id", body["job_id"]),
+            attempt=_number("attempt", body["attempt"]),
+            worker=parse_text("worker", body["worker"]),
+            database=parse_text("database", body["database"]),
             measurement=Measurement.from_dict(body["measurement"]),
             samples=base64.b64decode(samples) if samples is not None else None,
         )
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, RequestError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError, RecursionError, RequestError) as error:
         raise CorruptEntry(f"{type(error).__name__}: {error}") from None
+
+
+def _number(field: str, value: object) -> int:
+    """A positive number that SQL holds."""
+    number = parse_whole(field, value)
+    if not 0 < number <= MAX_JOB_ID:
+        raise RequestError(field, value, f"a whole number from 1 to {MAX_JOB_ID}")
+    return number

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from markupsafe import Markup
+from pydantic import TypeAdapter, ValidationError
 
 from farm import health
-from farm.domain import Configuration, words
+from farm.domain import Configuration, RequestError, words
 from farm.domain.times import stated
 from farm.hosts import Hosts
 from farm.web import charts
@@ -191,7 +192,11 @@ def _segments(attempts: Sequence[Mapping[str, Any]], seconds: float) -> list[Seg
 
 
 def _live(site: Site, argument: str) -> str:
-    return site.part("lanes.html.j2", **_shown(site, float(argument)))
+    try:
+        hours = TypeAdapter(Hours).validate_python(argument)
+    except ValidationError as error:
+        raise RequestError("hours", argument, error.errors()[0]["msg"].lower()) from None
+    return site.part("lanes.html.j2", **_shown(site, hours))
 
 
 PAGE: Final = Page("Devices", "/devices", 4, router, {"devices": _live})

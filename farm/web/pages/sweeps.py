@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from farm.audit import Audit
 from farm.domain import Configuration, JobState, RequestError
 from farm.domain.job import MAX_JOB_ID
+from farm.domain.parsing import parse_whole
 from farm.domain.times import stated
 from farm.measurements import parse
 from farm.sweeps import control
@@ -236,12 +237,15 @@ def _live_sweep(site: Site, sweep_id: str) -> str:
 
 
 def _live_grid(site: Site, argument: str) -> str:
-    sweep_id, model, gpu = argument.split(":", 2)
-    return site.part("sweep_grid.html.j2", panels=_panels(site, int(sweep_id), model, gpu))
+    match argument.split(":", 2):
+        case [sweep_id, model, gpu]:
+            known = control.resolve(site.store(), sweep_id)["id"]
+            return site.part("sweep_grid.html.j2", panels=_panels(site, known, model, gpu))
+    raise RequestError("topic", argument, "a sweep, a model and a GPU type, colons between")
 
 
 def _live_job(site: Site, job_id: str) -> str:
-    return site.part("job_state.html.j2", job=_labelled(_job(site, int(job_id))))
+    return site.part("job_state.html.j2", job=_labelled(_job(site, parse_whole("job", job_id))))
 
 
 def _live_failures(site: Site, _argument: str) -> str:
