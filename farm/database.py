@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
-
 from farm.domain import FarmError, RequestError
 from farm.domain.text import one_line
 from farm.files.atomic import atomic_write
@@ -98,7 +96,7 @@ def restore(path: Path, db: str | None = None) -> tuple[str, dict[str, int]]:
         try:
             shutil.copyfile(path, copied)
             source = Store.upgrade(settings, f"sqlite:///{copied}")
-        except (OSError, FarmError, SQLAlchemyError, ValueError) as error:
+        except (OSError, FarmError, *copies.UNREADABLE) as error:
             raise damaged(error) from error
         try:
             target = Store.upgrade(settings, db)
@@ -114,7 +112,7 @@ def restore(path: Path, db: str | None = None) -> tuple[str, dict[str, int]]:
                 copied_rows = copies.copy(rows, connection, damaged=damaged)
             _renew_stamps(target)
             return target.name, copied_rows
-        except (IntegrityError, DataError) as error:  # rows that no table takes
+        except copies.UNFIT as error:
             raise damaged(error) from error
         finally:
             source.close()

@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from sqlalchemy import Connection, Integer, TableClause, column, func, inspect, select, table, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlmodel import SQLModel
 
+# What reading a damaged database raises; the last for texts and documents that are none.
+UNREADABLE: Final = (SQLAlchemyError, sqlite3.Error, ValueError)
+UNFIT: Final = (IntegrityError, DataError)  # what rows raise that no table takes
 BATCH: Final = 500  # rows, of which some hold a power log
 FILLED: Final = ("sweep", "job", "measurement", "dataset_row", "fit")  # a database with rows in one of these is in use
 
@@ -47,7 +50,7 @@ def copy(
 def _reading(damaged: Callable[[Exception], Exception]) -> Iterator[None]:
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error, ValueError) as error:  # the last for texts and documents that are none
+    except UNREADABLE as error:
         raise damaged(error) from error
 
 
