@@ -20,7 +20,7 @@ os.environ.pop(
 import hypothesis  # noqa: E402  (after the threads are set)
 import pytest  # noqa: E402
 
-from tests.alone import Turns  # noqa: E402
+from tests.alone import OneAtATime  # noqa: E402
 
 # How long an example takes says how busy the host is; nothing is kept from one run to the next.
 hypothesis.settings.register_profile(
@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("numprocesses", None):  # it runs tests itself, rather than hand them to others
-        config.pluginmanager.register(Turns(ROOT))
+        config.pluginmanager.register(OneAtATime(ROOT))
 
 
 @pytest.fixture(autouse=True)
