@@ -259,7 +259,7 @@ def assert_polite(words: Sequence[str], said: Said, *, codes: Sequence[int] = (0
         others = [line for line in lines[:-1] if not line.startswith(NOTICES)]
         assert not any(line.startswith("farm: ") for line in others), (words, said)
         assert not said.out, (words, said)
-    if said.code == 0 and "--json" in words:
+    if said.code == 0 and "--json" in words and "--" not in words:  # what follows it is no option
         json.loads(said.out, parse_constant=_no_number)
     return {0: "answered", 1: "failed", 2: "refused"}[said.code]
 
