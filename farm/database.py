@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from farm.domain import FarmError, RequestError
@@ -91,18 +91,14 @@ def restore(path: Path, db: str | None = None) -> tuple[str, dict[str, int]]:
         return RequestError("file", str(path), f"a file that `farm db backup` wrote, undamaged ({one_line(why, 300)})")
 
     settings = load()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         copied = Path(folder) / "backup.db"  # upgrading must not touch the backup
         try:
             shutil.copyfile(path, copied)
-            source = Store.upgrade(settings, f"sqlite:///{copied}")
+            source = stack.enter_context(closing(Store.upgrade(settings, f"sqlite:///{copied}")))
         except (OSError, FarmError, *copies.UNREADABLE) as error:
             raise damaged(error) from error
-        try:
-            target = Store.upgrade(settings, db)
-        except BaseException:
-            source.close()
-            raise
+        target = stack.enter_context(closing(Store.upgrade(settings, db)))
         try:
             with source.snapshot() as rows, target.write() as connection:
                 if copies.is_used(connection):
@@ -110,13 +106,10 @@ def restore(path: Path, db: str | None = None) -> tuple[str, dict[str, int]]:
                         "database", target.name, "one without sweeps or measurements: nothing is replaced"
                     )
                 copied_rows = copies.copy(rows, connection, damaged=damaged)
-            _renew_stamps(target)
-            return target.name, copied_rows
         except copies.UNFIT as error:
             raise damaged(error) from error
-        finally:
-            source.close()
-            target.close()
+        _renew_stamps(target)
+        return target.name, copied_rows
 
 
 def schema_version() -> str:

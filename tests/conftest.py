@@ -13,9 +13,8 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ.pop(
-    "PYTHONUNBUFFERED", None
-)  # nobody who types a command has it: what is left in a buffer would not be seen
+# Nobody who types a command has it: what is left in a buffer would not be seen.
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 import hypothesis  # noqa: E402  (after the threads are set)
 import pytest  # noqa: E402

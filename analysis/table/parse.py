@@ -20,7 +20,7 @@ from analysis.table.columns import ARRAY_COLUMNS, DEFAULTS, LABELS, SWITCHES, Da
 from farm.catalog import NANO, gpu_name, model_name
 from farm.domain import Configuration, Measurement, RequestError
 from farm.domain.configuration import REQUIRED, TEXTS, WHOLE
-from farm.domain.parsing import MAX_WATTS, is_absent, parse_real, parse_switch, split_sides
+from farm.domain.parsing import is_absent, parse_real, parse_switch, split_sides
 from farm.domain.row import ENERGIES, LIMITS, REAL, Row, parse_idle_watts, parse_limit, parse_row
 
 Parts: TypeAlias = tuple[dict[str, Labels], dict[str, NDArray[Any]]]  # columns of texts, columns of numbers
@@ -84,7 +84,8 @@ def columns(mapping: Mapping[str, Any]) -> Parts:
     for name in LIMITS:
         for value in real[name][real[name] <= 0][:1].tolist():
             parse_limit(name, value)
-    for value in real["idle_watts"][(real["idle_watts"] < 0) | (real["idle_watts"] > MAX_WATTS)][:1].tolist():
+    stated = real["idle_watts"][~np.isnan(real["idle_watts"])]
+    for value in stated[[stated.argmin(), stated.argmax()]].tolist() if len(stated) else ():
         parse_idle_watts(value)
     switch = Labels.of(given["cfg"].tolist())
     _check_witnesses(labels, whole, switch)

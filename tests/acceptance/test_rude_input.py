@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from farm.broker.embedded import EmbeddedBroker
 from farm.cli import cli, run
-from farm.domain import Measurement
 from farm.domain.worker import WorkerInfo
 from farm.settings import load
 from farm.store.engine import Store
 from tests.both_sides import Jobs
+from tests.integration.farm.conftest import measured
 from tests.rude import BOTH_FORMS, TEXTS, ask, assert_polite, contents, end_at_once, hold
 from workers.meters.base import Recording
 from workers.meters.samples import encode_samples
@@ -180,16 +180,7 @@ def farm_folder(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> 
         )
         job = jobs.claim(1, worker="gpu-host-1", queue="a100")
         assert job is not None
-        found = Measurement(
-            measurement_id="m-1",
-            configuration=job.configuration,
-            energy_joules=1000.0,
-            energy_std_joules=10.0,
-            idle_watts=50.0,
-            duration_seconds=9.0,
-            meter="nvml",
-            measured_at="2026-01-01T00:00:00Z",
-        )
+        found = measured(job)
         log = encode_samples(Recording(power=((1.0, 90.0), (1.5, 95.0))))
         assert jobs.record(1, job.attempt, "gpu-host-1", found, samples=log)
     broker = EmbeddedBroker(load())
