@@ -53,7 +53,7 @@ gpu = fake.attach()
 
 class Job:
     def run(self, prompts, seed, phase):
-        for label, watts, seconds in (("text", 100, 0.1), ("denoise", 250, 1.5), ("decode", 150, 0.1)):
+        for label, watts, seconds in (("text", 100, 0.1), ("denoise", 250, 3.0), ("decode", 150, 0.1)):
             with phase(label):
                 gpu.draw(watts, device=1)
                 time.sleep(seconds)
