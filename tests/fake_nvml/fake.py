@@ -74,6 +74,7 @@ class Code(IntEnum):
     DRIVER_NOT_LOADED = 9
     FUNCTION_NOT_FOUND = 13
     GPU_IS_LOST = 15
+    RESET_REQUIRED = 16
     VERSION_MISMATCH = 18
     UNKNOWN = 999
 
@@ -179,7 +180,7 @@ class Fake:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._before is None:
             os.environ.pop("FAKE_NVML_CONFIG", None)

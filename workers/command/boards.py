@@ -12,7 +12,7 @@ from typing import Final, Self
 from farm.domain import FarmError
 from workers.device.board import DeviceFacts, SilentDevice
 from workers.device.host import Host, visible
-from workers.device.nvml import NvmlDevice
+from workers.device.nvml.device import NvmlDevice
 from workers.device.processes import DeviceProcesses
 from workers.meters.clock import Clock
 
@@ -65,7 +65,7 @@ class BoardWatch:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
         for board in self._boards:

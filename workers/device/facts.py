@@ -16,7 +16,7 @@ from farm.domain import MeterError
 def read() -> dict[str, Any]:
     """The fields of ``board.HostFacts``, or ``{"error": one line}`` where NVML cannot be used at all."""
     try:
-        from workers.device.nvml import read_host
+        from workers.device.nvml.inventory import read_host
     except ImportError:
         return {"error": "nvidia-ml-py is not installed: pip install 'joulefarm[worker]'"}
     try:

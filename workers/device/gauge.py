@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from farm.domain import FarmError
 
 if TYPE_CHECKING:
-    from workers.device.nvml import NvmlDevice
+    from workers.device.nvml.device import NvmlDevice
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class BoardGauge:
 
     def read(self) -> Reading:
         """Power by the best reading that the board has, and its temperature."""
-        from workers.device.nvml import NvmlDevice
+        from workers.device.nvml.device import NvmlDevice
 
         try:
             board = self._board = self._board or NvmlDevice(self._device)

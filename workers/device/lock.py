@@ -37,13 +37,16 @@ class DeviceLock:
     def acquire(self) -> Self:
         """Take the device, or use the right to it that this process was given.
 
-        OperationError, naming the holder where it can be seen from here, when it is taken. RequestError for a folder of
-        locks whose owner, or everybody, could take held ones away.
+        OperationError, naming the holder where it can be seen from here, when it is taken, and where the lock cannot be
+        written. RequestError for a folder of locks whose owner, or everybody, could take held ones away.
         """
         file = self._open()
+        token = secrets.token_hex()
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            os.ftruncate(file, 0)
+            os.pwrite(file, _hash(token), 0)
+        except BlockingIOError:
             given, holder = _is_given(file), _holder(file)
             os.close(file)
             if given:
@@ -52,10 +55,10 @@ class DeviceLock:
             raise OperationError(
                 f"device {self._path.name} is taken: {who} measures on it; wait for its end or use another --device"
             ) from None
-        self._token = secrets.token_hex()
-        os.ftruncate(file, 0)
-        os.pwrite(file, _hash(self._token), 0)
-        self._file = file
+        except OSError as error:
+            os.close(file)
+            raise OperationError(f"device lock {self._path} cannot be written: {error.strerror}") from None
+        self._file, self._token = file, token
         return self
 
     def shared(self) -> dict[str, str]:
@@ -72,7 +75,7 @@ class DeviceLock:
         return self.acquire()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
 

@@ -218,7 +218,7 @@ class CodeCarbonGpuMeter(_CodeCarbonMeter):
     shortest_idle_seconds = 4 * SMALLEST_STEP_SECONDS
 
     def __init__(self, device: int | str = 0) -> None:
-        from workers.device.nvml import NvmlDevice
+        from workers.device.nvml.device import NvmlDevice
 
         nvml = NvmlDevice(device)
         identity, counts = nvml.identity, nvml.counter_joules() is not None

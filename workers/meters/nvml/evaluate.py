@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from workers.device.nvml import throttle_flags
+from workers.device.nvml.throttling import throttle_flags
 from workers.meters.base import Energy, Recording, Span
 from workers.meters.energy.attribution import Attribution, attribute
 from workers.meters.energy.by_label import energy_of, unknown, work_seconds

@@ -11,7 +11,7 @@ from typing import Any, Final
 from farm import catalog
 from farm.domain import DeviceLost
 from workers.device.board import Device
-from workers.device.nvml import NvmlDevice
+from workers.device.nvml.device import NvmlDevice
 from workers.device.processes import DeviceProcesses
 from workers.meters.base import Energy, Probe, Recording, Span
 from workers.meters.clock import Clock, SystemClock

@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from workers.device.nvml import NvmlDevice
+from workers.device.nvml.device import NvmlDevice
 from workers.meters.clock import Clock
 from workers.meters.energy.period import coherent_period
 

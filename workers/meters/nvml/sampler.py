@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from farm.domain import DeviceLost
-from workers.device.nvml import NvmlDevice
+from workers.device.nvml.device import NvmlDevice
 from workers.device.processes import DeviceProcesses
 from workers.meters.base import Probe, Recording
 from workers.meters.clock import Clock, Stop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -129,6 +130,18 @@ def test_process_1_of_a_container_is_nobodys_ancestor_outside(tmp_path: Path, se
     with DeviceLock("GPU-1", tmp_path) as lock:
         assert "is taken" in said(tmp_path, *separate)
         assert said(tmp_path, *separate, environment=lock.shared()) == "held"  # the right does not depend on ids
+
+
+def test_a_lock_that_cannot_be_written_is_one_line_and_is_not_kept(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # as on a full disk
+    try:
+        with pytest.raises(OperationError, match=r"device lock .*/GPU-1 cannot be written"):
+            DeviceLock("GPU-1", tmp_path).acquire()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with DeviceLock("GPU-1", tmp_path) as lock:
+        assert said(tmp_path, environment=lock.shared()) == "held"
 
 
 def test_a_lock_is_not_taken_through_a_link(tmp_path: Path) -> None:
