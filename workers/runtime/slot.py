@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -30,8 +31,13 @@ class Slot:
         with self.locked(create=True) as file:
             if file is None or os.pread(file, 1, 0) != END:
                 return False
-            os.pwrite(file, content + END, 0)
-            os.fdatasync(file)
+            try:
+                _write(file, content + END)
+                os.fdatasync(file)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.pwrite(file, END, 0)  # what was taken in part, or maybe not, is not to be read
+                raise
             return True
 
     def content(self) -> bytes:
@@ -80,7 +86,7 @@ class Slot:
         """The file with all of its room, which the folder knows of whatever happens."""
         file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            os.pwrite(file, END * ROOM, 0)
+            _write(file, END * ROOM)
             os.fsync(file)
             sync_folder(self.path.parent)
         except BaseException:
@@ -88,6 +94,12 @@ class Slot:
             self.path.unlink(missing_ok=True)
             raise
         return file
+
+
+def _write(file: int, content: bytes) -> None:
+    """Write a content at the file's beginning. OSError where the disk takes none or a part of it."""
+    if os.pwrite(file, content, 0) < len(content):  # a disk that becomes full says so at the next write only
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def sync_folder(folder: Path) -> None:

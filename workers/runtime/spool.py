@@ -96,7 +96,7 @@ class Spool:
 
         A file is deleted when ``accept`` returned. A corrupt file, or one that ``accept`` refuses with a RequestError,
         is moved to ``corrupt/`` and logged, so that it can be looked at and stops nobody. Whatever else ``accept``
-        raises ends the drain and leaves the file.
+        raises ends the drain and leaves the file. OperationError where the folder cannot be read.
         """
         taken = 0
         for path in self._files():
@@ -148,19 +148,18 @@ class Spool:
 
     @property
     def waiting(self) -> int:
-        """Results that the database does not have yet."""
+        """How many results the database does not have yet. OperationError where the folder cannot be read."""
         return sum(1 for _ in self._files())
 
     @property
     def set_aside(self) -> int:
-        """Corrupt files that somebody should look at."""
-        return sum(1 for _ in self.corrupt.glob(f"*{SUFFIX}")) if self.corrupt.is_dir() else 0
+        """How many corrupt files somebody should look at. OperationError where their folder cannot be read."""
+        return sum(path.suffix == SUFFIX for path in _listing(self.corrupt))
 
     def _files(self) -> Iterator[Path]:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            found = (path for path in self.folder.iterdir() if path.suffix in (SUFFIX, SLOT))
-            files = sorted(path for path in found if stat.S_ISREG(_mode(path)))  # a pipe would be waited for
-            yield from (path for path in files if path.suffix != SLOT or not Slot(path).is_empty)
+        names = (path for path in _listing(self.folder) if path.suffix in (SUFFIX, SLOT))
+        files = sorted(path for path in names if stat.S_ISREG(_mode(path)))  # a pipe would be waited for
+        yield from (path for path in files if path.suffix != SLOT or not Slot(path).is_empty)
 
     def _is_ours(self, path: Path) -> bool:
         if f"-{self._mark}-" in path.name:
@@ -178,6 +177,16 @@ class Spool:
             path.replace(self.corrupt / f"{path.stem if unique else path.name}{unique}")
         except OSError as error:
             logger.error("spool: %s cannot be moved: %s", path, error.strerror)
+
+
+def _listing(folder: Path) -> list[Path]:
+    """What a folder holds; nothing where there is none. OperationError where it cannot be read."""
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise OperationError(f"spool {folder}: {error.strerror or error}") from None
 
 
 def _mode(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from farm.doctor import Level
 from farm.settings import load
@@ -26,3 +27,14 @@ def test_results_that_wait_and_results_that_were_set_aside(home):
     assert set_aside.level is Level.WARNING
     assert set_aside.found.startswith("1 result(s)")
     assert "corrupt" in set_aside.found
+
+
+def test_a_spool_that_cannot_be_read_is_a_warning_and_not_an_empty_one(home, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    settings = load()
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    (unreadable,) = spool(settings)
+    assert unreadable.level is Level.WARNING
+    assert unreadable.found == f"spool {settings.spool}: Permission denied"

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import resource
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -165,6 +167,22 @@ def test_what_is_no_file_is_left_alone(spool):
 
 
 @pytest.fixture
+def no_larger_files_than():
+    """The context in which a write stops at so many bytes of a file, as on a disk that is full there."""
+
+    @contextmanager
+    def limited(size):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
+
+
+@pytest.fixture
 def held(spool):
     """The slot of a worker's spool, and what was held in it last."""
     spool.put(entry(9))
@@ -246,3 +264,33 @@ def test_where_a_slot_takes_nothing_the_result_gets_a_file(held, monkeypatch):
 
     monkeypatch.setattr("fcntl.flock", refuse)
     assert held.hold(entry(1)).suffix == ".result"
+
+
+def test_a_slot_that_takes_a_part_of_a_result_holds_nothing(held, no_larger_files_than):
+    """A disk that becomes full takes the beginning without an error; what no file takes is the caller's to keep."""
+    held.remove(held.hold(entry(1)))
+    with no_larger_files_than(200), pytest.raises(OperationError, match="spool"):
+        held.hold(entry(2))
+    assert held.waiting == 0
+    assert held.drain({HERE}, lambda _: pytest.fail("believed")) == 0
+    assert held.set_aside == 0
+
+
+def test_a_slot_for_which_there_is_no_room_is_not_made(held, no_larger_files_than):
+    with no_larger_files_than(100_000):
+        assert held.hold(entry(1)).suffix == ".result"
+    assert [path.suffix for path in held.folder.iterdir()] == [".result"]
+    held.drain({HERE}, lambda _: None)
+    assert held.hold(entry(2)).suffix == ".slot"
+
+
+def test_a_folder_that_cannot_be_read_is_said_in_one_line(spool, monkeypatch):
+    spool.put(entry())
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    for ask in (lambda: spool.waiting, lambda: spool.set_aside, lambda: spool.drain({HERE}, pytest.fail)):
+        with pytest.raises(OperationError, match=f"spool {spool.folder}.*Permission denied"):
+            ask()
