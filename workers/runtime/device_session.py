@@ -92,12 +92,17 @@ class DeviceSession:
         self._loaded: tuple[str, ...] | None = None  # the pipeline, and the catalog's entries it was made from
 
     def open(self) -> None:
-        """Open the meter, unless it is open. DeviceLost or OperationError where the device is not there."""
-        if self._meter is None:
-            self._meter, self._workloads = self._open()
-            from workers.procedure.rest import cold_idle_watts
+        """Open the meter, unless it is open. AttemptError or OperationError, and it stays closed, where that fails."""
+        if self._meter is not None:
+            return
+        self._meter, self._workloads = self._open()
+        from workers.procedure.rest import cold_idle_watts
 
+        try:
             self._cold_idle_watts = cold_idle_watts(self._meter, self._settings.idle_seconds)
+        except BaseException:  # a meter that fails at once must not stand open for the first job
+            self.close()
+            raise
 
     def prepare(self, configuration: Configuration) -> bool:
         """Have what a configuration needs loaded; True where that took a load. Raises AttemptError."""

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class HeartbeatThread:
-    """Says every ``period_seconds`` that this worker lives, until ``closing`` is set."""
+    """Says every ``period_seconds`` that this worker lives, until ``closing`` is set. Made after the fork."""
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class HeartbeatThread:
         self._gauge = gauge
         self._period_seconds = period_seconds
         self._closing = closing
+        self._parent = os.getppid()
         self._job: Job | None = None  # the running one, whose lease is kept
         self.device_ready = True  # said by whoever opens it
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -79,7 +80,7 @@ class HeartbeatThread:
                 device_name=identity.device_name,
                 device_uuid=identity.device_uuid,
                 host=identity.host,
-                pid=os.getppid(),
+                pid=self._parent,
                 machine=machine(),
                 code_version=__version__,
                 facts=identity.facts,
@@ -132,4 +133,5 @@ class HeartbeatThread:
         if not self._interrupt.draining and self._jobs.drain_requested(self._identity.name):
             logger.info("worker %s: drains: ends after the running job", self._identity.name)
             self._interrupt.draining = True
-            os.kill(os.getppid(), signal.SIGTERM)
+            if os.getppid() == self._parent:  # else it was killed, and that of another would be signalled
+                os.kill(self._parent, signal.SIGTERM)

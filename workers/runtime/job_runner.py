@@ -5,7 +5,17 @@ from __future__ import annotations
 import logging
 import time
 
-from farm.domain import AttemptEnd, AttemptError, DeviceLost, Failure, Job, Measurement, OperationError, RequestError
+from farm.domain import (
+    AttemptEnd,
+    AttemptError,
+    DeviceLost,
+    Failure,
+    Job,
+    Measurement,
+    MeterError,
+    OperationError,
+    RequestError,
+)
 from farm.jobs import WorkerJobs
 from workers.device.identity import WorkerIdentity
 from workers.interrupted import Interrupted
@@ -72,13 +82,13 @@ class JobRunner:
 
     def _recover(self, error: Exception) -> None:
         """Make the device ready for the next job after an attempt that failed."""
-        if isinstance(error, DeviceLost):
-            self._device.close()
-            if not self._identity.simulate:
-                # A CUDA context does not survive its device: the parent replaces this process.
-                raise SystemExit(1)
-        else:
+        if not isinstance(error, (DeviceLost, MeterError)):
             self._device.unload()
+            return
+        self._device.close()  # a meter that stopped reading would fail every further job
+        if isinstance(error, DeviceLost) and not self._identity.simulate:
+            # A CUDA context does not survive its device: the parent replaces this process.
+            raise SystemExit(1)
 
 
 def _failure(error: Exception) -> Failure:

@@ -8,6 +8,7 @@ import time
 from typing import Final
 
 from farm.domain import AttemptError, Job, OperationError
+from farm.domain.job import MAX_JOB_ID
 from farm.jobs import WorkerJobs
 from workers.device.identity import WorkerIdentity
 from workers.interrupted import Interrupted
@@ -23,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 DEVICE_WAIT_SECONDS: Final = 15.0  # before looking again for a device that is not there
 OFF_POLL_SECONDS: Final = 1.0  # between two looks whether a device that is off is back
-LONGEST_NUMBER: Final = 2**63  # what SQL takes as a number
 
 
 class MessageHandler:
@@ -60,7 +60,7 @@ class MessageHandler:
         ``message`` comes from the broker, where anybody who has its password may have put it: it is believed to be a
         job's id and nothing else; everything more is read from the database.
         """
-        if type(message) is not int or not 0 < message < LONGEST_NUMBER:
+        if type(message) is not int or not 0 < message <= MAX_JOB_ID:
             logger.warning("worker %s: a message that is no job id was ignored", self._identity.name)
             return
         try:

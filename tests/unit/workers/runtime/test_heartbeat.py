@@ -113,6 +113,16 @@ def test_a_request_to_drain_is_passed_to_the_parent_once(heartbeat, jobs, interr
     assert jobs.calls[-1][1] == "draining"
 
 
+def test_whoever_adopts_a_worker_whose_parent_was_killed_is_not_asked_to_end(heartbeat, jobs, interrupt, monkeypatch):
+    signals = []
+    monkeypatch.setattr(os, "kill", lambda *arguments: signals.append(arguments))
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    jobs.drain = True
+    heartbeat.beat()
+    assert signals == []
+    assert interrupt.draining
+
+
 @pytest.mark.parametrize("leaving", ["stopping", "closing"])
 def test_a_database_that_is_away_is_waited_for_until_the_worker_stops(leaving):
     interrupt, closing, tries = Interrupt(), threading.Event(), []

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from farm.domain import DeviceLost, Infeasible, Measurement, OperationError, OutOfMemory, RequestError
+from farm.domain import DeviceLost, Infeasible, Measurement, MeterError, OperationError, OutOfMemory, RequestError
 from farm.settings import load
 from farm.store import leases
 from farm.store.engine import Store
@@ -135,6 +135,13 @@ def test_how_an_attempt_fails(process, jobs, device, error, after_one, after_two
     assert history(jobs, other) == ("done", ["accepted"])
 
 
+@pytest.mark.parametrize("error", [MeterError("stopped reading"), DeviceLost("bus")])
+def test_a_meter_that_no_longer_reads_is_opened_anew_for_the_next_job(process, jobs, device, error):
+    device.error = error
+    process.handle(jobs.due("a100", 1)[0])
+    assert device.closed == 1
+
+
 def test_a_job_without_prompts_fails_and_holds_nobody_up(process, jobs):
     from sqlalchemy import text
 
@@ -203,7 +210,8 @@ def test_a_result_goes_straight_to_the_database_where_the_disk_is_full(process, 
     assert history(jobs, job) == ("done", ["accepted"])
 
 
-@pytest.mark.parametrize("message", [True, -1, 0, 2**63, 1.0, "1", None, [1], {"a": 1}])
-def test_what_is_no_job_id_is_ignored(process, jobs, message):
+@pytest.mark.parametrize("message", [True, -1, 0, 2**31, 2**63, 1.0, "1", None, [1], {"a": 1}])
+def test_what_is_no_job_id_is_ignored(process, jobs, message, caplog):
     process.handle(message)
+    assert "no job id" in caplog.text
     assert history(jobs, 1) == ("queued", [])
