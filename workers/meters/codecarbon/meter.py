@@ -10,6 +10,7 @@ import logging
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -220,13 +221,14 @@ class CodeCarbonGpuMeter(_CodeCarbonMeter):
     def __init__(self, device: int | str = 0) -> None:
         from workers.device.nvml.device import NvmlDevice
 
-        nvml = NvmlDevice(device)
-        identity, counts = nvml.identity, nvml.counter_joules() is not None
-        nvml.close()
+        with closing(NvmlDevice(device)) as nvml:
+            identity, counts = nvml.identity, nvml.counter_joules() is not None
+        if identity.index is None:
+            raise MeterError(f"NVML does not tell the index of {identity.name}, by which CodeCarbon takes it: use nvml")
         self.stale_seconds = TICK_SECONDS if counts else POWER_SECONDS
         self.flags = () if counts else ("counter_unsupported",)
         # By its index: of a UUID, CodeCarbon 3.3 strips the G of "GPU-", finds no such device and says 0 J.
-        tracker = _Tracker("gpu_energy", tracking_mode="machine", gpu_ids=[identity.index or 0])
+        tracker = _Tracker("gpu_energy", tracking_mode="machine", gpu_ids=[identity.index])
         super().__init__(identity, tracker)
         try:
             self._check(bool(tracker.detected.get("gpu_count")))
@@ -242,9 +244,9 @@ class CodeCarbonGpuMeter(_CodeCarbonMeter):
             )
         return super().energy(spans)
 
-    def _check(self, found: bool) -> None:
+    def _check(self, detected: bool) -> None:
         """MeterError where it does not find the device, or finds no energy in it."""
-        if not found:
+        if not detected:
             raise MeterError(f"CodeCarbon {_version()} does not find {self.device.name}, which NVML does")
         self._read()
         self.clock.sleep(CHECK_SECONDS)

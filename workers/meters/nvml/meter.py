@@ -19,9 +19,11 @@ from workers.meters.nvml.evaluate import AVERAGE_SECONDS, evaluate, shortest_win
 from workers.meters.nvml.probe import CounterProbe, probe_counter
 from workers.meters.nvml.sampler import COUNTER_SECONDS, SLOW_COUNTER_SECONDS, Sampler
 
-STEADY_CELSIUS: Final = 1.0  # over the last seconds of the log
+STEADY_CELSIUS: Final = 1.0
+STEADY_CELSIUS_SECONDS: Final = 10.0  # of the log: a board warms slowly
 STEADY_WATTS_PART: Final = 0.03
-STEADY_SECONDS: Final = 5.0
+STEADY_WATTS: Final = 2.0
+STEADY_SECONDS: Final = 5.0  # of the log, for power; and the shortest log that tells
 IDLE_READINGS: Final = 6  # in the shortest baseline
 # Part of the time that the power sensor sees, by compute capability: GA100 and GH100, arXiv 2312.02741. For boards that
 # the catalog lacks.
@@ -42,21 +44,21 @@ class NvmlMeter:
             self._gpu = gpu or _catalog_entry(self.device.name)
             self._power = _power_source(self._nvml, self._gpu)
             self._limit_watts = self._nvml.power_limit_watts()
+            self._duty = _sensor_duty(self._nvml, self._gpu)
             self._probe: CounterProbe = probe_counter(self._nvml, self.clock)
+            self._processes = DeviceProcesses(os.getpid(), self._nvml.processes() or frozenset())
         except BaseException:
             self._nvml.close()
             raise
-        self._duty = _sensor_duty(self._nvml, self._gpu)
         self.shortest_seconds = shortest_window(self._probe.tick, self._duty)
         self.shortest_idle_seconds = IDLE_READINGS * self._reading_seconds()
-        self._processes = DeviceProcesses(os.getpid(), self._nvml.processes() or frozenset())
         self._sampler = Sampler(self._nvml, self.clock, self._probe, self._power.read, self._processes)
 
     def _reading_seconds(self) -> float:
         """Seconds between two readings that both tell something new about the idle power."""
         if self._probe.poll_sensitive and self._power.read is None:
             return SLOW_COUNTER_SECONDS
-        if not self._probe.has_counter and self._power.kind == "average_1s":
+        if not self._probe.has_counter and self._power.quantity == "average_1s":
             return 2 * AVERAGE_SECONDS / IDLE_READINGS  # what came before the log must have left the average
         return max(COUNTER_SECONDS, self._probe.tick or 0.0)
 
@@ -70,13 +72,15 @@ class NvmlMeter:
         return self.clock.now()
 
     def steady(self) -> bool:
-        recording = self.recording()
-        now = self.clock.now()
-        celsius = [t["celsius"] for t in recording.telemetry if t["celsius"] is not None and t["time"] > now - 10]
+        if self._sampler.lost:
+            return True  # it will not become steadier
+        recording, now = self.recording(), self.clock.now()
+        if not recording.telemetry or now - recording.telemetry[0]["time"] < STEADY_SECONDS:
+            return False
+        readings = [t for t in recording.telemetry if t["time"] > now - STEADY_CELSIUS_SECONDS]
+        celsius = [t["celsius"] for t in readings if t["celsius"] is not None]
         watts = [w for t, w in recording.power if t > now - STEADY_SECONDS]
-        if self._sampler.lost or len(recording.telemetry) < STEADY_SECONDS:
-            return self._sampler.lost
-        even = not watts or max(watts) - min(watts) <= max(STEADY_WATTS_PART * max(watts), 2.0)
+        even = not watts or max(watts) - min(watts) <= max(STEADY_WATTS_PART * max(watts), STEADY_WATTS)
         return even and (not celsius or max(celsius) - min(celsius) <= STEADY_CELSIUS)
 
     def recording(self) -> Recording:
@@ -84,7 +88,7 @@ class NvmlMeter:
             Probe(
                 **asdict(self._probe),
                 counter="ticks" if self._probe.tick else "exact" if self._probe.has_counter else None,
-                power=self._power.kind,
+                power=self._power.quantity,
                 power_source=self._power.name,
                 sensor_duty=self._duty,
                 limit_watts=self._limit_watts,
@@ -100,7 +104,7 @@ class NvmlMeter:
             "device_name": self.device.name,
             "device_uuid": self.device.uuid,
             "pci_bus_id": self.device.pci_bus_id,
-            "probe": {**asdict(self._probe), "power": self._power.kind, "power_source": self._power.name},
+            "probe": {**asdict(self._probe), "power": self._power.quantity, "power_source": self._power.name},
             "nvml_missing": dict(nvml.missing),
         }
         with contextlib.suppress(DeviceLost):  # then what is known without it has to do
@@ -131,7 +135,7 @@ class _PowerSource:
     """The best reading of power that a device has."""
 
     name: str | None
-    kind: str | None  # instant or average_1s
+    quantity: str | None  # what it reads: instant or average_1s
     read: Callable[[], float | None] | None
 
 
@@ -143,10 +147,10 @@ def _sensor_duty(nvml: NvmlDevice, gpu: catalog.Gpu | None) -> float:
 
 
 def _power_source(nvml: NvmlDevice, gpu: catalog.Gpu | None) -> _PowerSource:
-    found = nvml.power_reading()
-    if found is None:
+    reading = nvml.power_reading()
+    if reading is None:
         return _PowerSource(None, None, None)
-    name, read = found
+    name, read = reading
     if name == "usage":
         # Since Ampere an average on all but the A100; the log itself may tell otherwise (power_log.averages).
         return _PowerSource(name, (gpu and gpu.power_reading) or "average_1s", read)
