@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +15,7 @@ from farm.cli.completion import complete_gpus, complete_models_and_folders
 from farm.cli.options import LEVEL, FiniteRange, emit_json, json_option
 from farm.domain.errors import RequestError
 from farm.domain.parsing import parse_whole
-from farm.domain.row import LIMITS, parse_limit
+from farm.domain.row import LIMITS, OWN_METER, parse_idle_watts, parse_limit
 from farm.files.table import check_name
 
 if TYPE_CHECKING:
@@ -24,8 +25,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def configuration_options(function: F) -> F:
-    """What is asked about: each key of a configuration under its name, as text; cfg as yes, no or both."""
+    """What is asked about: each key of a configuration, and its circumstances, under their names as text; cfg as yes, no
+    or both."""
     for option in (
+        click.option("--measured-at", metavar="DATE", help="With the kernels of that day. [default: of known rows]"),
+        click.option(
+            "--meter",
+            type=click.Choice([OWN_METER]),
+            help="As the farm's meter finds it: above the idle power of a CUDA context.",
+        ),
+        click.option("--idle-watts", metavar="W", help="Above so much. [default: what known rows took off, or at rest]"),
         click.option("--clock-limit-mhz", metavar="MHZ", help="That the GPU is held to. [default: its own]"),
         click.option("--power-limit-watts", metavar="W", help="That is enforced on it. [default: the board's]"),
         click.option("--frames", metavar="F,F", help="Of a video. [default: 1, an image]"),
@@ -215,4 +224,15 @@ def _values(name: str, text: str) -> list[Any]:
         return ["{}x{}".format(*parse_resolution(part)) for part in parts]
     if name in LIMITS:
         return [parse_limit(name, part) for part in parts]
+    if name == "idle_watts":
+        return [parse_idle_watts(part) for part in parts]
+    if name == "measured_at":
+        return [_parse_date(part) for part in parts]
     return [parse_whole(name, part) for part in parts] if name in ("steps", "prompts", "batch", "frames") else parts
+
+
+def _parse_date(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise RequestError("measured_at", text, "a date such as 2026-11-28") from None

@@ -28,6 +28,7 @@ from farm.domain.parsing import (
 from farm.domain.units import JOULES_PER_KWH, JOULES_PER_WH
 
 OWN: Final = "farm"  # the data set of the farm's own measurements; nobody else's may be called so
+OWN_METER: Final = "nvml"  # of workers.meters; it takes the idle power of a CUDA context off
 
 REQUIRED: Final = ("model", "gpu", "steps", "precision", "cfg", "prompts", "energy_joules")
 OPTIONAL: Final = (

@@ -23,10 +23,10 @@ from analysis.laws.work.hierarchy import Layout, Spread
 from analysis.laws.work.roofline import Demand, clocks, demand
 from analysis.table import Floats, Integers, Table
 from farm import catalog
+from farm.domain.row import OWN_METER
 
 # Seconds that differ from what is expected beforehand by more are not of one pass over all prompts: left out.
 FARTHEST_SECONDS: Final = 8.0
-OWN_METER: Final = "nvml"  # of workers.meters
 _JOULES, _SECONDS = "joules", "seconds"  # the two kinds of observations
 
 _CUDNN_DAY: Final = CUDNN_SINCE.toordinal() - date(1970, 1, 1).toordinal()

@@ -175,6 +175,27 @@ def test_rows_of_a_file_that_say_above_which_idle_are_answered_above_it(farm: Fa
         assert f"{round(watts)} W" in each["counted"]
 
 
+def test_the_circumstances_of_a_row_are_options_too(farm: Farm, tmp_path: Path) -> None:
+    """An H200 with today's kernels above a context's idle needs less than one of 2024 above rest."""
+    one = ("--model", "flux", "--gpu", "h200", "--resolution", 1024, "--steps", 28, "--precision", "bf16")
+    stated = [("idle_watts", 124), ("meter", "nvml"), ("measured_at", "2026-11-28")]
+    plain = document(farm("predict", *one, "--json"))
+    for name, value in stated:
+        rows = tmp_path / f"{name}.csv"
+        rows.write_text(f"model,gpu,resolution,steps,precision,{name}\nflux,h200,1024,28,bf16,{value}\n")
+        (of_row,) = document(farm("predict", "--in", rows, "--json"))["predictions"]
+        option = "--" + name.replace("_", "-")
+        of_option = document(farm("predict", *one, option, value, "--json"))
+        assert of_option["energy_joules"] == pytest.approx(of_row["energy_joules"])
+        assert of_option["energy_joules"] < 0.95 * plain["energy_joules"]
+        assert (of_option["energy_joules_with_idle"] < 0.95 * plain["energy_joules_with_idle"]) == (
+            name == "measured_at"
+        )
+        refused(farm("predict", "--in", rows, option, value), name)
+    for name, value in (("idle_watts", "cold"), ("idle_watts", -1), ("measured_at", "today"), ("meter", "mine")):
+        refused(farm("predict", *one, "--" + name.replace("_", "-"), value), name)
+
+
 @pytest.mark.parametrize("watts", [-1.0, 1e9, float("inf")])
 def test_an_idle_power_that_no_board_has_is_refused(farm: Farm, tmp_path: Path, watts: float) -> None:
     rows = tmp_path / "rows.csv"
