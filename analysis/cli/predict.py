@@ -25,8 +25,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def configuration_options(function: F) -> F:
-    """What is asked about: each key of a configuration, and its circumstances, under their names as text; cfg as yes, no
-    or both."""
+    """What is asked about: each key of a configuration and its circumstances, under their names, as text; cfg as yes,
+    no or both."""
     for option in (
         click.option("--measured-at", metavar="DATE", help="With the kernels of that day. [default: of known rows]"),
         click.option(
@@ -34,7 +34,9 @@ def configuration_options(function: F) -> F:
             type=click.Choice([OWN_METER]),
             help="As the farm's meter finds it: above the idle power of a CUDA context.",
         ),
-        click.option("--idle-watts", metavar="W", help="Above so much. [default: what known rows took off, or at rest]"),
+        click.option(
+            "--idle-watts", metavar="W", help="Above so much. [default: what known rows took off, or at rest]"
+        ),
         click.option("--clock-limit-mhz", metavar="MHZ", help="That the GPU is held to. [default: its own]"),
         click.option("--power-limit-watts", metavar="W", help="That is enforced on it. [default: the board's]"),
         click.option("--frames", metavar="F,F", help="Of a video. [default: 1, an image]"),
