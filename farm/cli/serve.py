@@ -42,7 +42,7 @@ def serve(
         raise RequestError("--host", host, remedy)
     if demo and db is not None:
         raise RequestError("--demo", "on", "goes without --db: it has a database of its own")
-    with _simulated() if demo else nullcontext():
+    with _ended_by_sigterm(), _simulated() if demo else nullcontext():
         _serve(db, host, port, token, allow_host)
 
 
@@ -73,17 +73,24 @@ def _serve(db: str | None, host: str, port: int, token: str | None, names: tuple
 
 
 @contextmanager
-def _simulated() -> Iterator[None]:
-    """A simulated farm to look at, ended with the page, also by SIGTERM."""
-    from farm.local.showcase import simulated
-
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends what is done within in order, with exit 0: uvicorn sends itself the signal again once it has ended,
+    and the default action would end the process before anything is closed."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        click.echo("a simulated farm begins; every number that it measures is simulated", err=True)
-        with simulated():
-            yield
+        yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _simulated() -> Iterator[None]:
+    """A simulated farm to look at, ended with the page."""
+    from farm.local.showcase import simulated
+
+    click.echo("a simulated farm begins; every number that it measures is simulated", err=True)
+    with simulated():
+        yield
 
 
 def _token(path: str) -> str:

@@ -120,6 +120,21 @@ def test_a_demonstration_works_in_a_home_of_its_own_and_leaves_nothing(home, tmp
     assert not (home / "farm.db").exists()
 
 
+@pytest.mark.parametrize("options", [[], ["--demo"]])
+def test_sigterm_ends_it_in_order(home, tmp_path, monkeypatch, options):
+    """What a page opened is closed, and the exit code says that it did what it was asked for."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    command = [sys.executable, "-m", "farm", "serve", "--port", "0", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        address = next(line.strip() for line in process.stderr if line.startswith("http"))
+        get(address + "api/status")
+        process.terminate()
+        assert process.wait(timeout=60) == 0
+        assert process.stderr.read() == ""
+    assert list(tmp_path.glob("joulefarm-*")) == []
+
+
 def test_a_farm_says_where_its_page_is(home, farm):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
