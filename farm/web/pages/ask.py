@@ -241,7 +241,7 @@ def _curve(answers: Predictions, measured: Table, c: Configuration, kind: str) -
         title, ticks = f"Over sizes, in {c.steps} steps", [s for s in (256, 512, 768, 1024, 1536, 2048) if s <= max(xs)]
     points = [
         charts.Point(x, joules, tip, "measured" if batch == c.batch else "near")
-        for x, joules, batch, tip in zip(places, per_image(alike), alike.batch.tolist(), _tips(alike), strict=True)
+        for x, joules, batch, tip in zip(places, per_image(alike).tolist(), alike.batch.tolist(), _tips(alike), strict=True)
     ]
     p = answers.take([xs.index(asked)]) if asked in xs else None
     if p is not None:
@@ -255,10 +255,8 @@ def _nearest(rows: Table, c: Configuration) -> Table:
     """Measured rows with guidance as asked, less what is spoiled or unknown, those at settings most alike first."""
     import numpy as np
 
-    joules = rows.energy_joules
-    rows = rows.take(
-        ~rows.spoiled & np.isfinite(joules) & (rows.cfg == c.cfg) & (rows.size == c.size) & (rows.frames == c.frames)
-    )
+    known = ~rows.spoiled & np.isfinite(per_image(rows))
+    rows = rows.take(known & (rows.cfg == c.cfg) & (rows.size == c.size) & (rows.frames == c.frames))
     far = np.abs(np.log(rows.pixels * rows.steps / (c.pixels * c.steps)))
     far += 0.1 * (rows.precision != c.precision) + 0.1 * np.abs(np.log(rows.batch / c.batch))
     return rows.take(np.argsort(far, kind="stable"))
@@ -267,7 +265,7 @@ def _nearest(rows: Table, c: Configuration) -> Table:
 def _tips(rows: Table) -> list[str]:
     tips = []
     for r, joules, name, idle in zip(
-        rows.configurations(), per_image(rows), rows.dataset.tolist(), rows.includes_idle.tolist(), strict=True
+        rows.configurations(), per_image(rows).tolist(), rows.dataset.tolist(), rows.includes_idle.tolist(), strict=True
     ):
         said = f"{words.joules(joules)} measured: {r.width} x {r.height}, {r.steps} steps, {r.precision}"
         said += f", {r.batch} at once" if r.batch > 1 else ""
@@ -279,7 +277,11 @@ def _rows(known: Known, rows: Table) -> list[dict[str, Any]]:
     """Measured rows with what the law says of each; None where it cannot say."""
     configurations = list(rows.configurations())
     columns = zip(
-        configurations, rows.dataset.tolist(), per_image(rows), beside.said_by(known, configurations), strict=True
+        configurations,
+        rows.dataset.tolist(),
+        per_image(rows).tolist(),
+        beside.said_by(known, configurations),
+        strict=True,
     )
     return [
         {
