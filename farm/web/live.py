@@ -58,8 +58,9 @@ class Live:
         asked = frozenset(topics)
         if not 0 < len(asked) <= TOPICS_EACH:
             raise RequestError("topic", len(asked), f"from 1 to {TOPICS_EACH} topics")
-        if len(self._readers) >= MOST_READERS or len(self._events.keys() | asked) > MOST_TOPICS:
-            raise RequestError("topic", len(self._readers), "fewer readers at once: this page serves no more")
+        readers = list(self._readers)
+        if len(readers) >= MOST_READERS or len(asked.union(*(reader.topics for reader in readers))) > MOST_TOPICS:
+            raise RequestError("topic", len(readers), "fewer readers at once: this page serves no more")
         return asked
 
     async def read(self, topics: frozenset[str]) -> AsyncIterator[str]:

@@ -119,5 +119,25 @@ def test_topics_that_nobody_makes_and_too_many_are_refused(topics) -> None:
         Live({"part": Part()}).check(topics)
 
 
+def test_topics_that_cannot_be_made_count_among_those_that_are_shown() -> None:
+    """Each is tried once a second, whether something comes of it or not."""
+    part = Part()
+    part.text = "away"
+    live = Live({"part": part})
+
+    async def scenario() -> None:
+        readers = []
+        for first in range(0, module.MOST_TOPICS, module.TOPICS_EACH):
+            readers.append(live.read(live.check([f"part:{first + n}" for n in range(module.TOPICS_EACH)])))
+            await next_event(readers[-1])
+        live.check(["part:0"])
+        with pytest.raises(RequestError, match="fewer readers"):
+            live.check(["part:one-more"])
+        for reader in readers:
+            await reader.aclose()
+
+    asyncio.run(scenario())
+
+
 def test_an_event_of_several_lines_is_one() -> None:
     assert event("a", "x\ny") == "event: a\ndata: x\ndata: y\n\n"
