@@ -141,7 +141,7 @@ def level(done: Calibration) -> float | None:
 
     Geometric mean of the quotients; None where nothing was measured, or without joulefarm[analysis].
     """
-    known = [m for m in done.measurements if not m.spoiled and m.energy_joules]
+    known = [m for m in done.measurements if not m.spoiled and (m.energy_joules or 0.0) > 0]
     if not known:
         return None
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -89,3 +90,14 @@ def test_the_level_is_above_the_idle_that_was_taken_off() -> None:
         reached={}, launch_seconds=None, measurements=measurements,
     )  # fmt: skip
     assert level(done) == pytest.approx(1.04, abs=0.02)
+
+
+def test_a_measurement_that_took_no_energy_above_idle_has_no_part_in_the_level() -> None:
+    """Noise of the idle power may leave less than nothing of a short one."""
+    found = json.loads((ROOT / "analysis" / "data" / "measured" / "h200-2026-11-28.json").read_text())
+    measured = Measurement.from_dict(found["checks"]["calibrate"]["found"]["measurements"][0])
+    done = Calibration(
+        gpu="h200", device_name="", seconds=60.0, idle_watts=78.0, power_limit_watts=700.0, reached={},
+        launch_seconds=None, measurements=[replace(measured, energy_joules=-1.0)],
+    )  # fmt: skip
+    assert level(done) is None
