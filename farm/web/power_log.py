@@ -26,7 +26,7 @@ Series = list[tuple[float, float]]  # seconds, watts
 
 
 def drawing(data: bytes, idle_watts: float | None) -> Markup | None:
-    """What a worker kept, drawn; None where it holds no power. ValueError for what cannot be read."""
+    """What a worker kept, drawn; None where it holds no power over time. ValueError for what cannot be read."""
     from workers.meters.samples import decode_samples  # what a worker wrote, a worker's code reads
 
     recording, spans = decode_samples(data)
@@ -35,6 +35,8 @@ def drawing(data: bytes, idle_watts: float | None) -> Markup | None:
         return None
     start = min(series[0][0], *(span.start for span in spans)) if spans else series[0][0]
     end = max(series[-1][0], *(span.end for span in spans)) if spans else series[-1][0]
+    if end <= start:
+        return None
     x = Axis(0.0, end - start, LEFT, WIDTH - RIGHT)
     y = Axis(0.0, max(watts for _, watts in series) * 1.08 or 1.0, HEIGHT - BOTTOM, TOP)
     parts = [_window(span, start, x) for span in spans] + [_grid(x, y)]

@@ -151,6 +151,10 @@ def test_a_log_shows_idle_as_a_line_and_loses_no_peak():
     assert power_log.drawing(encode_samples(Recording()), 60.0) is None
 
 
+def test_a_log_of_one_moment_is_no_drawing():
+    assert power_log.drawing(encode_samples(Recording(power=((3.0, 60.0), (3.0, 61.0)))), 60.0) is None
+
+
 def test_power_of_a_counter_alone_is_what_it_rose_by():
     counter = tuple((t / 10, t / 10, 20.0 * (t / 10)) for t in range(50))
     drawn = power_log.drawing(encode_samples(Recording(counter=counter)), 20.0)
