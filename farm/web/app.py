@@ -21,7 +21,7 @@ from farm.version import __version__
 from farm.web import pages
 from farm.web.database import Database
 from farm.web.guard import Guard
-from farm.web.knowledge import Knowledge
+from farm.web.knowledge import Knowledge, NotFitted
 from farm.web.site import STATIC, Site
 
 logger = logging.getLogger(__name__)
@@ -75,14 +75,16 @@ class _Static(StaticFiles):
 
 
 def _refused(request: Request, error: Exception) -> Response:
-    """A wrong request, or a database that is away: that one is opened anew at the next request."""
+    """A wrong request, a law that cannot be asked, or a database that is away: that is opened anew at the next one."""
     site: Site = request.app.state.site
+    if isinstance(error, NotFitted):
+        return _problem(request, 503, "The law cannot be asked", str(error))
     if isinstance(error, RequestError) and error.field != "database":
         details = {"field": error.field, "value": error.value, "remedy": error.remedy}
         return _problem(request, 422, "This cannot be answered", str(error), details)
     site.database.forget()
     site.recent.forget()
-    return _problem(request, 503, "The database is away", str(error))
+    return _problem(request, 503, "The database is away", str(error), away=True)
 
 
 def _invalid(request: Request, error: Exception) -> Response:
@@ -106,14 +108,22 @@ def _failed(request: Request, error: Exception) -> Response:
     return _problem(request, 500, "This failed", "A fault of the page's own; its log says more.")
 
 
-def _problem(request: Request, status: int, title: str, line: str, details: dict[str, Any] | None = None) -> Response:
+def _problem(
+    request: Request,
+    status: int,
+    title: str,
+    line: str,
+    details: dict[str, Any] | None = None,
+    *,
+    away: bool = False,
+) -> Response:
     """One line of what, where and what to do: JSON for programs, a page for people."""
     line = one_line(line)  # it repeats what was asked for
     if request.url.path.startswith(API) or request.url.path in ("/healthz", "/metrics", "/openapi.json"):
         known = {name: value if _plain(value) else str(value) for name, value in (details or {}).items()}
         return JSONResponse({"error": line, **known}, status_code=status)
     site: Site = request.app.state.site
-    return site.page(request, "problem.html.j2", status=status, title=title, line=line, away=status == 503)
+    return site.page(request, "problem.html.j2", status=status, title=title, line=line, away=away)
 
 
 def _plain(value: object) -> bool:

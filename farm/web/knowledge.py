@@ -36,6 +36,10 @@ KEPT: Final = 64  # results of a fit, those that were asked for last
 PROGRAM_SECONDS: Final = 60.0  # what an answer in JSON waits
 
 
+class NotFitted(OperationError):
+    """No law can be asked: its fit is not made yet, or what it takes is not installed."""
+
+
 @dataclass(frozen=True)
 class Known:
     """A fitted law, the rows that predictions rest on, and what was worked out from both so far."""
@@ -90,10 +94,11 @@ class Knowledge:
 
         Raises:
             RequestError: no such law, or rows that it refuses.
-            OperationError: the database is away, or the extra [analysis] is not installed.
+            NotFitted: the extra [analysis] is not installed.
+            OperationError: the database is away.
         """
         if missing := self.lacking():
-            raise OperationError(f"predictions need {', '.join(missing)}: {INSTALL}")
+            raise NotFitted(f"predictions need {', '.join(missing)}: {INSTALL}")
         if law is not None:
             from analysis import laws
 

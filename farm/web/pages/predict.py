@@ -7,9 +7,8 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request, Response
 
 from farm.catalog import documents
-from farm.domain.errors import OperationError
 from farm.web.asking import Choice
-from farm.web.knowledge import PROGRAM_SECONDS
+from farm.web.knowledge import PROGRAM_SECONDS, NotFitted
 from farm.web.site import Here, Page, as_json
 
 router = APIRouter(prefix="/api")
@@ -23,7 +22,7 @@ def predict(request: Request, site: Here, asked: Annotated[Choice, Query()]) -> 
     asked.terms()  # a wrong one is said before a fit is waited for
     known = site.knowledge.known(asked.law, wait=PROGRAM_SECONDS)
     if known is None:
-        raise OperationError("the law is still being fitted: ask again")
+        raise NotFitted("the law is still being fitted: ask again")
     answers, left_out = asked.chosen(asked.answers(known, question.table), question)
     if question.single:
         return as_json(request, answers[0].to_dict())
