@@ -111,11 +111,19 @@ def sweep(request: Request, site: Here, sweep: str, model: Text = None, gpu: Tex
 def jobs(request: Request, site: Here, sweep: Text = None, state: Text = None) -> Response:
     """Jobs of a sweep, or those at one point of its grid."""
     point = {name: request.query_params[name] for name in POINT if name in request.query_params}
+    sweep_id = None if sweep is None else _sweep(site, sweep)["sweep"]
     total, rows = Audit(site.store()).jobs(
-        state=_state(state), sweep_id=None if sweep is None else _sweep(site, sweep)["sweep"], limit=JOBS,
-        point=_parsed(point),
+        state=_state(state), sweep_id=sweep_id, limit=JOBS, point=_parsed(point)
     )  # fmt: skip
-    return site.page(request, "jobs.html.j2", total=total, jobs=[_labelled(row) for row in rows], sweep=sweep)
+    command = f"farm jobs list{f' --sweep {sweep_id}' if sweep_id else ''}{f' --state {state}' if state else ''}"
+    return site.page(
+        request,
+        "jobs.html.j2",
+        total=total,
+        jobs=[_labelled(row) for row in rows],
+        sweep=sweep,
+        command=None if point else command,  # which takes no grid point
+    )
 
 
 @router.get("/jobs/{job_id}", include_in_schema=False)

@@ -9,6 +9,7 @@ import pytest
 
 from farm.domain import Failure
 from farm.sweeps import control
+from farm.web.pages import sweeps as module
 
 
 @pytest.fixture
@@ -55,6 +56,14 @@ def test_the_grid_has_each_point_once_with_its_state_and_what_it_took(page, work
     assert f'class="cell done" href="/jobs/{done["job"]}"' in html
     assert "100 J" in html
     assert "fp32, without CFG" in html
+
+
+def test_a_list_that_is_cut_names_the_command_that_lists_the_same_jobs(page, worked, store, farm, monkeypatch):
+    monkeypatch.setattr(module, "JOBS", 1)
+    html = page.get(f"/jobs?sweep={worked}&state=queued").text
+    assert f"The first 1. All of them: <code>farm jobs list --sweep {worked} --state queued --limit 2</code>" in html
+    assert documents(farm, store, "jobs", "list", "--sweep", str(worked), "--state", "queued")["total"] == 2
+    assert "farm jobs list" not in page.get(f"/jobs?sweep={worked}&model=sd2").text  # the command takes no grid point
 
 
 def test_a_point_of_several_jobs_leads_to_their_list(page, sweep):
