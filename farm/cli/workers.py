@@ -82,7 +82,7 @@ def drain(name: str | None, db: str | None, as_json: bool) -> None:
 
 @workers.command()
 @click.argument("name")
-@click.option("--reason", metavar="TEXT", help="Why, for everybody who wonders.  [default: maintenance]")
+@click.option("--reason", metavar="TEXT", help="Why, for everybody who wonders.  [default: no reason given]")
 @click.option("--end", is_flag=True, help="Put the device back, whether a person or its health checks took it off.")
 @click.option("--new-baseline", is_flag=True, help="With --end: its health series begins anew, as after a repair.")
 @db_option

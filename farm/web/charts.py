@@ -85,15 +85,15 @@ def curve(
     """A law's line with the band of its intervals, and points on it. Both axes begin at 0.
 
     Args:
-        xs: at least two, rising.
+        xs: rising.
         value, low, high: joules of an image at each.
         points: drawn over the line.
         title: above the drawing; label: of the horizontal axis.
         tick: what a number of that axis reads; ``ticks``: which it has.
     """
     points = list(points)
-    top = max(*high, *(point.y for point in points)) * 1.05
-    x = Axis(0, max(*xs, *(point.x for point in points)), LEFT, WIDTH - RIGHT)
+    top = max([*high, *(point.y for point in points)]) * 1.05
+    x = Axis(0, max([*xs, *(point.x for point in points)]), LEFT, WIDTH - RIGHT)
     y = Axis(0, top, HEIGHT - BOTTOM, TOP)
     parts = [_grid(x, y, tick, words.joules, label, ticks)]
     above = [f"{x(a):.1f},{y(b):.1f}" for a, b in zip(xs, high, strict=True)]

@@ -44,7 +44,7 @@ PLANNED: Final = 5  # configurations of `farm plan` that would make an answer su
 def ask(request: Request, site: Here) -> Response:
     """The question as a sentence of controls, and its answer."""
     given = {name: request.query_params.get(name, usual) for name, usual in USUAL.items()}
-    view: dict[str, Any] = {"given": given, "asked": None, "refused": None, "waiting": False, "answer": None}
+    view: dict[str, Any] = {"given": given, "refused": None, "waiting": False, "answer": None}
     view |= {"models": catalog.models(), "gpus": catalog.gpus(), "precisions": PRECISIONS, "sides": SIDES}
     view |= {"countries": [], "install": INSTALL if site.knowledge.lacking() else None}
     if view["install"]:
@@ -58,7 +58,8 @@ def ask(request: Request, site: Here) -> Response:
         view["answer"] = _answered(site, asked)
     except RequestError as error:
         view["refused"] = error
-    view["api"] = urlencode({name: value for name, value in view["given"].items() if value})
+    asked_for = {**request.query_params, **view["given"]}
+    view["api"] = urlencode({name: value for name, value in asked_for.items() if value and name in Asked.model_fields})
     view["waiting"] = view["answer"] is None and view["refused"] is None
     return site.page(request, "ask.html.j2", status=refusal_status(request) if view["refused"] else 200, **view)
 
@@ -121,7 +122,7 @@ def _answered(site: Site, asked: Asked) -> Answer | None:
     if len(table) != 1:
         raise RequestError("question", f"{len(table)} configurations", "one: Compare lays several beside each other")
     asked.terms()
-    known = site.knowledge.known()
+    known = site.knowledge.known(asked.law)
     if known is None:
         return None
     c = table.configuration(0)
@@ -157,10 +158,10 @@ def _steps(c: Configuration) -> list[Configuration]:
 
 def _sizes(c: Configuration) -> list[Configuration]:
     rules = catalog.model(c.model).rules(c.size)
-    sides = [s for s in SIDES if s % rules.multiple == 0 and (rules.largest_side is None or s <= rules.largest_side)]
-    largest = max(1024, 2 * max(c.width, c.height))
-    own = {c.width} if c.width == c.height else set()
-    return [_with(c, width=side, height=side) for side in sorted({s for s in sides if s <= largest} | own)]
+    sides = {side for side in SIDES if side <= max(1024, 2 * max(c.width, c.height))}
+    sides = {min(side, rules.largest_side or side) // rules.multiple * rules.multiple for side in sides} - {0}
+    sides |= {c.width} if c.width == c.height else set()
+    return [_with(c, width=side, height=side) for side in sorted(sides)]
 
 
 def _with(c: Configuration, **values: Any) -> Configuration:
@@ -241,7 +242,9 @@ def _curve(answers: Predictions, measured: Table, c: Configuration, kind: str) -
         title, ticks = f"Over sizes, in {c.steps} steps", [s for s in (256, 512, 768, 1024, 1536, 2048) if s <= max(xs)]
     points = [
         charts.Point(x, joules, tip, "measured" if batch == c.batch else "near")
-        for x, joules, batch, tip in zip(places, per_image(alike).tolist(), alike.batch.tolist(), _tips(alike), strict=True)
+        for x, joules, batch, tip in zip(
+            places, per_image(alike).tolist(), alike.batch.tolist(), _tips(alike), strict=True
+        )
     ]
     p = answers.take([xs.index(asked)]) if asked in xs else None
     if p is not None:

@@ -148,7 +148,7 @@ def _worked(site: Site, asked: Compared) -> Worked | None:
     whole = asked.model_copy(update={"model": ",".join(models), "gpu": ",".join(gpus), **same})
     key = ("compare", whole.model_dump_json())
     question = site.recent(key, whole.question, seconds=KEEP_SECONDS)
-    known = site.knowledge.known()
+    known = site.knowledge.known(asked.law)
     if known is None:
         return None
 

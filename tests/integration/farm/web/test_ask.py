@@ -9,6 +9,8 @@ from html import unescape
 
 import pytest
 
+from farm.domain import words
+
 POINT = "model=flux&gpu=a100&resolution=512&steps=20&precision=fp16"
 
 
@@ -91,7 +93,7 @@ def test_a_wrong_question_is_one_line_of_field_value_and_remedy(fitted, query, l
     assert line in error["error"]
     assert len(error["error"].splitlines()) == 1
     assert set(error) == {"error", "field", "value", "remedy"}
-    if "nonsense" not in query and "law" not in query:
+    if "nonsense" not in query:
         page = fitted.get(f"/?{whole}")
         assert page.status_code == 422
         assert line.split(": ")[0] in re.search(r'role="alert">([^<]+)<', page.text)[1]
@@ -102,6 +104,23 @@ def test_the_catalog_and_the_laws_are_the_commands_documents(fitted, farm):
         answer = fitted.get(f"/api/{path}")
         assert answer.json() == json.loads(farm(*command, "--json").out)
         assert fitted.get(f"/api/{path}", headers={"if-none-match": answer.headers["etag"]}).status_code == 304
+
+
+@pytest.mark.parametrize("path", ["/", "/compare"])
+def test_a_page_asks_the_law_of_its_address(fitted, farm, path):
+    query = f"{POINT}&law=paper"
+    fitted.get(f"/api/predict?{query}")  # it waits for the fit
+    while "comes by itself" in (text := fitted.get(f"{path}?{query}").text):
+        pass
+    printed = farm("predict", *re.sub(r"(\w+)=(\S+?)(&|$)", r"--\1 \2 ", query).split(), "--json").out
+    assert words.joules(json.loads(printed)["energy_joules"]) in text
+
+
+def test_the_document_that_a_page_leads_to_answers_the_same_question(fitted):
+    page = fitted.get(f"/?{POINT}&level=0.5&law=paper").text
+    path = unescape(re.search(r'As JSON: <a href="([^"]+)"', page)[1])
+    document = fitted.get(path).json()
+    assert (document["level"], document["law"]) == (0.5, "paper")
 
 
 def test_how_to_make_it_surer_is_what_farm_plan_picks(fitted, farm):
@@ -129,6 +148,10 @@ def test_without_the_extra_it_says_what_to_install(client, monkeypatch):
     answer = client.get(f"/api/predict?{POINT}")
     assert answer.status_code == 503
     assert "joulefarm[analysis]" in answer.json()["error"]
+    part = client.get("/ask/surer?model=flux&gpu=a100")
+    assert part.status_code == 503
+    assert "joulefarm[analysis]" in unescape(part.text)
+    assert "database is away" not in part.text
 
 
 def test_new_rows_are_another_answer(client, farm, tmp_path):
