@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from farm.domain import words
+from farm.domain.documents import json_text
 from farm.files.table import write_columns
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _WIDE: Final = 180  # columns of a table that no terminal bounds
 def emit_many(answers: Predictions, left_out: Sequence[Mapping[str, Any]]) -> None:
     """One JSON document, a line a prediction."""
     lines = ",\n".join(_lines(answers.document_columns(), len(answers)))
-    rest = ",\n".join(json.dumps(entry, default=str) for entry in left_out)
+    rest = ",\n".join(map(json_text, left_out))
     click.echo(f'{{"predictions": [\n{lines}\n],\n"left_out": [{rest}]}}')
 
 

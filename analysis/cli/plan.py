@@ -136,9 +136,11 @@ def _workers(text: str, gpus: Sequence[str]) -> dict[str, int]:
     for part in parse_names(text):
         name, equals, number = part.rpartition("=")
         named = [catalog.find_gpu(name).name] if equals else gpus
-        if not number.strip().isdecimal() or not 1 <= int(number) <= MAX_WORKERS or not set(named) <= set(gpus):
+        digits = number.strip()
+        counted = digits.isdecimal() and len(digits) <= len(str(MAX_WORKERS)) and 1 <= int(digits) <= MAX_WORKERS
+        if not counted or not set(named) <= set(gpus):
             raise RequestError("workers", text, remedy)
-        counts |= dict.fromkeys(named, int(number))
+        counts |= dict.fromkeys(named, int(digits))
     if not counts:
         raise RequestError("workers", text, remedy)
     return counts

@@ -38,9 +38,12 @@ def find(text: str) -> str:
 
 
 def folder_of(text: str) -> Path | None:
-    """The folder that a text names, None where it names none."""
-    path = Path(text).expanduser()
-    return path if text.strip() and path.is_dir() else None
+    """The folder that a text names, None where it names none, or one that nobody may look into."""
+    try:
+        path = Path(text).expanduser()
+        return path if text.strip() and path.is_dir() else None
+    except (OSError, RuntimeError):  # longer than a name may be, or of a user that there is not
+        return None
 
 
 def cached_folder(text: str) -> Path | None:

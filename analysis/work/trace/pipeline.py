@@ -128,7 +128,8 @@ def _component(path: Path, name: str, entry: Any, *, text: bool) -> Component:
     config = _read_object(path / name / "config.json", f"a folder that holds {name}/config.json")
     _check_numbers(f"{name}/config.json", config)
     phase = "text" if text else "denoise" if name in (*_DENOISERS, CONTROL) else "decode"
-    return Component(name, library, _RENAMED.get(cls, {}).get(config.get("norm_type", ""), cls), phase, config, {})
+    built = _RENAMED.get(cls, {}).get(str(config.get("norm_type")), cls)
+    return Component(name, library, built, phase, config, {})
 
 
 def _check_class(name: str, library: str, cls: str, *, text: bool) -> None:

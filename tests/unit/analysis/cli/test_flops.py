@@ -88,6 +88,9 @@ def test_a_class_that_diffusers_replaces_by_its_norm_is_counted_as_the_one_it_bu
     _change(path, "transformer", norm_type="ada_norm_zero")
     assert run(["flops", str(path), "--resolution", "1024"]) == 2
     assert "DiTTransformer2DModel: PixArtTransformer2DModel in a PixArtAlphaPipeline" in capsys.readouterr().err
+    _change(path, "transformer", norm_type=["ada_norm_zero"])
+    assert run(["flops", str(path), "--resolution", "1024"]) == 2
+    assert "Transformer2DModel: PixArtTransformer2DModel in a PixArtAlphaPipeline" in capsys.readouterr().err
 
 
 CHROMA = {
@@ -204,6 +207,8 @@ def test_a_folder_is_traced_once_and_again_when_a_configuration_changes(capsys, 
         (("flux", "--resolution", "５１２"), ("resolution", "512, or WIDTHxHEIGHT")),
         (("flux", "--resolution", "512x"), ("resolution", "512x")),
         (("", "--resolution", "512"), ("model: ''", "catalog name or a folder")),
+        (("~nosuchuser", "--resolution", "512"), ("model: ~nosuchuser", "known: ")),
+        (("a" * 400, "--resolution", "512"), ("model: aaaa", "known: ")),
         (("flux", "--resolution", "half"), ("resolution", "half")),
         (("flux",), ("--resolution",)),
         (("flux", "--resolution", "512", "--frames", "5"), ("frames: 5", "flux makes images")),

@@ -92,9 +92,9 @@ def test_batches_are_as_large_as_there_are_workers(farm: Farm) -> None:
     assert farm(*ASKED, "--budget", 4, "--workers", 1).out.count("batch 2") == 2
 
 
-@pytest.mark.parametrize("workers", ["0", "-1", "many", "h100=", "b200=2", "h100=1.5", ",", "1e3"])
+@pytest.mark.parametrize("workers", ["0", "-1", "many", "h100=", "b200=2", "h100=1.5", ",", "1e3", "1" * 5000])
 def test_numbers_of_workers_that_are_none_are_refused(farm: Farm, workers: str) -> None:
     outcome = farm(*ASKED, "--budget", 2, f"--workers={workers}")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.count("\n") == 1
-    assert f"workers: {workers}" in outcome.err
+    assert f"workers: {workers[:40]}" in outcome.err

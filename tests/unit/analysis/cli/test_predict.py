@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -254,6 +256,7 @@ def test_one_in_words_with_all_that_it_stands_for(farm: Farm) -> None:
         (("--out", "/no/such/folder/x.csv"), ["out", "/no/such/folder"]),
         (("--plot", "/no/such/folder/x.png"), ["plot", "/no/such/folder"]),
         (("--data", "/no/such/rows.csv"), ["data: /no/such/rows.csv", "readable"]),
+        (("--model", "~nosuchuser"), ["model: ~nosuchuser", "known: "]),
         (("--steps", "ten"), ["steps", "ten"]),
         (("--steps", ","), ["steps", "at least one"]),
         (("--frames", 5), ["frames", "5", "flux makes images"]),
@@ -264,6 +267,15 @@ def test_one_in_words_with_all_that_it_stands_for(farm: Farm) -> None:
 def test_a_wrong_question_is_refused_in_one_line(farm: Farm, options: tuple[Any, ...], words: list[str]) -> None:
     asked = MANY if options[0] == "--in" else ONE
     refused(farm("predict", *asked, *options), *words)
+
+
+def test_a_number_that_is_none_is_null_in_the_document(farm: Farm, tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    columns = {"model": ["flux"] * 2, "gpu": ["a100"] * 2, "resolution": [512] * 2, "precision": ["fp16"] * 2}
+    parquet.write_table(pa.table({**columns, "steps": [20.0, math.nan]}), path)
+    text = farm("predict", "--in", path, "--json").out
+    entry = json.loads(text, parse_constant=pytest.fail)["left_out"][0]
+    assert (entry["row"], entry["field"], entry["steps"]) == (2, "steps", None)
 
 
 @pytest.mark.parametrize(
