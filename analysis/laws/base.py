@@ -155,6 +155,8 @@ class Law(Regressor):
 
         Raises:
             DataError: a level that is not between 0 and 1.
+            RequestError: a configuration that the law has no answer for: a model or GPU type that the catalog lacks,
+                guidance or frames that its model does not take.
             NotFittedError: before :meth:`fit`.
         """
         self._require_fit()
@@ -163,10 +165,15 @@ class Law(Regressor):
         return self._forecast(self._able(X), level)
 
     def _able(self, X: Any) -> Table:
-        """Rows to predict. DataError for videos that the law knows nothing of."""
+        """Rows to predict. DataError for videos that the law knows nothing of, RequestError for those that their model
+        does not make."""
         table = Table.of(X)
-        if not self.takes_videos and (table.frames > 1).any():
+        videos = table.take(table.frames > 1)
+        if len(videos) and not self.takes_videos:
             raise DataError("law", self.name, "a law that counts the frames of a video, such as work")
+        for row in videos.groups("model")[0].tolist():
+            video = videos.configuration(row)
+            catalog.build(video.model).check_frames(video.frames)
         return table
 
     def predict_seconds(self, X: Any) -> Floats | None:

@@ -227,7 +227,7 @@ class WorkLaw(Law):
         What further rows would teach follows from it: see :mod:`analysis.design`.
         """
         self._require_fit()
-        table = Table.of(X)
+        table = self._able(X)
         worked = self._work_out(table)
         effects, post = self._effects.union(Effects.of(table)), self._posterior
         known = {label: place for place, label in enumerate(self._effects.labels)}

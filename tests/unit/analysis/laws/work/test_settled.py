@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -14,7 +15,7 @@ from analysis.laws.work.law import WorkLaw, load
 from analysis.laws.work.observed import Idles
 from analysis.prediction import paper_rows
 from analysis.table import Table
-from farm.domain.errors import FarmError
+from farm.domain.errors import FarmError, RequestError
 
 BASE: dict[str, Any] = {
     "model": "sd2", "gpu": "a100", "width": 512, "height": 512, "steps": 20, "precision": "fp16", "cfg": False,
@@ -102,6 +103,14 @@ def test_rows_of_two_frames_of_a_model_of_images_are_left_out() -> None:
     law = WorkLaw().fit(rows)
     assert law.n_ == 1
     assert [entry["name"] for entry in law.left_out_] == ["model sd2 makes images, of one frame"]
+
+
+@pytest.mark.parametrize("ask", [WorkLaw.predict, WorkLaw.forecast, WorkLaw.outlook])
+def test_two_frames_of_a_model_of_images_are_not_answered(ask: Callable[..., Any]) -> None:
+    law = WorkLaw().fit(paper_rows()[:0])
+    with pytest.raises(RequestError, match="frames: 2: 1: sd2 makes images"):
+        ask(law, [BASE, BASE | {"frames": 2}])
+    ask(law, [BASE, BASE | {"model": "wan2.1-1.3b", "frames": 5, "width": 480, "height": 480}])
 
 
 def test_a_model_whose_work_cannot_be_told_is_left_out_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
