@@ -141,9 +141,10 @@ def list_(db: str | None, as_json: bool) -> None:
         return
     click.echo(f"laws  {', '.join(document['laws'])}")
     for entry in document["fits"]:
-        error = entry["metrics"]["fit"]["mape_percent"]
+        mape = entry["metrics"]["fit"]["mape_percent"]
+        error = "unknown" if mape is None else f"{mape:.2f}%"
         cells = ", ".join(entry["scope"]["cells"])
-        click.echo(f"{entry['fit_id']:>5}  {entry['law']:<6} {entry['n']:>6} rows  {error:6.2f}%  {cells}{_use(entry)}")
+        click.echo(f"{entry['fit_id']:>5}  {entry['law']:<6} {entry['n']:>6} rows  {error:>7}  {cells}{_use(entry)}")
 
 
 def _use(entry: Mapping[str, Any]) -> str:

@@ -142,7 +142,7 @@ def _held_out_words(rows: Table) -> str:
     error = _percent(outcome.metrics["mape_percent"])
     return (
         f"On models that it was not fitted to, the law is off by {error} on average, and "
-        f"{outcome.interval['coverage']:.0%} of the rows lie inside their intervals."
+        f"{_coverage_of(outcome)} of the rows lie inside their intervals."
     )
 
 
@@ -155,6 +155,9 @@ def _pictures(rows: Table, origin: str) -> Iterable[Block]:
         except RequestError:
             return
     yield Heading(f"Measured and predicted{_marked(origin)}")
+    if not len(outcome.table):
+        yield Paragraph("No row that a law can use states its energy.")
+        return
     yield Illustration(f"Actual against predicted energy: {how}.", figures.actual_against_predicted(outcome))
     yield Paragraph("Mean error by factor, of the same predictions: above 0 where the law says too much.")
     yield Grid(["factor", "value", "rows", "bias", "mean error"], list(by_factor(outcome)))
@@ -203,7 +206,13 @@ def _laws(rows: Table, origin: str) -> Iterable[Block]:
 def _numbers(outcome: Validation) -> list[str]:
     numbers = outcome.metrics
     texts = ["unknown" if numbers[name] is None else f"{numbers[name]:.3f}" for name in ("r2_log", "spearman")]
-    return [_percent(numbers["mape_percent"]), *texts, f"{outcome.interval['coverage']:.0%}"]
+    return [_percent(numbers["mape_percent"]), *texts, _coverage_of(outcome)]
+
+
+def _coverage_of(outcome: Validation) -> str:
+    """The part of the rows that lie inside their intervals."""
+    coverage = outcome.interval["coverage"]
+    return "unknown" if coverage is None else f"{coverage:.0%}"
 
 
 def _leave_models_out(law: Law, rows: Table) -> Validation | None:
@@ -278,9 +287,10 @@ def _quality(table: Table) -> Iterable[Block]:
 def _scatter(table: Table) -> str:
     try:
         rows = table.where(origin="measured") if "measured" in table.origin else table
-        return f"{validation.in_sample(laws.get(laws.DEFAULT)(), rows).scatter_percent:.2g}%"
+        outcome = validation.in_sample(laws.get(laws.DEFAULT)(), rows)
     except RequestError:
         return "unknown"
+    return f"{outcome.scatter_percent:.2g}%" if len(outcome.table) else "unknown"
 
 
 def _environment(table: Table) -> Grid:

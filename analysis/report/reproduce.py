@@ -34,7 +34,7 @@ TITLES: Final = {"flux": "FLUX", "sd35": "SD 3.5", "qwen": "Qwen-Image", "sd2": 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which rows a panel shows, in columns and values."""
+    """Which rows a panel shows, in columns and values: of those that no flag spoils and that state an energy."""
 
     models: tuple[str, ...]
     gpus: tuple[str, ...] = ("a100",)
@@ -46,7 +46,7 @@ class Choice:
         wanted: dict[str, Any] = {"model": list(self.models), "gpu": list(self.gpus)}
         wanted |= {"precision": self.precision} if self.precision else {}
         wanted |= {"cfg": self.cfg} if self.cfg is not None else {}
-        rows = table.where(**wanted)
+        rows = _with_energy(table.where(**wanted))
         return rows.take(rows.prompts != WITHOUT_50) if self.without_50 else rows
 
     def missing(self, table: Table) -> list[str]:
@@ -63,6 +63,11 @@ class Choice:
         words = [self.precision or "", {None: "", True: "with guidance", False: "without guidance"}[self.cfg]]
         said = ", ".join(filter(None, words))
         return f" ({said})" if said else ""
+
+
+def _with_energy(rows: Table) -> Table:
+    """The rows that no flag spoils and that state an energy."""
+    return rows.take(~rows.spoiled & np.isfinite(rows.energy_joules))
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +252,7 @@ def _figure1(rows: Table) -> Made:
 
 
 def _figure6(rows: Table) -> Made:
-    shown = rows.where(model="flux", gpu="a100", prompts=100)
-    shown = shown.take(~shown.spoiled)
+    shown = _with_energy(rows.where(model="flux", gpu="a100", prompts=100))
     if not len(shown):
         return Made((), None, "rows of flux on a100 with 100 prompts")
     picture = relative_energy(shown)
@@ -305,8 +309,8 @@ def _energies(model: str, rows: Table) -> Made:
     others = rows.take(rows.model != model)
     law = laws.get(laws.DEFAULT)().fit(others) if len(others) else None
     forecast = law.forecast(paper) if law is not None else None
-    here = rows.where(model=model, gpu="a100", origin="measured")
-    here = here.take(~here.spoiled)
+    here = _with_energy(rows.where(model=model, gpu="a100", origin="measured"))
+    here = here.take(~here.includes_idle)  # the paper's energies are above idle
     here = here.take(np.argsort(here.dataset != "paper", kind="stable"))  # where there are both, one's own counts
     per_image = dict(zip(map(_setting, here.configurations()), here.energy_joules / here.prompts, strict=True))
     lines = []

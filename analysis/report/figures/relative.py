@@ -17,12 +17,14 @@ SIDE_COLOURS = ("#56B4E9", "#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#009E73"
 
 def relative_energy(table: Table) -> Picture:
     """Energy of every setting of one model relative to its cheapest, against steps; a line for each resolution, a panel
-    for each precision and CFG. DataError unless the rows are of one model, GPU and number of prompts."""
+    for each precision and CFG. DataError unless rows state their energies, and are of one model, GPU and number of
+    prompts."""
+    table = table.take(np.isfinite(table.energy_joules))
     for column in ("model", "gpu", "prompts"):
         values = np.unique(getattr(table, column))
         if len(values) != 1:
             raise DataError(column, ", ".join(map(str, values)) or "none", "rows of one value")
-    cheapest = float(np.nanmin(table.energy_joules))
+    cheapest = float(table.energy_joules.min())
     origins = table.origin
     rows: list[dict[str, Any]] = [
         {
@@ -37,7 +39,6 @@ def relative_energy(table: Table) -> Picture:
             "origin": str(origins[i]),
         }
         for i, c in enumerate(table.configurations())
-        if np.isfinite(table.energy_joules[i])
     ]
     simulated = sorted({row["origin"] for row in rows} - {"measured"})
     largest = max(row["relative"] for row in rows)

@@ -252,6 +252,24 @@ def test_the_farms_own_rows_are_fitted_stored_and_shown(farm: Farm) -> None:
         assert farm(*command).code == 0
 
 
+def test_rows_of_seconds_alone_are_fitted_listed_and_reported_with_an_unknown_error(farm: Farm, tmp_path: Path) -> None:
+    path, out = tmp_path / "seconds.csv", tmp_path / "report.md"
+    path.write_text(
+        f"{HEADER},duration_seconds\n" + "".join(f"flux,a100,512,{s},fp16,0,10,,{s}\n" for s in range(10, 40))
+    )
+    assert farm("results", "import", path, "--dataset", "seconds").code == 0
+    assert document(farm("law", "fit", "--only-own", "--json"))["metrics"] == dict.fromkeys(METRICS)
+    listed = farm("law", "list")
+    assert (listed.code, listed.err) == (0, "")
+    assert "30 rows  unknown  flux on a100" in listed.out
+    assert document(farm("report", "--out", out, "--data", path, "--json"))["files"] == [
+        str(out),
+        str(out.with_suffix(".rows.csv")),
+    ]
+    assert "No row that a law can use states its energy." in out.read_text()
+    assert "nan" not in out.read_text()
+
+
 def test_one_row_of_ones_own_takes_no_shipped_row_away(farm: Farm, tmp_path: Path) -> None:
     before = document(farm("predict", *FLUX, "--json"))
     table = tmp_path / "rows.csv"

@@ -6,10 +6,13 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from analysis.report import reproduce
+from analysis.report.figures import csv_text
 from analysis.shipped import shipped_rows
+from analysis.table import Table
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +65,24 @@ def test_energies_stand_beside_what_is_at_hand_and_a_prediction_that_never_saw_t
     assert first["predicted_joules"] != first["paper_joules"]
     less = reproduce.table(9, paper.where(model=["flux", "sd35"]))
     assert less.missing == "rows of qwen on a100: 40 of 40 settings"
+
+
+def test_rows_without_an_energy_above_idle_are_missing(farm, tmp_path: Path, paper) -> None:
+    columns = paper.to_columns() | {"duration_seconds": np.full(len(paper), 60.0)}
+    idle = Table.from_columns(columns | {"includes_idle": np.ones(len(paper), dtype=np.bool_)})
+    assert reproduce.table(9, idle).missing == "rows of qwen on a100: 40 of 40 settings"
+    seconds = Table.from_columns(columns | {"energy_joules": np.full(len(paper), np.nan)})
+    for number in (2, 4, 6, 7):
+        assert "flux on a100" in str(reproduce.figure(number, seconds).missing)
+    made = reproduce.table(6, seconds)
+    assert made.missing == "rows of flux on a100: 80 of 80 settings"
+    assert {line["measured_joules"] for line in made.rows} == {None}
+    assert {line["here"] for line in reproduce.table(1, seconds).rows} == {None}
+    file = tmp_path / "seconds.csv"
+    file.write_text(
+        csv_text([{**c.to_dict(), "energy_joules": "", "duration_seconds": 60} for c in paper[::4].configurations()])
+    )
+    assert farm("reproduce", "--out", tmp_path / "figures", "--data", file).code == 0
 
 
 def test_the_command_writes_what_it_can_and_says_the_rest(farm, tmp_path: Path) -> None:
