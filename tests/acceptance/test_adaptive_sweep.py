@@ -14,7 +14,8 @@ from analysis import Table
 from analysis.laws.work.law import WorkLaw
 from farm.sweeps.read import read_spec
 from tests.outcomes import document
-from workers.meters.simulated import meter, traced
+from tests.traced_truth import traced_joules
+from workers.meters.simulated import meter
 
 SPEC = """\
 name: adaptive
@@ -57,7 +58,7 @@ def test_what_is_not_measured_is_known_as_well_as_was_promised(home, farm_proces
     measured = Table.read(rows)
     keys = {key(c) for c in measured.configurations()}
     assert len(keys) == done["jobs"]["done"]
-    truth = np.array([traced.energy_joules(c) for c in grid])
+    truth = np.array([traced_joules(c) for c in grid])
     chosen = np.array([key(c) in keys for c in grid])
     assert chosen.sum() == len(keys)
     assert truth[chosen].sum() <= 0.05 * truth.sum()

@@ -79,16 +79,16 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _reading(told: Mapping[str, Any]) -> dict[str, Any]:
+def _reading(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Of telemetry: its time, and what is shown of it."""
-    shown = {name: _number(told[name]) for name in SHOWN if told.get(name) is not None}
-    return {**told, **shown, "time": _number(told["time"])}
+    shown = {name: _number(entry[name]) for name in SHOWN if entry.get(name) is not None}
+    return {**entry, **shown, "time": _number(entry["time"])}
 
 
-def _span(told: Mapping[str, Any]) -> Span:
-    label, start, end = told["label"], _number(told["start"]), _number(told["end"])
+def _span(entry: Mapping[str, Any]) -> Span:
+    label, start, end = entry["label"], _number(entry["start"]), _number(entry["end"])
     if not isinstance(label, str) or end < start:
-        raise ValueError(f"{told!r} is no stretch of time")
+        raise ValueError(f"{entry!r} is no stretch of time")
     return Span(label=label, start=start, end=end)
 
 

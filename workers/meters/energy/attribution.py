@@ -38,12 +38,12 @@ from workers.meters.energy.idle import Floats, IdleLevel
 from workers.meters.energy.split import (
     MOST_INTERVALS,
     PRIOR_PART,
-    Cells,
     Powers,
+    Segments,
     Split,
-    cells_of,
     labels_of,
     powers_of,
+    segments_of,
     split,
 )
 
@@ -58,7 +58,7 @@ class Attribution:
     """Energies above idle. Arrays are by span, in the order given; idle and pad spans have 0."""
 
     joules: Floats
-    own: Floats  # standard uncertainty of each span by itself: adds up in squares
+    independent: Floats  # standard uncertainty of each span by itself: adds up in squares
     common: Floats  # and what is alike in all of them, as the baseline is: adds up straight
     split: dict[str, float]  # and what the sharing of intervals with other labels leaves in doubt, by label
     total: float
@@ -127,7 +127,7 @@ def attribute(levels: CumulativeEnergy, spans: Sequence[Span]) -> Attribution | 
     }
     return Attribution(
         joules=span_joules,
-        own=np.sqrt(variance) * working,
+        independent=np.sqrt(variance) * working,
         common=idle_std * reach,
         split=dict(zip(pieces.labels, shared.label_std.tolist(), strict=True)),
         total=total,
@@ -208,19 +208,19 @@ def _shared(
         return Split(share, np.zeros(labels))
     tick = levels.tick or float(np.median(np.diff(levels.times)))
     ends = pieces.start + pieces.seconds
-    cells = cells_of(spans, float(pieces.start[pieces.works][0]), float(ends[pieces.works][-1]), tick)
-    powers = _cell_powers(levels, baseline, cells, spans, dynamic, low, tick)
+    segments = segments_of(spans, float(pieces.start[pieces.works][0]), float(ends[pieces.works][-1]), tick)
+    powers = _segment_powers(levels, baseline, segments, spans, dynamic, low, tick)
     by_power = split(
-        powers, cells.seconds(pieces.start[mixed], ends[mixed]), pieces.interval[mixed], pieces.label[mixed], labels
+        powers, segments.seconds(pieces.start[mixed], ends[mixed]), pieces.interval[mixed], pieces.label[mixed], labels
     )
     share[mixed] = by_power.share
     return Split(share, by_power.label_std)
 
 
-def _cell_powers(
+def _segment_powers(
     levels: CumulativeEnergy,
     baseline: Baseline,
-    cells: Cells,
+    segments: Segments,
     spans: Sequence[Span],
     dynamic: Floats,
     low: int,
@@ -236,9 +236,9 @@ def _cell_powers(
     # After the work, until the next span or reading, there may be more that nobody marked.
     after = min((s.start for s in spans if s.start >= last), default=last)
     variance[-1] += (PRIOR_PART * mean * min(after - last, float(times[-1]) - last)) ** 2
-    some = np.unique(np.linspace(0, n - 1, min(n, MOST_INTERVALS)).astype(np.int64))
-    seconds = cells.seconds(times[some], times[some + 1])
-    return powers_of(cells, seconds, dynamic[some], variance[some], tick)
+    sample = np.unique(np.linspace(0, n - 1, min(n, MOST_INTERVALS)).astype(np.int64))
+    seconds = segments.seconds(times[sample], times[sample + 1])
+    return powers_of(segments, seconds, dynamic[sample], variance[sample], tick)
 
 
 def _unseen(

@@ -55,7 +55,7 @@ def energy_of(
         labelled = [i for i, s in enumerate(spans) if s.label == label]
         joules[label] = float(attribution.joules[labelled].sum())
         common = float(attribution.common[labelled].sum())
-        std[label] = math.hypot(common, attribution.split[label], *attribution.own[labelled])
+        std[label] = math.hypot(common, attribution.split[label], *attribution.independent[labelled])
     return Energy(
         dynamic_joules=joules,
         std_joules=std,

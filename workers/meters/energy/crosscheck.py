@@ -84,19 +84,19 @@ def _leaps(counter: CumulativeEnergy, readings: Readings, spans: Sequence[Span])
     """
     if len(readings) < 3:
         return 0.0, 0.0
-    seen, watts = (np.array(column, dtype=np.float64) for column in zip(*readings, strict=True))
+    read_at, watts = (np.array(column, dtype=np.float64) for column in zip(*readings, strict=True))
     start, end = min(s.start for s in spans), max(s.end for s in spans)
     low, high = counter.times[:-1], counter.times[1:]
-    first, last = np.searchsorted(seen, low - AROUND_SECONDS), np.searchsorted(seen, high + AROUND_SECONDS)
-    told = np.flatnonzero((low >= start) & (high <= end) & (last - first >= 3))
-    if not len(told):
+    first, last = np.searchsorted(read_at, low - AROUND_SECONDS), np.searchsorted(read_at, high + AROUND_SECONDS)
+    covered = np.flatnonzero((low >= start) & (high <= end) & (last - first >= 3))
+    if not len(covered):
         return 0.0, 0.0
-    first, last, seconds = first[told], last[told], (high - low)[told]
-    gap = _over(np.maximum, np.diff(seen), first, last - 1)
-    doubt = SIGMAS * np.hypot(counter.time_std[:-1], counter.time_std[1:])[told]
+    first, last, seconds = first[covered], last[covered], (high - low)[covered]
+    gap = _over(np.maximum, np.diff(read_at), first, last - 1)
+    doubt = SIGMAS * np.hypot(counter.time_std[:-1], counter.time_std[1:])[covered]
     most = _over(np.maximum, watts, first, last) * (seconds + doubt) + counter.quantum
     least = _over(np.minimum, watts, first, last) * (seconds - doubt) - counter.quantum
-    joules = np.diff(counter.joules)[told]
+    joules = np.diff(counter.joules)[covered]
     beyond = np.maximum(joules - most, 0.0)[gap < LONGEST_GAP_SECONDS].sum()
     below = np.minimum(joules - least, 0.0)[gap < LONGEST_DIP_SECONDS].sum()
     return float(beyond + below), float(gap.max(where=gap < LONGEST_GAP_SECONDS, initial=0.0))
@@ -110,12 +110,12 @@ def _over(reduce: np.ufunc, values: Floats, first: np.ndarray, last: np.ndarray)
 
 def _scatter(readings: Readings, spans: Sequence[Span]) -> float:
     """Standard uncertainty, in joules, of the sum of readings of a power that changes in step with them; 0: steady."""
-    seen, watts = np.array(readings, dtype=np.float64).reshape(-1, 2).T
+    read_at, watts = np.array(readings, dtype=np.float64).reshape(-1, 2).T
     joules = 0.0
     for label in {s.label for s in spans if s.counts}:
         starts, ends = np.array(sorted((s.start, s.end) for s in spans if s.label == label)).T
-        at = np.searchsorted(starts + EDGE_SECONDS, seen) - 1
-        inside = watts[(at >= 0) & (seen < ends[at] - EDGE_SECONDS)]
+        at = np.searchsorted(starts + EDGE_SECONDS, read_at) - 1
+        inside = watts[(at >= 0) & (read_at < ends[at] - EDGE_SECONDS)]
         if len(inside) > 2:
             beyond = max(0.0, float(inside.var()) - (STEADY_PART * float(inside.mean())) ** 2)
             joules = math.hypot(joules, math.sqrt(beyond) * float((ends - starts).sum()))

@@ -1,11 +1,11 @@
 """How an interval between two readings is divided among the labels that worked in it, and how well that is known.
 
 The power of a label is not constant. A board overshoots its limit as it becomes busy and wanders while it is held to
-it; a short phase begins slowly. So the time of a label is cut into cells, by the distance from the nearer edge of its
-span, and each cell has a power of its own, the same in all spans of the label:
+it; a short phase begins slowly. So the time of a label is cut into segments, by the distance from the nearer edge of
+its span, and each segment has a power of its own, the same in all spans of the label:
 
-    power of a cell = mean of the label + deviation of the cell
-    joules of an interval = sum over cells of power * seconds + error
+    power of a segment = mean of the label + deviation of the segment
+    joules of an interval = sum over segments of power * seconds + error
 
 with the priors
 
@@ -34,9 +34,9 @@ from workers.meters.energy.idle import Floats, autocorrelation
 
 PRIOR_PART: Final = 0.5  # of the mean power of all work: standard deviation of a label's, before anything was seen
 OTHER_PART: Final = 0.25  # of the same: mean power of work that is not asked about, from none to as much
-# Distances from the edge of a span at which cells meet, in ticks; beyond, each is twice as far as the one before.
-CELL_TICKS: Final = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-CELL_SECONDS: Final = 0.3  # from each edge, at least; what lies further inside is one cell
+# Distances from the edge of a span at which segments meet, in ticks; beyond, each is twice as far as the one before.
+SEGMENT_TICKS: Final = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+SEGMENT_SECONDS: Final = 0.3  # from each edge, at least; what lies further inside is one segment
 DEVIATION_PARTS: Final = (0.02, 0.05, 0.1, 0.2, 0.4)  # A, of the mean power of all work
 WANDER_PARTS: Final = (0.003, 0.01, 0.02, 0.04, 0.08, 0.16)  # W, likewise
 LEAST_ERROR: Final = 1e-6  # of an interval's joules, as part of what mean power makes in a tick
@@ -48,22 +48,22 @@ SMALLEST_PART: Final = 1e-4  # of the mean power: no work has less, since powers
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class Segments:
     """The time of all work, cut by label and by the distance from the edges of its spans."""
 
-    label: np.ndarray  # index of each cell's label
+    label: np.ndarray  # index of each segment's label
     place: Floats  # seconds from the beginning of a span of usual length
-    lines: tuple[tuple[Floats, Floats], ...]  # seconds of the cell up to a time, as the corners of a broken line
+    lines: tuple[tuple[Floats, Floats], ...]  # seconds of the segment up to a time, as the corners of a broken line
 
     def seconds(self, start: Floats, end: Floats) -> Floats:
-        """Of each cell (columns) between two times (rows)."""
+        """Of each segment (columns) between two times (rows)."""
         columns = [np.interp(end, x, y) - np.interp(start, x, y) for x, y in self.lines]
         return np.stack(columns, axis=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Powers:
-    """What is known of the powers of the cells, above idle."""
+    """What is known of the powers of the segments, above idle."""
 
     watts: Floats  # positive
     covariance: Floats
@@ -77,8 +77,8 @@ def labels_of(spans: Sequence[Span]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([OTHER, *(s.label for s in spans)]))
 
 
-def cells_of(spans: Sequence[Span], first: float, last: float, tick: float) -> Cells:
-    """Cells of each label's spans, and of the gaps between the first and the last work."""
+def segments_of(spans: Sequence[Span], first: float, last: float, tick: float) -> Segments:
+    """Segments of each label's spans, and of the gaps between the first and the last work."""
     label: list[int] = []
     place: list[float] = []
     lines: list[tuple[Floats, Floats]] = []
@@ -92,7 +92,7 @@ def cells_of(spans: Sequence[Span], first: float, last: float, tick: float) -> C
                 label.append(index)
                 place.append(at)
                 lines.append(_line(low, high))
-    return Cells(np.array(label), np.array(place), tuple(lines))
+    return Segments(np.array(label), np.array(place), tuple(lines))
 
 
 def _gaps(spans: Sequence[Span], first: float, last: float) -> list[tuple[float, float]]:
@@ -103,21 +103,21 @@ def _gaps(spans: Sequence[Span], first: float, last: float) -> list[tuple[float,
 
 
 def _cuts(starts: Floats, ends: Floats, tick: float) -> list[tuple[float, Floats, Floats]]:
-    """Cells of one label: their place, and where they begin and end in each span that reaches so far."""
+    """Segments of one label: their place, and where they begin and end in each span that reaches so far."""
     middle, usual = (starts + ends) / 2, float(np.median(ends - starts))
     edges = _edges(tick)
-    cells = [(usual / 2, starts + edges[-1], ends - edges[-1])]
+    segments = [(usual / 2, starts + edges[-1], ends - edges[-1])]
     for low, high in pairwise(edges):
         at = (low + high) / 2
-        cells.append((at, starts + low, np.minimum(starts + high, middle)))
-        cells.append((usual - at, np.maximum(ends - high, middle), ends - low))
-    return [(at, low[high > low], high[high > low]) for at, low, high in cells if np.any(high > low)]
+        segments.append((at, starts + low, np.minimum(starts + high, middle)))
+        segments.append((usual - at, np.maximum(ends - high, middle), ends - low))
+    return [(at, low[high > low], high[high > low]) for at, low, high in segments if np.any(high > low)]
 
 
 def _edges(tick: float) -> list[float]:
-    """Distances from the edge of a span at which cells meet."""
-    edges = [ticks * tick for ticks in CELL_TICKS]
-    while edges[-1] < CELL_SECONDS:
+    """Distances from the edge of a span at which segments meet."""
+    edges = [ticks * tick for ticks in SEGMENT_TICKS]
+    while edges[-1] < SEGMENT_SECONDS:
         edges.append(2 * edges[-1])
     return edges
 
@@ -128,11 +128,11 @@ def _line(low: Floats, high: Floats) -> tuple[Floats, Floats]:
     return np.stack([low, high], axis=1).ravel(), np.cumsum(seconds)
 
 
-def powers_of(cells: Cells, seconds: Floats, joules: Floats, variance: Floats, tick: float) -> Powers:
-    """Powers of the cells from the joules above idle of intervals. ``seconds``: of each cell in each interval;
+def powers_of(segments: Segments, seconds: Floats, joules: Floats, variance: Floats, tick: float) -> Powers:
+    """Powers of the segments from the joules above idle of intervals. ``seconds``: of each segment in each interval;
     ``variance``: of each interval's joules, apart from the wandering of power.
     """
-    fits = _fits(cells, seconds, joules, variance, tick)
+    fits = _fits(segments, seconds, joules, variance, tick)
     part, (wander, deviation) = fits.likely()
     shifts, covariances = fits.posterior(wander, deviation)
     shift = part @ shifts
@@ -148,15 +148,15 @@ def powers_of(cells: Cells, seconds: Floats, joules: Floats, variance: Floats, t
     )
 
 
-def rough_evidence(cells: Cells, seconds: Floats, joules: Floats, variance: Floats, tick: float) -> float:
+def rough_evidence(segments: Segments, seconds: Floats, joules: Floats, variance: Floats, tick: float) -> float:
     """Logarithm of how likely the model makes what was seen, as ``powers_of`` has it, with a coarser grid."""
-    return _fits(cells, seconds, joules, variance, tick, every=2).total_evidence
+    return _fits(segments, seconds, joules, variance, tick, every=2).total_evidence
 
 
-def _prior_roots(cells: Cells, mean: float, tick: float, parts: Sequence[float]) -> Floats:
-    """Of the covariance of the cells' powers, for each A: shape (A, cells, cells)."""
-    same = cells.label[:, None] == cells.label[None, :]
-    near = same * np.exp(-np.abs(cells.place[:, None] - cells.place[None, :]) / tick)
+def _prior_roots(segments: Segments, mean: float, tick: float, parts: Sequence[float]) -> Floats:
+    """Of the covariance of the segments' powers, for each A: shape (A, segments, segments)."""
+    same = segments.label[:, None] == segments.label[None, :]
+    near = same * np.exp(-np.abs(segments.place[:, None] - segments.place[None, :]) / tick)
     variances = np.square(parts)[:, None, None]
     roots: Floats = mean * np.linalg.cholesky(PRIOR_PART**2 * same + variances * near + 1e-9 * np.eye(len(same)))
     return roots
@@ -170,13 +170,13 @@ class _Fits:
     """
 
     mean: float  # watts of all work
-    prior: Floats  # mean watts of each cell
+    prior: Floats  # mean watts of each segment
     residual: Floats  # joules of each interval that those leave
     wander: Floats  # W, watts
     evidence: Floats  # (W, A)
-    roots: Floats  # of the prior's covariance: (A, cells, cells)
-    triangle: Floats  # (W, A, cells, cells)
-    half: Floats  # triangle.T @ z: (W, A, cells)
+    roots: Floats  # of the prior's covariance: (A, segments, segments)
+    triangle: Floats  # (W, A, segments, segments)
+    half: Floats  # triangle.T @ z: (W, A, segments)
 
     @property
     def total_evidence(self) -> float:
@@ -191,24 +191,27 @@ class _Fits:
         return weight[likely] / weight[likely].sum(), likely
 
     def posterior(self, wander: np.ndarray, deviation: np.ndarray) -> tuple[Floats, Floats]:
-        """Of n pairs by their indices: powers beyond the prior's (n, cells), and their covariance (n, cells, cells)."""
+        """Of n pairs by their indices: powers beyond the prior's and their covariance.
+
+        Of shapes (n, segments) and (n, segments, segments).
+        """
         spread = np.linalg.solve(self.triangle[wander, deviation], self.roots[deviation].swapaxes(1, 2))
         across = spread.swapaxes(1, 2)
         return (across @ self.half[wander, deviation][..., None])[..., 0], across @ spread
 
 
-def _fits(cells: Cells, seconds: Floats, joules: Floats, variance: Floats, tick: float, every: int = 1) -> _Fits:
+def _fits(segments: Segments, seconds: Floats, joules: Floats, variance: Floats, tick: float, every: int = 1) -> _Fits:
     """For every pair of the grid, or every so many of both."""
     work = seconds.sum(axis=1)
     mean = float(np.abs(joules[work > 0]).sum()) / max(float(work.sum()), 1e-12) or 1e-9
-    prior = np.where(cells.label == 0, OTHER_PART, 1.0) * mean
+    prior = np.where(segments.label == 0, OTHER_PART, 1.0) * mean
     residual = joules - seconds @ prior
     # Readings of no known time say nothing, and a noiseless log does not say everything: both without dividing by it.
     least, most = ((scale * mean * tick) ** 2 for scale in (LEAST_ERROR, MOST_ERROR))
     variance = np.clip(np.nan_to_num(variance, nan=most, posinf=most), least, most)
     wander = np.array(WANDER_PARTS[::every]) * mean
     variances = [variance + (watts * work) ** 2 for watts in wander]
-    roots = _prior_roots(cells, mean, tick, DEVIATION_PARTS[::every])
+    roots = _prior_roots(segments, mean, tick, DEVIATION_PARTS[::every])
     turned = roots.swapaxes(1, 2)
     square = np.stack([seconds.T @ (seconds / v[:, None]) for v in variances])[:, None]
     line = np.stack([(residual / v) @ seconds for v in variances])[:, None, :, None]
@@ -239,11 +242,11 @@ class Split:
 
 
 def split(powers: Powers, seconds: Floats, interval: np.ndarray, label: np.ndarray, labels: int) -> Split:
-    """Shares of pieces by their expected energies. ``seconds``: of each cell in each piece.
+    """Shares of pieces by their expected energies. ``seconds``: of each segment in each piece.
 
     With the share g that a label has of an interval, its error is what it was given too little of its own power, less
-    g of all that was misjudged in the interval: (a - g A) @ error of powers, a and A the seconds by cell of label and
-    interval. That is alike in all intervals. And in each one power wanders: (1 - g)^2 W^2 t^2 + g^2 W^2 (T - t)^2.
+    g of all that was misjudged in the interval: (a - g A) @ error of powers, a and A the seconds by segment of label
+    and interval. That is alike in all intervals. And in each one power wanders: (1 - g)^2 W^2 t^2 + g^2 W^2 (T - t)^2.
     """
     n = int(interval.max(initial=-1)) + 1
     expected = seconds @ powers.watts
@@ -255,7 +258,7 @@ def split(powers: Powers, seconds: Floats, interval: np.ndarray, label: np.ndarr
         labelled = label == index
         given = np.bincount(interval[labelled], share[labelled], n)
         lacking = seconds[labelled].sum(axis=0) - given[interval] @ seconds
-        own_work = np.bincount(interval[labelled], work[labelled], n)
-        loose = ((1 - given) * own_work) ** 2 + (given * (all_work - own_work)) ** 2
+        label_work = np.bincount(interval[labelled], work[labelled], n)
+        loose = ((1 - given) * label_work) ** 2 + (given * (all_work - label_work)) ** 2
         variance[index] = lacking @ powers.covariance @ lacking + powers.wander**2 * loose.sum()
     return Split(share, np.sqrt(np.maximum(variance, 0.0)))

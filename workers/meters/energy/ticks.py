@@ -49,16 +49,20 @@ class Difference(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """A counter's log in order. ``kinds`` has one entry a level: what came before it."""
+    """A counter's log in order. ``differences`` has one entry a level: how it differs from the one before."""
 
     levels: CumulativeEnergy
-    kinds: tuple[Difference, ...]
+    differences: tuple[Difference, ...]
     still_since: float | None  # the counter has not moved since, to the end of the log; None: it moved as it should
 
-    def has(self, kind: Difference, start: float, end: float) -> bool:
+    def has(self, difference: Difference, start: float, end: float) -> bool:
         """Whether such a difference lies between two times."""
         times = self.levels.times
-        return any(k is kind and times[i - 1] < end and times[i] > start for i, k in enumerate(self.kinds) if i > 0)
+        return any(
+            each is difference and times[i - 1] < end and times[i] > start
+            for i, each in enumerate(self.differences)
+            if i > 0
+        )
 
 
 def counter_levels(
@@ -91,8 +95,8 @@ def counter_levels(
     # From the first reading of a value to its last: how long the counter was seen to stand still.
     stood = asked[np.append(moved[1:], len(joules)) - 1] - asked[moved]
     frozen_from = asked[moved[stood > quiet]]
-    kinds = _kinds(levels, frozen_from, limit_watts)
-    return Counter(levels, kinds, still_since=float(asked[moved[-1]]) if stood[-1] > quiet else None)
+    differences = _differences(levels, frozen_from, limit_watts)
+    return Counter(levels, differences, still_since=float(asked[moved[-1]]) if stood[-1] > quiet else None)
 
 
 def _bracketed(asked: Floats, answered: Floats, moved: np.ndarray, tick: float) -> tuple[Floats, Floats, np.ndarray]:
@@ -205,11 +209,13 @@ def _quantum(joules: Floats) -> float:
     return float(np.gcd.reduce(steps)) / 1000
 
 
-def _kinds(levels: CumulativeEnergy, frozen_from: Floats, limit_watts: float) -> tuple[Difference, ...]:
+def _differences(levels: CumulativeEnergy, frozen_from: Floats, limit_watts: float) -> tuple[Difference, ...]:
     seconds, steps = np.diff(levels.times), np.diff(levels.joules)
     reset = (steps < 0) | (steps > IMPLAUSIBLE * limit_watts * (seconds + levels.tick))
     begun = np.searchsorted(frozen_from, levels.times[:-1] - levels.tick)
     frozen = np.searchsorted(frozen_from, levels.times[1:]) > begun
-    told = zip(reset.tolist(), frozen.tolist(), strict=True)
-    kinds = (Difference.RESET if back else Difference.FROZEN if still else Difference.NORMAL for back, still in told)
-    return (Difference.FIRST, *kinds)
+    differences = (
+        Difference.RESET if back else Difference.FROZEN if still else Difference.NORMAL
+        for back, still in zip(reset.tolist(), frozen.tolist(), strict=True)
+    )
+    return (Difference.FIRST, *differences)

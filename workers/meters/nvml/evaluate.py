@@ -1,4 +1,4 @@
-"""What an NVML log and its spans amount to, and what spoils it. Pure: a kept log can be judged again.
+"""What an NVML log and its spans amount to, and what spoils it. Pure: a kept log can be evaluated again.
 
 The counter is believed first. Where there is none, where it went back or stood still, or where reading it makes it lose
 energy, the power log stands in. Wherever both can be had they are held against each other.
@@ -93,10 +93,12 @@ def evaluate(recording: Recording, spans: Sequence[Span]) -> Energy:
         complete=complete,
         notes=notes,
     )
-    return energy if complete else replace(energy, span_joules=_seen(energy.span_joules, spans, usable))
+    return energy if complete else replace(energy, span_joules=_without_lost(energy.span_joules, spans, usable))
 
 
-def _seen(joules: Sequence[float | None], spans: Sequence[Span], usable: Sequence[Span]) -> tuple[float | None, ...]:
+def _without_lost(
+    joules: Sequence[float | None], spans: Sequence[Span], usable: Sequence[Span]
+) -> tuple[float | None, ...]:
     """Set the energies of spans of which nothing is left to null."""
     empty = [was.end > was.start and now.end <= now.start for was, now in zip(spans, usable, strict=True)]
     return tuple(None if gone else j for j, gone in zip(joules, empty, strict=True))

@@ -48,7 +48,7 @@ class SimulatedMeter:
         self._last = 0.0
 
     def begin(self) -> None:
-        """Be as well or ill as is told of the device. MeterError where it is told to fail."""
+        """Take over the device's faults as they are stated now. MeterError where one is that it fails."""
         self._faults = of_device(self._gpu.name, self.device.index or 0)
         if self._faults.fails:
             raise MeterError(f"told to fail: {self._faults.fails}")

@@ -46,7 +46,7 @@ def draws(configuration: Configuration) -> dict[str, Draw] | None:
     encoded = 2 if c.cfg and work.get("negative", True) else 1
     calls = {"text": (encoded, c.batch), "denoise": (c.steps * step.calls, step.samples), "decode": (1, c.batch)}
     scatter = _scatter(c)
-    found = {}
+    by_phase = {}
     for phase, (times, samples) in calls.items():
         by_precision = work["phases"][phase]
         rows = by_precision[c.precision]
@@ -54,16 +54,8 @@ def draws(configuration: Configuration) -> dict[str, Draw] | None:
         joules, seconds = _one_call(rows["one" if samples == 1 else "many"], c, samples, gpu)
         joules += CALL_UTILISATION * _span(gpu) * CALL_SECONDS[phase]
         seconds += CALL_SECONDS[phase]
-        found[phase] = Draw(scatter * joules / seconds, times * seconds / c.batch)
-    return found
-
-
-def energy_joules(configuration: Configuration) -> float:
-    """All prompts together, above idle, without noise. ValueError for a model whose work is not in the table."""
-    found = draws(configuration)
-    if found is None:
-        raise ValueError(f"{configuration.model}: no table of its work")
-    return configuration.prompts * sum(draw.joules for draw in found.values())
+        by_phase[phase] = Draw(scatter * joules / seconds, times * seconds / c.batch)
+    return by_phase
 
 
 @lru_cache(maxsize=32)
@@ -86,26 +78,30 @@ def _one_call(
         if row["kind"] == "view":
             continue
         scale, count = row.get("scale", 1), row["count"]
-        cells = math.ceil(c.width / scale) * math.ceil(c.height / scale)
+        points = math.ceil(c.width / scale) * math.ceil(c.height / scale)
         flops, *moved = (
-            _polynomial(row.get(name, ()), cells, samples)
+            _polynomial(row.get(name, ()), points, samples)
             for name in ("flops", "read_bytes", "write_bytes", "weight_bytes")
         )
-        kind = row["kind"] if flops else "memory"
+        operation = row["kind"] if flops else "memory"
         wide = c.precision == "fp32" or bool(row.get("fp32"))
         amount = flops or sum(moved)
-        peak = gpu.peak["fp32" if wide and kind == "matmul" else "tf32" if wide else "fp16"] if flops else gpu.bandwidth
-        busy = amount / (peak * REACH[kind]) + RAMP_SECONDS[kind] * count
-        power = FP32_UTILISATION if wide and kind == "matmul" else UTILISATION[kind]
+        peak = (
+            gpu.peak["fp32" if wide and operation == "matmul" else "tf32" if wide else "fp16"]
+            if flops
+            else gpu.bandwidth
+        )
+        busy = amount / (peak * REACH[operation]) + RAMP_SECONDS[operation] * count
+        power = FP32_UTILISATION if wide and operation == "matmul" else UTILISATION[operation]
         joules += _span(gpu) * (power * busy + LAUNCH_UTILISATION * LAUNCH_SECONDS * count)
         seconds += busy + LAUNCH_SECONDS * count
     return joules, seconds
 
 
-def _polynomial(terms: Sequence[float], cells: float, samples: float) -> float:
-    """A quantity of a group by the cells of its grid and the samples of a pass, as the work table writes it."""
+def _polynomial(terms: Sequence[float], points: float, samples: float) -> float:
+    """A quantity of a group by the points of its grid and the samples of a pass, as the work table writes it."""
     u0, u1, v0, v1, v2 = (*terms, *(0.0,) * (5 - len(terms)))
-    return u0 + u1 * cells + samples * (v0 + v1 * cells + v2 * cells**2)
+    return u0 + u1 * points + samples * (v0 + v1 * points + v2 * points**2)
 
 
 def _scatter(c: Configuration) -> float:

@@ -138,7 +138,7 @@ def test_spans_always_sum_to_the_whole(pieces: list[tuple[float, float, str]]) -
     assert found is not None
     assert found.joules.sum() == pytest.approx(found.total, rel=1e-9)
     assert found.total == pytest.approx(sum(s * w for s, w, _ in pieces), rel=0.02, abs=1)
-    assert np.all(np.isfinite(found.own))
+    assert np.all(np.isfinite(found.independent))
 
 
 def readings(*values: float, every: float = 0.1) -> list[tuple[float, float, float]]:
@@ -153,12 +153,12 @@ def test_differences_have_a_type() -> None:
     still = [6.0 * i for i in range(10)] + [54.0] * 12 + [130.0 + 6 * i for i in range(5)]
     counter = counter_levels(readings(*still), 0.1, limit_watts=300)
     assert counter is not None
-    assert counter.kinds[0] is Difference.FIRST
-    assert set(counter.kinds[1:]) == {Difference.NORMAL, Difference.FROZEN}
+    assert counter.differences[0] is Difference.FIRST
+    assert set(counter.differences[1:]) == {Difference.NORMAL, Difference.FROZEN}
     back = [6.0 * i for i in range(10)] + [1.0 + 6 * i for i in range(10)]
     counter = counter_levels(readings(*back), 0.1, limit_watts=300)
     assert counter is not None
-    assert counter.kinds.count(Difference.RESET) == 1
+    assert counter.differences.count(Difference.RESET) == 1
     assert counter_levels(readings(5, 5, 5, 5), 0.1, limit_watts=300) is None
     assert counter_levels([], 0.1, limit_watts=300) is None
 
@@ -205,7 +205,7 @@ def test_a_counter_too_slow_for_the_probe_has_a_tick_in_its_log() -> None:
     assert counter.levels.tick == pytest.approx(1.3, rel=0.05)
     true = 0.47 + 1.3 * counter.levels.joules / 80
     assert np.abs(counter.levels.times - true).max() < 0.015
-    assert set(counter.kinds[1:]) == {Difference.NORMAL}
+    assert set(counter.differences[1:]) == {Difference.NORMAL}
 
 
 def test_samples_survive_and_are_small() -> None:

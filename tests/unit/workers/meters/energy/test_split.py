@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.workers.meters.energy.test_phases import LABELS, held_to_a_limit, play
 from workers.meters.energy import split
-from workers.meters.energy.split import CELL_TICKS, DEVIATION_PARTS, WANDER_PARTS, Cells, powers_of
+from workers.meters.energy.split import DEVIATION_PARTS, SEGMENT_TICKS, WANDER_PARTS, Segments, powers_of
 
 SEEDS: Final = range(100, 103)
 
@@ -28,10 +28,10 @@ def joules_and_std() -> np.ndarray:
 def test_energies_hang_neither_on_where_cells_meet_nor_on_which_spreads_are_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Cells and the grid of A and W only stand for what is continuous: twice as fine, they say the same."""
+    """Segments and the grid of A and W only stand for what is continuous: twice as fine, they say the same."""
     before, std = joules_and_std().T
     for name, values in {
-        "CELL_TICKS": finer(CELL_TICKS),
+        "SEGMENT_TICKS": finer(SEGMENT_TICKS),
         "DEVIATION_PARTS": finer(DEVIATION_PARTS),
         "WANDER_PARTS": finer(WANDER_PARTS),
     }.items():
@@ -54,8 +54,8 @@ def test_so_many_intervals_tell_as_much_as_one_as_are_alike(rho: float, tick: fl
     for i, shock in enumerate(rng.standard_normal(len(error)) * np.sqrt(1 - rho**2)):
         error[i] = rho * error[i - 1] + shock
     seconds = np.full((len(error), 1), tick)
-    cells = Cells(np.array([1]), np.array([1.0]), ())
-    found = powers_of(cells, seconds, 300.0 * tick + 0.1 * error, np.full(len(error), 0.01), tick)
+    segments = Segments(np.array([1]), np.array([1.0]), ())
+    found = powers_of(segments, seconds, 300.0 * tick + 0.1 * error, np.full(len(error), 0.01), tick)
     assert found.watts == pytest.approx([300.0], rel=0.01)
     assert found.alike == pytest.approx(alike, rel=0.1 if rho else 0.05)
     assert found.alike >= 1
