@@ -28,21 +28,21 @@ class Board:
     nvml: NvmlDevice
     processes: DeviceProcesses
     listed: bool = False  # NVML does list its processes
-    own: bool = False
+    used: bool = False  # processes of the command were on it
     foreign: bool = False
     unknown: set[int] = field(default_factory=set)
 
     def __str__(self) -> str:
         return f"device {self.facts.key if self.number is None else self.number} ({self.facts.name})"
 
-    def saw(self, pids: frozenset[int], *, running: bool) -> None:
-        """These were on it, before the command began or while it was ``running``."""
+    def record(self, pids: frozenset[int], *, running: bool) -> None:
+        """Note the processes that were on it, before the command began or while it was ``running``."""
         self.listed = True
         if not running:
             self.processes.were_there(pids)
             return
         occupants = self.processes.tell_apart(pids)
-        self.own |= bool(occupants.own)
+        self.used |= bool(occupants.ours)
         self.foreign |= bool(occupants.foreign)
         self.unknown |= occupants.unknown
 
@@ -78,7 +78,7 @@ class BoardWatch:
     @property
     def used(self) -> list[Board]:
         """The boards on which processes of the command were seen; none where that cannot be seen."""
-        return [board for board in self._boards if board.own]
+        return [board for board in self._boards if board.used]
 
     @property
     def unknown_processes(self) -> list[int] | None:
@@ -112,7 +112,7 @@ class BoardWatch:
     def _may_be_used(self) -> bool:
         """Whether the command computed on the measured board, or may have done so unseen."""
         board = self._measured
-        return board is None or board.own or bool(board.unknown) or not board.listed
+        return board is None or board.used or bool(board.unknown) or not board.listed
 
     def _look(self) -> float:
         for board in self._boards:
@@ -125,7 +125,7 @@ class BoardWatch:
                 self._silent.add(board.facts.key)
                 continue
             if pids is not None and running is self._running:
-                board.saw(pids, running=running)
+                board.record(pids, running=running)
         return self._clock.now() + LOOK_SECONDS
 
 

@@ -30,8 +30,8 @@ def check(argv: Sequence[str]) -> None:
     """RequestError where there is no such command, before anything is measured for its sake."""
     path = shutil.which(argv[0])
     if path is None:
-        there = os.path.exists(argv[0]) and os.sep in argv[0]  # noqa: PTH110
-        raise RequestError("CMD", argv[0], "a file that can be executed" if there else "a command that is on PATH")
+        exists = os.path.exists(argv[0]) and os.sep in argv[0]  # noqa: PTH110
+        raise RequestError("CMD", argv[0], "a file that can be executed" if exists else "a command that is on PATH")
     try:
         with Path(path).open("rb") as file:
             head = file.read(256)
@@ -77,7 +77,7 @@ class Command:
     """
 
     def __init__(self, argv: Sequence[str], *, stdout: int = 1) -> None:
-        self._others = set(psutil.Process().children(recursive=True))
+        self._unrelated = set(psutil.Process().children(recursive=True))
         self._argv = list(argv)
         adopt_orphans()  # should the subreaper be killed
         go, self._go = os.pipe()
@@ -96,16 +96,19 @@ class Command:
                 os._exit(127)
         for descriptor in (go, failed, ended, lifeline):
             os.close(descriptor)
-        self._others.add(psutil.Process(self._subreaper))
+        self._unrelated.add(psutil.Process(self._subreaper))
         self._status: int | None = None
         self._closed = False
 
     def start(self, environment: Mapping[str, str] | None = None) -> None:
         """Let the command execute, with these variables besides its own; returns once it does.
 
-        OperationError where the system refuses.
+        OperationError where the system refuses, or somebody killed it as it waited.
         """
-        os.write(self._go, json.dumps(dict(environment or {})).encode())
+        try:
+            os.write(self._go, json.dumps(dict(environment or {})).encode())
+        except BrokenPipeError:
+            raise OperationError(f"{self._argv[0]}: its process was killed before it was started") from None
         if errno := os.read(self._failed, 16):
             self.wait()
             raise OperationError(f"{self._argv[0]}: cannot be executed: {os.strerror(int(errno))}")
@@ -117,10 +120,10 @@ class Command:
     def wait(self) -> int:
         """The exit code, once the command has ended; 128 and the signal's number where one ended it, as shells say."""
         if self._status is None:
-            said = os.read(self._ended, 16)
-            if not said:  # the subreaper was killed, and with it the command: the rest has come to us
+            status = os.read(self._ended, 16)
+            if not status:  # the subreaper was killed, and with it the command: the rest has come to us
                 self._signal(signal.SIGKILL)
-            self._status = int(said or signal.SIGKILL)
+            self._status = int(status or signal.SIGKILL)
         code = os.waitstatus_to_exitcode(self._status)
         return code if code >= 0 else 128 - code
 
@@ -130,8 +133,8 @@ class Command:
         Returns its exit code.
         """
         # A terminal's Ctrl-C has reached it already; a second one would end its cleaning up.
-        told = number == signal.SIGINT and _in_foreground()
-        if not self._ends_within(GRACE_SECONDS if told else TERMINAL_SECONDS, impatient):
+        has_it = number == signal.SIGINT and _in_foreground()
+        if not self._ends_within(GRACE_SECONDS if has_it else TERMINAL_SECONDS, impatient):
             self._signal(number)
             if not self._ends_within(GRACE_SECONDS, impatient):
                 self._signal(signal.SIGKILL)
@@ -185,6 +188,6 @@ class Command:
         return False
 
     def _signal(self, number: int) -> None:
-        for process in set(psutil.Process().children(recursive=True)) - self._others:
+        for process in set(psutil.Process().children(recursive=True)) - self._unrelated:
             with contextlib.suppress(psutil.Error):
                 process.send_signal(number)

@@ -18,7 +18,7 @@ DEVICE_FILES: Final = "/dev/nvidia"  # whoever computes on a board has one that 
 class Occupants:
     """Ids of the processes on a device, as NVML names them."""
 
-    own: frozenset[int]
+    ours: frozenset[int]
     foreign: frozenset[int]  # known to be somebody else's
     unknown: frozenset[int]  # newcomers: our own by another id, or somebody else's
 
@@ -40,7 +40,7 @@ class DeviceProcesses:
         device_files: str = DEVICE_FILES,
     ) -> None:
         self._pid = pid
-        self._own = {pid}
+        self._ours = {pid}
         self._present = set(present)
         self._container = in_pid_namespace() if container is None else container
         self._device_files = device_files
@@ -50,20 +50,20 @@ class DeviceProcesses:
         self._present |= pids
 
     def tell_apart(self, pids: frozenset[int]) -> Occupants:
-        own = frozenset(filter(self._is_own, pids))
-        foreign = frozenset(filter(self._is_foreign, pids - own))
-        return Occupants(own=own, foreign=foreign, unknown=pids - own - foreign)
+        ours = frozenset(filter(self._is_ours, pids))
+        foreign = frozenset(filter(self._is_foreign, pids - ours))
+        return Occupants(ours=ours, foreign=foreign, unknown=pids - ours - foreign)
 
-    def _is_own(self, pid: int) -> bool:
-        if pid in self._own:
+    def _is_ours(self, pid: int) -> bool:
+        if pid in self._ours:
             return True
         try:
-            is_own = any(parent.pid == self._pid for parent in psutil.Process(pid).parents())
+            is_ours = any(parent.pid == self._pid for parent in psutil.Process(pid).parents())
         except psutil.Error:
             return False
-        if is_own:
-            self._own.add(pid)
-        return is_own
+        if is_ours:
+            self._ours.add(pid)
+        return is_ours
 
     def _is_foreign(self, pid: int) -> bool:
         """Whether one that is not among our own is known to be somebody else's."""

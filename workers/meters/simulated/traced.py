@@ -86,13 +86,10 @@ def _one_call(
         operation = row["kind"] if flops else "memory"
         wide = c.precision == "fp32" or bool(row.get("fp32"))
         amount = flops or sum(moved)
-        peak = (
-            gpu.peak["fp32" if wide and operation == "matmul" else "tf32" if wide else "fp16"]
-            if flops
-            else gpu.bandwidth
-        )
+        full_precision = wide and operation == "matmul"
+        peak = gpu.peak["fp32" if full_precision else "tf32" if wide else "fp16"] if flops else gpu.bandwidth
         busy = amount / (peak * REACH[operation]) + RAMP_SECONDS[operation] * count
-        power = FP32_UTILISATION if wide and operation == "matmul" else UTILISATION[operation]
+        power = FP32_UTILISATION if full_precision else UTILISATION[operation]
         joules += _span(gpu) * (power * busy + LAUNCH_UTILISATION * LAUNCH_SECONDS * count)
         seconds += busy + LAUNCH_SECONDS * count
     return joules, seconds

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 RUN = """
 import signal, sys
 from workers.command.process import Command
@@ -60,3 +62,28 @@ def test_a_terminals_ctrl_c_comes_once() -> None:
     assert b"cleaned" in said
     assert b"again" not in said
     assert b"ended 7" in said
+
+
+@pytest.mark.parametrize("victim", ["subreaper", "command"])
+def test_a_command_that_is_killed_before_it_is_started_is_one_line(victim: str) -> None:
+    program = """
+import psutil, sys, time
+from farm.domain import OperationError
+from workers.command.process import Command
+with Command(["true"]) as command:
+    subreaper, = psutil.Process().children()
+    while not subreaper.children():
+        time.sleep(0.01)
+    family = {"subreaper": subreaper, "command": subreaper.children()[0]}
+    family[sys.argv[1]].kill()
+    while family["command"].is_running() and family["command"].status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    try:
+        command.start()
+    except OperationError as error:
+        print(error, flush=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, victim], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.stdout, done.stderr) == ("true: its process was killed before it was started\n", "")

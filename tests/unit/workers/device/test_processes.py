@@ -29,8 +29,8 @@ def process(code: str = "") -> Iterator[int]:
         child.communicate(b"\n")
 
 
-def occupants(own: set[int] = frozenset(), foreign: set[int] = frozenset(), unknown: set[int] = frozenset()):
-    return Occupants(own=frozenset(own), foreign=frozenset(foreign), unknown=frozenset(unknown))
+def occupants(ours: set[int] = frozenset(), foreign: set[int] = frozenset(), unknown: set[int] = frozenset()):
+    return Occupants(ours=frozenset(ours), foreign=frozenset(foreign), unknown=frozenset(unknown))
 
 
 @pytest.mark.parametrize("container", [False, True])
@@ -38,8 +38,8 @@ def test_our_own_are_this_process_and_its_descendants_also_when_they_have_ended(
     processes = DeviceProcesses(os.getpid(), container=container)
     with process() as child:
         own = frozenset({os.getpid(), child})
-        assert processes.tell_apart(own) == occupants(own=own)
-    assert processes.tell_apart(own) == occupants(own=own)
+        assert processes.tell_apart(own) == occupants(ours=own)
+    assert processes.tell_apart(own) == occupants(ours=own)
 
 
 @pytest.mark.parametrize("container", [False, True])
