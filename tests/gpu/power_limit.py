@@ -20,19 +20,19 @@ def check(run: Run, configuration: Configuration) -> dict[str, Any]:
     """Joules and seconds of one pipeline at each limit, by ``farm measure``."""
     from tests.gpu.steps import measured
 
-    found, lowest = _limits(run.device)
+    limit, lowest = _limits(run.device)
     limits: dict[str, Any] = {}
     for part in PARTS:
-        watts = max(lowest, round(part * found))
-        with limited(run.device, watts, restore=found):
+        watts = max(lowest, round(part * limit))
+        with limited(run.device, watts, restore=limit):
             document = measured(run, configuration)["measurement"]
         limits[f"{watts:.0f}"] = {
             name: document[name] for name in ("energy_joules", "energy_std_joules", "duration_seconds", "flags")
         }
     now, _ = _limits(run.device)
-    if now != found:
-        raise Failed(f"the power limit is {now:g} W, {found:g} W was found: nvidia-smi -i {run.device} -pl {found:g}")
-    return {"watts_found": found, "lowest": lowest, "configuration": configuration.label(), "limits": limits}
+    if now != limit:
+        raise Failed(f"the power limit is {now:g} W, {limit:g} W was found: nvidia-smi -i {run.device} -pl {limit:g}")
+    return {"watts_found": limit, "lowest": lowest, "configuration": configuration.label(), "limits": limits}
 
 
 @contextmanager

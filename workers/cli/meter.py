@@ -82,11 +82,11 @@ def meter(device: str, idle_seconds: float, meter_name: str, as_json: bool, comm
             work = _work(prepared, lock.shared(), watch, interruptions)
             window = measure_window(reading, COMMAND, work, idle_seconds=idle_seconds, interruptions=interruptions)
             code = prepared.wait()
-            report = _report(reading, host, window, watch, code)
-            failed = "" if window.interrupted else _failure(window.energy)
-            status = 1 if failed else code
-            for line in filter(None, (failed, watch.remark)):
-                click.echo(f"farm: {line}", err=True)
+        report = _report(reading, host, window, watch, code)
+        failed = "" if window.interrupted else _failure(window.energy)
+        status = 1 if failed else code
+        for line in filter(None, (failed, watch.remark)):
+            click.echo(f"farm: {line}", err=True)
     except Interrupted:
         click.echo("farm: interrupted before the command ran: nothing was measured", err=True)
         status = interruptions.exit_code or 1

@@ -53,24 +53,24 @@ def fetch(words: tuple[str, ...], dry_run: bool, db: str | None, as_json: bool) 
     needed = dict.fromkeys(pair for word in words for pair in _wanted(word, db))
     from workers.pipelines import hub
 
-    found = [hub.look(catalog.model(name), size) for name, size in needed]
+    models = [hub.look(catalog.model(name), size) for name, size in needed]
     free = hub.free_bytes()
     if not dry_run:
-        hub.require_room(found, free)
+        hub.require_room(models, free)
     if not as_json:
-        for line in _plan(found, free):
+        for line in _plan(models, free):
             click.echo(line, err=not dry_run)
     if not dry_run:
         with redirect_stdout(sys.stderr):
-            found = [hub.fetch(each) for each in found]
+            models = [hub.fetch(each) for each in models]
     if as_json:
-        emit_json(_document(found, free, dry_run))
+        emit_json(_document(models, free, dry_run))
     elif not dry_run:
-        for each in found:
+        for each in models:
             if each.folder:
                 click.echo(f"{each.model}: {each.repository} at {each.revision}, {_size(each.bytes)} in {each.folder}")
-    hub.require_room(found, free)
-    if problems := [each.why for each in found if each.why]:
+    hub.require_room(models, free)
+    if problems := [each.why for each in models if each.why]:
         raise OperationError("; ".join(problems))
 
 
@@ -98,36 +98,36 @@ def _wanted(word: str, db: str | None) -> list[tuple[str, str]]:
     raise RequestError("model, sweep file or sweep", word, unknown.remedy)
 
 
-def _document(found: Sequence[Weights], free: int, dry_run: bool) -> dict[str, Any]:
+def _document(models: Sequence[Weights], free: int, dry_run: bool) -> dict[str, Any]:
     """What `--json` prints; of one model its own keys at the top, too."""
     from workers.pipelines import hub
 
-    models = [{key: value for key, value in asdict(each).items() if key != "known_bytes"} for each in found]
+    documents = [{key: value for key, value in asdict(each).items() if key != "known_bytes"} for each in models]
     return {
-        **(models[0] if len(models) == 1 else {}),
-        "models": models,
-        "bytes": hub.total([each.bytes for each in found]),
-        "fetch_bytes": hub.total([each.fetch_bytes for each in found]),
+        **(documents[0] if len(documents) == 1 else {}),
+        "models": documents,
+        "bytes": hub.total([each.bytes for each in models]),
+        "fetch_bytes": hub.total([each.fetch_bytes for each in models]),
         "free_bytes": free,
         "cache": str(hub.cache()),
         "dry_run": dry_run,
     }
 
 
-def _plan(found: Sequence[Weights], free: int) -> Iterator[str]:
+def _plan(models: Sequence[Weights], free: int) -> Iterator[str]:
     """A line for each model that can be had, and one of their sum beside the free disk."""
     from workers.pipelines import hub
 
-    if not found:
+    if not models:
         yield "no pretrained weights are asked for: all weights are random"
-    found = [each for each in found if each.why is None]
-    for each in found:
+    models = [each for each in models if each.why is None]
+    for each in models:
         missing = "here" if each.folder else f"{_size(each.fetch_bytes)} to fetch"
         yield f"{each.model}: {each.repository}, {_size(each.bytes)}, {missing}"
-    if not found:
+    if not models:
         return
-    least = "" if all(each.fetch_bytes is not None for each in found) else "at least "
-    total = with_prefix(sum(each.known_bytes for each in found), "B")
+    least = "" if all(each.fetch_bytes is not None for each in models) else "at least "
+    total = with_prefix(sum(each.known_bytes for each in models), "B")
     yield f"{least}{total} to fetch, {with_prefix(free, 'B')} free in {hub.cache()}"
 
 

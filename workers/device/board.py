@@ -17,6 +17,11 @@ class Device:
     pci_bus_id: str | None = None
 
 
+def types_of(name: str) -> tuple[str, ...]:
+    """Names of the catalog's GPU types, in order, that a board which NVML calls so is one of."""
+    return tuple(sorted(gpu_type for gpu_type, gpu in catalog.gpus().items() if gpu.matches(name)))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceFacts:
     """What NVML says of one device; None where it does not say."""
@@ -41,7 +46,7 @@ class DeviceFacts:
     @property
     def types(self) -> tuple[str, ...]:
         """Names of the catalog's GPU types that this device is one of."""
-        return tuple(sorted(name for name, gpu in catalog.gpus().items() if gpu.matches(self.name)))
+        return types_of(self.name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

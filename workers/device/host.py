@@ -143,7 +143,7 @@ def verify(gpu: str, device: int | str, *, foreign: ForeignPolicy = "refuse") ->
     As ``of_type``; OperationError too where somebody else computes on it and ``foreign`` says refuse. With ``wait``,
     returns when they are gone.
     """
-    told = False
+    warned = False
     while True:
         host = of_type(gpu, device)
         occupant = "" if foreign == "allow" else occupied(host.device)
@@ -153,9 +153,9 @@ def verify(gpu: str, device: int | str, *, foreign: ForeignPolicy = "refuse") ->
             raise OperationError(
                 f"device {device} ({host.name}) is in use: {occupant}; end it, or set FARM_FOREIGN_PROCESSES to wait"
             )
-        if not told:
+        if not warned:
             logger.warning("device %s is in use: %s; waiting", device, occupant)
-            told = True
+            warned = True
         time.sleep(WAIT_SECONDS)
 
 

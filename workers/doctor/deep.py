@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from farm import catalog, imports
+from farm import imports
 from farm.doctor import Finding, Level, failure, ok, warning
 from farm.domain import FarmError, OperationError, RequestError
 from workers.device import host
@@ -66,8 +66,7 @@ def examine(device: host.Host, label: str, minutes: float) -> Iterator[Finding |
         from workers.meters.nvml.meter import NvmlMeter
 
         types = device.device.types
-        entry = catalog.gpu(types[0]) if types else None
-        meter = stack.enter_context(closing(NvmlMeter(device.uuid, gpu=entry)))
+        meter = stack.enter_context(closing(NvmlMeter(device.uuid)))
         figures |= {"gpu": types[0] if types else None, "probe": dict(meter.environment()["probe"])}
         figures["power_limit_watts"] = device.device.power_limit_watts
         yield ok(label, _counter(figures["probe"]))
@@ -210,16 +209,19 @@ def main(arguments: list[str]) -> int:
     key, number, minutes = arguments
     label = f"device {number}"
     try:
-        documents = examine(host.identify(key), label, float(minutes))
-        for answer in documents:
-            print(json.dumps(asdict(answer) if isinstance(answer, Finding) else answer), flush=True)  # noqa: T201
+        for document in examine(host.identify(key), label, float(minutes)):
+            _print(document)
     except RequestError as error:
-        said = failure(label, f"{error.field}: {error.value}", error.remedy)
-        print(json.dumps(asdict(said)), flush=True)  # noqa: T201
+        _print(failure(label, f"{error.field}: {error.value}", error.remedy))
     except FarmError as error:
         remedy = "end what uses it" if isinstance(error, OperationError) else "see `dmesg` (Xid)"
-        print(json.dumps(asdict(failure(label, str(error), remedy))), flush=True)  # noqa: T201
+        _print(failure(label, str(error), remedy))
     return 0
+
+
+def _print(document: Finding | Mapping[str, Any]) -> None:
+    """One line of the answer to ``run``."""
+    print(json.dumps(asdict(document) if isinstance(document, Finding) else document), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

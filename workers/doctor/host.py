@@ -140,8 +140,7 @@ def _sensors(label: str, facts: DeviceFacts) -> Iterator[Finding]:
     from workers.meters.nvml.meter import NvmlMeter
     from workers.procedure.rest import measure_idle
 
-    types = facts.types
-    with closing(NvmlMeter(facts.index, gpu=catalog.gpu(types[0]) if types else None)) as meter:
+    with closing(NvmlMeter(facts.index)) as meter:
         watts, error = measure_idle(meter, IDLE_SECONDS)
         recording = meter.recording()
     probe = recording.probe

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from farm import catalog
 from farm.domain import DeviceLost
-from workers.device.board import Device
+from workers.device.board import Device, types_of
 from workers.device.nvml.device import NvmlDevice
 from workers.device.processes import DeviceProcesses
 from workers.meters.base import Energy, Probe, Recording, Span
@@ -158,4 +158,5 @@ def _power_source(nvml: NvmlDevice, gpu: catalog.Gpu | None) -> _PowerSource:
 
 
 def _catalog_entry(name: str) -> catalog.Gpu | None:
-    return next((gpu for gpu in catalog.gpus().values() if gpu.matches(name)), None)
+    types = types_of(name)
+    return catalog.gpu(types[0]) if types else None

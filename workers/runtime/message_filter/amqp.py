@@ -119,14 +119,14 @@ FILTERED: Final = {pyamqp.Transport: _Transport, pyamqp.SSLTransport: _SSLTransp
 
 
 def _job_id(message: amqp.Message) -> int | None:
-    said, body = message.properties, message.body
+    properties, body = message.properties, message.body
     as_bytes = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else bytes(body)
-    return content.number_in(said.get("content_type"), said.get("application_headers"), as_bytes)
+    return content.number_in(properties.get("content_type"), properties.get("application_headers"), as_bytes)
 
 
 def _job_message(number: int, original: amqp.Message) -> amqp.Message:
     headers, body = content.parts_of(number)
-    made = amqp.Message(
+    filtered = amqp.Message(
         body,
         channel=original.channel,
         content_type=content.JSON,
@@ -134,8 +134,8 @@ def _job_message(number: int, original: amqp.Message) -> amqp.Message:
         application_headers=headers,
         correlation_id=headers["id"],
     )
-    made.delivery_info = original.delivery_info
-    return made
+    filtered.delivery_info = original.delivery_info
+    return filtered
 
 
 def _frame_handler(connection: amqp.Connection, callback: Callable[..., None]) -> Callable[[Any], bool]:
@@ -146,9 +146,9 @@ def _frame_handler(connection: amqp.Connection, callback: Callable[..., None]) -
     handle: Callable[[Any], bool] = method_framing.frame_handler(connection, callback)
 
     def on_frame(frame: tuple[int, int, bytes]) -> bool:
-        kind, channel, data = frame
-        if kind == HEADER_FRAME and not _is_readable(data):
-            return handle((kind, channel, data[:BEFORE_PROPERTIES] + NO_PROPERTIES))
+        frame_type, channel, data = frame
+        if frame_type == HEADER_FRAME and not _is_readable(data):
+            return handle((frame_type, channel, data[:BEFORE_PROPERTIES] + NO_PROPERTIES))
         return handle(frame)
 
     return on_frame
