@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from tests.bench import Row
@@ -87,8 +88,7 @@ def _bursts(gpu: fake.Fake, around: Callable[[Callable[[], None]], None]) -> lis
 
 
 def _joulefarm(gpu: fake.Fake) -> list[tuple[float, float]]:
-    from workers.meters.base import IDLE as LABEL
-    from workers.meters.base import Span
+    from workers.meters.base import IDLE, PAD, Span
     from workers.meters.nvml.meter import NvmlMeter
 
     meter = NvmlMeter(0)
@@ -98,7 +98,7 @@ def _joulefarm(gpu: fake.Fake) -> list[tuple[float, float]]:
     def rest(seconds: float) -> None:
         start = meter.edge()
         time.sleep(seconds)
-        spans.append(Span(label=LABEL, start=start, end=meter.edge()))
+        spans.append(Span(label=IDLE, start=start, end=meter.edge()))
 
     def around(work: Callable[[], None]) -> None:
         start = meter.edge()
@@ -109,9 +109,10 @@ def _joulefarm(gpu: fake.Fake) -> list[tuple[float, float]]:
     played = _bursts(gpu, around)
     rest(5)
     meter.stop()
-    joules = [
-        j for s, j in zip(spans, meter.energy(spans).span_joules, strict=True) if s.label != LABEL and j is not None
-    ]
+    # The rests between are stated, as the procedure does: time without a span counts as other work.
+    spans += [Span(label=PAD, start=a.end, end=b.start) for a, b in pairwise(spans)]
+    energies = zip(spans, meter.energy(spans).span_joules, strict=True)
+    joules = [j for span, j in energies if span.works and j is not None]
     meter.close()
     return _pair(gpu, played, joules)
 

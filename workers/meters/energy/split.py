@@ -9,7 +9,8 @@ its span, and each segment has a power of its own, the same in all spans of the 
 
 with the priors
 
-    mean of a label ~ Normal(m, (m / 2)^2), m the mean power of all work; of other work half of that, with as much doubt
+    mean of a label ~ Normal(m, (m / 2)^2), m what labelled work draws on average, roughly; of other work half of that,
+                      with as much doubt
     deviations      ~ Normal(0, A^2 exp(-distance / tick))
     error           ~ Normal(0, W^2 * seconds^2 of work + what noise of idle and the times of the readings make)
 
@@ -32,12 +33,12 @@ import numpy as np
 from workers.meters.base import OTHER, Span
 from workers.meters.energy.idle import Floats, autocorrelation
 
-PRIOR_PART: Final = 0.5  # of the mean power of all work: standard deviation of a label's, before anything was seen
+PRIOR_PART: Final = 0.5  # of the mean power of labelled work: standard deviation of a label's, before anything was seen
 OTHER_PART: Final = 0.25  # of the same: mean power of work that is not asked about, from none to as much
 # Distances from the edge of a span at which segments meet, in ticks; beyond, each is twice as far as the one before.
 SEGMENT_TICKS: Final = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 SEGMENT_SECONDS: Final = 0.3  # from each edge, at least; what lies further inside is one segment
-DEVIATION_PARTS: Final = (0.02, 0.05, 0.1, 0.2, 0.4)  # A, of the mean power of all work
+DEVIATION_PARTS: Final = (0.02, 0.05, 0.1, 0.2, 0.4)  # A, of the mean power of labelled work
 WANDER_PARTS: Final = (0.003, 0.01, 0.02, 0.04, 0.08, 0.16)  # W, likewise
 LEAST_ERROR: Final = 1e-6  # of an interval's joules, as part of what mean power makes in a tick
 MOST_ERROR: Final = 1e6
@@ -169,7 +170,7 @@ class _Fits:
     small matrices costs little more than one.
     """
 
-    mean: float  # watts of all work
+    mean: float  # watts of labelled work
     prior: Floats  # mean watts of each segment
     residual: Floats  # joules of each interval that those leave
     wander: Floats  # W, watts
@@ -203,7 +204,7 @@ class _Fits:
 def _fits(segments: Segments, seconds: Floats, joules: Floats, variance: Floats, tick: float, every: int = 1) -> _Fits:
     """For every pair of the grid, or every so many of both."""
     work = seconds.sum(axis=1)
-    mean = float(np.abs(joules[work > 0]).sum()) / max(float(work.sum()), 1e-12) or 1e-9
+    mean = _usual_watts(segments, seconds, joules, tick)
     prior = np.where(segments.label == 0, OTHER_PART, 1.0) * mean
     residual = joules - seconds @ prior
     # Readings of no known time say nothing, and a noiseless log does not say everything: both without dividing by it.
@@ -221,6 +222,16 @@ def _fits(segments: Segments, seconds: Floats, joules: Floats, variance: Floats,
     determinant = np.log(np.diagonal(triangle, axis1=2, axis2=3)).sum(axis=2)
     evidence = constant[:, None] + 0.5 * np.square(half).sum(axis=2) - determinant
     return _Fits(mean, prior, residual, wander, evidence, roots, triangle, half)
+
+
+def _usual_watts(segments: Segments, seconds: Floats, joules: Floats, tick: float) -> float:
+    """What labelled work draws above idle, roughly: the joules of the intervals that hold any over its seconds, since
+    other time is mostly rest; but no more than the highest power of an interval, as other work may draw as much.
+    """
+    work, labelled = seconds.sum(axis=1), seconds[:, segments.label > 0].sum(axis=1)
+    joules = np.abs(joules)
+    highest = float((joules / np.maximum(work, tick / 2)).max(initial=0.0, where=work > 0))
+    return min(float(joules[labelled > 0].sum()) / max(float(labelled.sum()), 1e-12), highest) or 1e-9
 
 
 def _positive(mean: Floats, std: Floats) -> Floats:

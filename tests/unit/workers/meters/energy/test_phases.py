@@ -92,6 +92,18 @@ def long(chance: random.Random, passes: int) -> Iterator[Pass]:
         ]
 
 
+def pauses(chance: random.Random, passes: int) -> Iterator[Pass]:
+    """Passes shorter than a tick, and far more rest between them."""
+    text, denoise, decode = (chance.uniform(200, 450) for _ in LABELS)
+    for _ in range(passes):
+        yield [
+            ("text", [(text, 0.02)]),
+            ("denoise", [(denoise, chance.uniform(0.06, 0.09))]),
+            ("decode", [(decode, 0.02)]),
+            ("", [(0.0, chance.uniform(0.4, 0.7))]),
+        ]
+
+
 def play(trace: Callable[[random.Random, int], Iterator[Pass]], seed: int, **device: object) -> Run:
     chance = random.Random(seed)
     noise = Noise(white=1.0, correlated=1.0, correlation_seconds=1.0, seed=seed + 1)
@@ -146,11 +158,15 @@ CASES = [
     (held_to_a_limit, 0.02, RUNS // 3, (2.5, 2.5, 2.5), (3.0, 3.0, 3.0)),
     (constant, 0.10003, RUNS, (0.2, 0.7, 0.4), (0.6, 1.2, 0.8)),
     (long, 0.1, RUNS // 6, (0.8, 2.0, 0.8), (1.2, 3.0, 1.2)),
+    (pauses, 0.10003, RUNS, (0.3, 0.4, 0.3), (0.6, 0.8, 0.6)),
+    (pauses, 0.02, RUNS // 3, (0.5, 0.4, 0.5), (0.4, 0.6, 0.5)),
 ]
 
 
 @pytest.mark.parametrize(
-    ("trace", "tick", "count", "errors", "widths"), CASES, ids=["limit", "fast counter", "constant", "long"]
+    ("trace", "tick", "count", "errors", "widths"),
+    CASES,
+    ids=["limit", "fast counter", "constant", "long", "pauses", "pauses, fast counter"],
 )
 def test_each_phase_is_within_its_stated_uncertainty(
     trace: Callable[[random.Random, int], Iterator[Pass]],
