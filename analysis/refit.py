@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 
 from analysis import fit_errors, laws, records, validation
-from analysis.laws.base import Law, scope_of
+from analysis.laws.base import Law
+from analysis.laws.rows import scope_of
 from analysis.shipped import with_shipped
 from analysis.table import Table
 from farm.database import opened

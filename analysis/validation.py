@@ -14,7 +14,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.laws.base import LEVEL, Forecast, Law, Rows
+from analysis.laws.base import LEVEL, Forecast, Law
+from analysis.laws.rows import Rows
 from analysis.metrics import interval_metrics, mean_of, metrics, seconds_mape_percent
 from analysis.table import DataError, Floats, Table
 

@@ -21,30 +21,35 @@ if TYPE_CHECKING:
 
 DEFAULT: Final = "work"
 GROUP: Final = "joulefarm.laws"  # of entry points
-PARTS: Final = ("base", "estimator", "student")  # modules of this folder that every law is made of; all others are laws
+PARTS: Final = (
+    "base",
+    "estimator",
+    "rows",
+    "student",
+)  # modules of this folder that every law is made of; all others are laws
 
 
 def names() -> tuple[str, ...]:
-    """The laws there are, sorted. OperationError where a module of this folder is neither a law nor one of PARTS."""
+    """Name the laws there are, sorted. OperationError where a module of this folder is no law and none of PARTS."""
     return tuple(sorted(_registered()))
 
 
 def get(name: str) -> type[Law]:
-    """The class of a law by its name. RequestError listing the names there are, OperationError as :func:`names`."""
+    """Return the class of a law. RequestError listing the names there are, OperationError as :func:`names`."""
     if name not in _registered():
         raise RequestError("law", name, f"one of {', '.join(names())}")
     return _registered()[name]
 
 
 def name_of(law: type[Law]) -> str:
-    """The name under which :func:`get` knows a class; for one that is not registered, that of its module."""
+    """Return the name under which :func:`get` knows a class; for one that is not registered, that of its module."""
     known = {registered: name for name, registered in _registered().items()}
     return known.get(law, law.__module__.rpartition(".")[2])
 
 
 @cache
 def _registered() -> Mapping[str, type[Law]]:
-    """Every law by its name."""
+    """Collect every law by its name."""
     return collect("law", package=__name__, folders=__path__, parts=PARTS, load=_load, exported=_exported, group=GROUP)
 
 

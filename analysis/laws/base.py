@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self, overload
 
@@ -19,15 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis import laws
 from analysis.laws.estimator import Regressor
+from analysis.laws.rows import LeftOut, Rows, scope_of
 from analysis.table import DataError, Floats, Table
 from farm import catalog
 from farm.domain.errors import RequestError
-from farm.domain.parsing import MAX_JOULES, MIN_JOULES
 from farm.version import __version__, commit
 
 Params = dict[str, Any]  # name -> float, or name -> {category -> float} for one coefficient a category
-LeftOut = list[dict[str, Any]]  # {"what": "rows", "column" or "formula", "name", "why", "count"}; rows: "numbers", too
-
 
 VIDEO_REFUSED: Final = "a video, whose frames this law does not count"
 LEVEL: Final = 0.9  # of an interval, where nobody says otherwise
@@ -188,11 +185,11 @@ class Law(Regressor):
         """In words: which rows, and what where there were none, the prediction of the first configuration rests on."""
         self._require_fit()
         row = Table.of(X).configuration(0)
-        cell = self.scope["cells"].get(f"{row.model} on {row.gpu}", 0)
+        rows_of_pair = self.scope["cells"].get(f"{row.model} on {row.gpu}", 0)
         left_out = sum(entry["count"] for entry in self.left_out_ if entry["what"] == "rows")
         unused = [f"{left_out} more left out"] if left_out else []
-        if cell:
-            words = f"{cell} {self.scope['origin']} rows of {row.model} on {row.gpu}, {self.n_} rows in all"
+        if rows_of_pair:
+            words = f"{rows_of_pair} {self.scope['origin']} rows of {row.model} on {row.gpu}, {self.n_} rows in all"
             return "; ".join([words, *unused])
         words = f"{self.n_} {self.scope['origin']} rows, none of {row.model} on {row.gpu}"
         return "; ".join([words, *self._gaps(row), *unused])
@@ -227,7 +224,8 @@ class Law(Regressor):
         """What ``_restore`` needs beside the attributes above, as plain JSON."""
 
     @abstractmethod
-    def _restore(self, state: Mapping[str, Any]) -> None: ...
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """Set what ``_state`` gave."""
 
     def _gaps(self, row: Any) -> list[str]:
         """What stands in for rows that are not there, in words."""
@@ -288,92 +286,3 @@ class Law(Regressor):
 
 def _no_fit(text: str, error: Exception) -> RequestError:
     return RequestError("fit", text[:40], f"a document that to_json() wrote ({error!r})")
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """What is left to fit once the checks that all laws share are passed."""
-
-    table: Table
-    energy_joules: Floats  # (n,), positive; NaN of rows that state seconds alone
-    weight: Floats | None  # (n,), positive
-    left_out: LeftOut
-
-    @property
-    def with_energy(self) -> NDArray[np.bool_]:
-        """Which rows state an energy, (n,): those that a prediction can be compared with."""
-        return np.asarray(~np.isnan(self.energy_joules))
-
-    @classmethod
-    def of(
-        cls,
-        X: Any,
-        y: ArrayLike | None,
-        sample_weight: ArrayLike | None,
-        unknown: Callable[[Table], Mapping[str, NDArray[np.bool_]]],
-        *,
-        seconds_alone: bool = False,
-    ) -> Self:
-        table = Table.of(X)
-        energy = _column("y", table.energy_joules if y is None else y, len(table))
-        weight = None if sample_weight is None else _column("sample_weight", sample_weight, len(table))
-        timed = np.isnan(table.energy_joules) & (table.duration_seconds > 0) & (y is None and seconds_alone)
-        reasons = {f"flagged {flags}": table.spoiled & (table.flags == flags) for flags in table.names("flags")}
-        if y is None:  # what a table does not know is left out; what the caller states must be a number
-            reasons["energy not known"] = np.isnan(energy) & ~timed
-        reasons |= unknown(table)
-        left_out: LeftOut = []
-        kept = np.ones(len(table), dtype=np.bool_)
-        for why, mask in reasons.items():
-            numbers = table.number[mask & kept].tolist()
-            kept &= ~mask
-            if numbers:
-                left_out.append({"what": "rows", "name": why, "why": why, "count": len(numbers), "numbers": numbers})
-        bad = np.flatnonzero(kept & ~timed & ~((energy >= MIN_JOULES) & (energy <= MAX_JOULES)))
-        if len(bad):
-            row = int(bad[0])
-            remedy = f"a finite number above 0, from {MIN_JOULES:g} to {MAX_JOULES:g}"
-            raise DataError(f"row {table.number[row]}, energy_joules", float(energy[row]), remedy)
-        if weight is not None and not (np.isfinite(weight).all() and (weight > 0).all()):
-            raise DataError("sample_weight", float(weight.min()), "finite numbers above 0")
-        used = table.take(kept)
-        refuse_mixed_origin(Counter(used.origin.tolist()))
-        return cls(used, energy[kept], None if weight is None else weight[kept], left_out)
-
-
-def scope_of(table: Table) -> dict[str, Any]:
-    """What a fit rests on, for people and for ``rests_on``."""
-    pairs = zip(table.model.tolist(), table.gpu.tolist(), strict=True)
-    return {
-        "origin": table.origin[0].item() if len(table) else "measured",
-        "models": list(table.names("model")),
-        "gpus": list(table.names("gpu")),
-        "precisions": list(table.names("precision")),
-        "cells": dict(sorted(Counter(f"{model} on {gpu}" for model, gpu in pairs).items())),
-    }
-
-
-def merged_scope(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """The scope of a fit to the rows of both."""
-    cells = Counter(one["cells"]) + Counter(other["cells"])
-    names = {key: sorted({*one[key], *other[key]}) for key in ("models", "gpus", "precisions")}
-    return {"origin": one["origin"], **names, "cells": dict(sorted(cells.items()))}
-
-
-def refuse_mixed_origin(counts: Mapping[str, int]) -> None:
-    """Measured, estimated and simulated rows are fitted among their own kind only."""
-    if len(counts) > 1:
-        origins = ", ".join(f"{count} {origin}" for origin, count in sorted(counts.items()))
-        raise DataError("rows", origins, "rows of one origin; choose with --where origin=measured")
-
-
-def _column(name: str, values: Any, n: int) -> Floats:
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError(name, type(values).__name__, f"{n} numbers, one a row") from None
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array.ravel()
-    if array.shape != (n,):
-        raise DataError(name, f"shape {array.shape}", f"({n},), one a row")
-    return array

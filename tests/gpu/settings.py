@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from analysis.laws.work.observed import OWN_METER
+from analysis.laws.work.laboratories import OWN_METER
 from farm.catalog import memory
 from farm.domain import Configuration
 

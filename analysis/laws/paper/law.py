@@ -23,9 +23,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.laws import student
-from analysis.laws.base import Forecast, Law, LeftOut, Params, merged_scope, refuse_mixed_origin, scope_of
+from analysis.laws.base import Forecast, Law, Params
 from analysis.laws.paper import ranges
 from analysis.laws.paper.leastsquares import INTERCEPT, Design, Factor, Solution, solve
+from analysis.laws.rows import LeftOut, merged_scope, refuse_mixed_origin, scope_of
 from analysis.table import Floats, Integers, Table
 from analysis.work import load
 from analysis.work import paper as printed

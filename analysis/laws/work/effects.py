@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.laws.work.blocks import Basis
+from analysis.laws.work.demand import CALL_COLUMNS
 from analysis.laws.work.physics import COEFFICIENTS
-from analysis.laws.work.roofline import CALL_COLUMNS
 from analysis.table import Floats, Integers, Table
 from farm import catalog
 

@@ -2,7 +2,7 @@
 
 Nine coefficients, each with a physical reading, near a centre that published figures give; a model, a GPU and a
 laboratory may differ from what is shared by as much as their rows show. See :mod:`analysis.laws.work.physics` for the
-sums of terms, :mod:`analysis.laws.work.roofline` for the seconds in them, :mod:`analysis.laws.work.effects` for the
+sums of terms, :mod:`analysis.laws.work.demand` for the seconds in them, :mod:`analysis.laws.work.effects` for the
 priors, :mod:`analysis.laws.work.observed` for what is fitted and :mod:`analysis.laws.work.hierarchy` for the fit.
 Without any row the law is its priors.
 
@@ -21,14 +21,15 @@ from numpy.typing import NDArray
 from analysis.laws import student
 from analysis.laws.base import LEVEL as PROBABILITY
 from analysis.laws.base import Forecast, Law
-from analysis.laws.work import hierarchy, physics
+from analysis.laws.work import hierarchy, physics, stored
+from analysis.laws.work.demand import demand
 from analysis.laws.work.effects import IDLE, LEVEL, SHAPE_COLUMNS, Effects, Sets
-from analysis.laws.work.hardware import SHARES
-from analysis.laws.work.hierarchy import GROUP_ROWS, Posterior, Shapes, Spread
-from analysis.laws.work.observed import Days, Idles, Known, Observed, idle_watts, included_watts, of_energy, of_seconds
-from analysis.laws.work.packed import packed, unpacked
-from analysis.laws.work.physics import COEFFICIENTS, HOST_SECONDS, LAUNCH_SECONDS
-from analysis.laws.work.roofline import demand
+from analysis.laws.work.hierarchy import GROUP_ROWS, Posterior
+from analysis.laws.work.known import Known
+from analysis.laws.work.laboratories import Days, Idles, idle_watts, included_watts
+from analysis.laws.work.observed import Observed, of_energy, of_seconds
+from analysis.laws.work.physics import COEFFICIENTS
+from analysis.laws.work.readings import readings
 from analysis.table import Floats, Integers, Table
 from analysis.work import load
 from farm import catalog
@@ -84,7 +85,7 @@ class WorkLaw(Law):
         )
         self._effects = effects.learned(self._posterior.scale)
         self.left_out_ += observed.left_out
-        self.params_, self.params_std_ = self._readings()
+        self.params_, self.params_std_ = readings(effects, self._posterior, self._known)
 
     def _unknown(self, table: Table) -> dict[str, NDArray[np.bool_]]:
         """Beside what every law leaves out: GPUs without figures, models without work, guidance that a model lacks."""
@@ -251,57 +252,22 @@ class WorkLaw(Law):
             rows_of_model=rows[worked.model],
         )
 
-    # --- what the numbers say
-
-    def _readings(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        post, effects = self._posterior, self._effects
-        spread = np.sqrt(np.diag(post.covariance))
-        noise, shape_spread = self._known.pooled(post.sigma), self._known.pooled_shapes(post.tau)
-        params: dict[str, Any] = {"noise": noise, "shape_spread": shape_spread, "spread_of_models": post.scale}
-        std: dict[str, Any] = {}
-        for place, (kind, name, what) in enumerate(effects.labels):
-            label, centre = _READINGS.get(what, ("", 1.0)) if kind == "shared" else ("", 1.0)
-            value = float(centre * np.exp(post.p[place]))
-            if label:
-                params[label], std[label] = value, float(value * spread[place])
-            else:
-                column = f"factor_{kind}_{what}"
-                params.setdefault(column, {})[name] = value
-                std.setdefault(column, {})[name] = float(value * spread[place])
-        by_model = self._known.noise(post.sigma)
-        if by_model:
-            params["noise_of_model"] = {model: sigma for model, (sigma, _) in sorted(by_model.items())}
-        return params, std
+    # --- saved and loaded
 
     def _state(self) -> dict[str, Any]:
-        post = self._posterior
         return {
             "effects": self._effects.to_json(),
-            "p": post.p.tolist(),
-            "covariance": packed(post.covariance),
-            "sigma": _spread_json(post.sigma),
-            "tau": _spread_json(post.tau),
-            "scale": post.scale,
-            "scale_degrees": post.scale_degrees,
             "known": self._known.to_json(),
             "idles": {gpu: dict(by_dataset) for gpu, by_dataset in self._idles.stated.items()},
             "days": {gpu: dict(by_dataset) for gpu, by_dataset in self._days.newest.items()},
-            "shapes": [post.shapes.mean.tolist(), post.shapes.variance.tolist(), post.shapes.known.tolist()],
+            **stored.of_posterior(self._posterior),
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._effects = Effects.from_json(state["effects"])
         self._known = Known.from_json(state["known"])
         self._idles, self._days = Idles(state["idles"]), Days(state["days"])
-        self._posterior = Posterior(
-            np.array(state["p"]),
-            unpacked(state["covariance"]),
-            _spread_of(state["sigma"]),
-            _spread_of(state["tau"]),
-            Shapes(*(np.array(values, dtype=np.float64) for values in state["shapes"])),
-            float(state["scale"]),
-            float(state["scale_degrees"]),
-        )
+        self._posterior = stored.posterior(state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,22 +302,6 @@ class _WorkedOut:
 
 
 LAW: Final = WorkLaw
-
-_READINGS: Final[Mapping[str, tuple[str, float]]] = {
-    **{name: (f"share_{name}", share) for name, share in SHARES.items()},
-    "launch": ("launch_microseconds", LAUNCH_SECONDS * 1e6),
-    "host": ("host_seconds_per_megapixel", HOST_SECONDS),
-    "pace": ("pace", 1.0),
-}
-
-
-def _spread_json(spread: Spread) -> dict[str, Any]:
-    return {"of_group": spread.of_group.tolist(), "common": spread.common, "count": spread.count.tolist()}
-
-
-def _spread_of(data: Mapping[str, Any]) -> Spread:
-    of_group, count = (np.array(data[name], dtype=np.float64) for name in ("of_group", "count"))
-    return Spread(of_group, float(data["common"]), count)
 
 
 def _chunks(table: Table) -> Iterator[Table]:

@@ -17,7 +17,8 @@ from typing import Final
 
 import numpy as np
 
-from analysis.laws.work.roofline import CLASSES, Demand
+from analysis.laws.work.demand import Demand
+from analysis.laws.work.roofline import CLASSES
 from analysis.table import Floats
 
 COEFFICIENTS: Final = (*CLASSES, "wait", "launch", "host", "pace")

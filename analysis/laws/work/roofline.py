@@ -1,4 +1,4 @@
-"""Seconds that a configuration keeps a GPU busy, by class of work: the roofline (Williams et al., CACM 52, 2009).
+"""Seconds that one forward pass keeps a GPU busy, by class of work: the roofline (Williams et al., CACM 52, 2009).
 
 Every operation of :mod:`analysis.work.format` takes the longer of two times, its FLOPs at the rate that its kernel
 reaches and its bytes at the memory's, and the time from one kernel to the next. It counts to the class of its kernel
@@ -12,28 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.laws.work.hardware import (
-    KERNEL_SECONDS,
-    LIMIT_EXPONENT,
-    SHARES,
-    SOFTMAX_WIDTH,
-    Machine,
-    energy_of_work,
-    headroom_watts,
-    machines,
-    watts,
-)  # fmt: skip
-from analysis.table import Floats, Integers, Table
+from analysis.laws.work.hardware import KERNEL_SECONDS, SHARES, SOFTMAX_WIDTH, Machine
+from analysis.table import Floats, Integers
 from analysis.work import load
 from analysis.work.format import polynomial
-from farm import catalog
-from farm.domain import PHASES, Configuration
 
 CLASSES: Final = tuple(name for name in SHARES if name != "wait")  # matmul attention fp32 convolution memory
 _PLACE: Final = {name: place for place, name in enumerate(CLASSES)}
@@ -49,156 +36,10 @@ _SPLIT_COST: Final = 1.05
 _SHORTEST_SPLIT: Final = 512  # of k
 _FEW: Final = 8192  # tiles whose waves are worked out beforehand: 20 waves of the largest chip
 _ARITHMETIC: Final = ("matmul", "attention", "convolution")  # kinds; all others only move bytes
-CALL_COLUMNS: Final = ("model", "gpu", "precision", "cfg", "width", "height", "frames", "batch")  # alike: alike calls
-_AT_ONCE: Final = 4096  # sizes that are worked out together: bounds the memory
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """What n configurations ask of their GPUs, slot by slot. A slot is a phase of a full batch or of the remainder.
-
-    ``times`` (n, S): how often the slot runs. Of one run: ``seconds`` (n, S, 5) by class, ``dispatches`` (n, S) of the
-    host, ``megapixels`` (n, S) of images handed over. ``watts`` (n, 6): centres of those above idle. ``headroom`` (n,):
-    the enforced power limit less idle, which no long work exceeds.
-    """
-
-    times: Floats
-    seconds: Floats
-    dispatches: Floats
-    megapixels: Floats
-    watts: Floats
-    headroom: Floats
-
-
-def demand(
-    table: Table, groups: tuple[Integers, Integers] | None = None, cudnn: NDArray[np.bool_] | None = None
-) -> Demand:
-    """The demand of every row.
-
-    Args:
-        table: n configurations.
-        groups: ``table.groups(*CALL_COLUMNS)``, where the caller has it already.
-        cudnn: whether attention of each row is done by cuDNN, (n,); by default nowhere.
-
-    Raises:
-        RequestError: a model or GPU that the catalog does not have, a precision that the model's work has none of.
-    """
-    first, group = table.groups(*CALL_COLUMNS) if groups is None else groups
-    cudnn = np.zeros(len(table), dtype=np.bool_) if cudnn is None else cudnn
-    clock = clocks(table)
-    if cudnn.any():
-        _, first, group = np.unique(2 * group + cudnn, return_index=True, return_inverse=True)
-    if (clock < 1).any():
-        several, of_row = np.unique(clock, return_inverse=True)
-        _, first, group = np.unique(len(several) * group + of_row, return_index=True, return_inverse=True)
-    calls, rest = np.divmod(table.prompts, table.batch)
-    settings = _Settings(cudnn, clock)
-    kinds, batches, slots = [first], [table.batch[first]], [(calls, group)]
-    if rest.any():  # the last batch of a row is smaller
-        code, unique, inverse = np.unique(group * int(rest.max() + 1) + rest, return_index=True, return_inverse=True)
-        kinds, batches = [first, unique], [table.batch[first], np.maximum(code % int(rest.max() + 1), 1)]
-        slots.append((np.minimum(rest, 1), len(first) + inverse))
-    of_call = _calls(table, np.concatenate(kinds), settings, np.concatenate(batches))
-    seconds, dispatches, megapixels = (
-        np.concatenate([values[place] for _, place in slots], axis=1) for values in of_call
-    )
-    times = np.concatenate([_times(table, often) for often, _ in slots], axis=1)
-    headroom, limited = _limits(table, clock)
-    first, group = table.groups("gpu")
-    drawn = np.array([watts(str(name)) for name in table.gpu[first]], dtype=np.float64).reshape(-1, len(SHARES))[group]
-    drawn[:, : len(CLASSES)] *= limited[:, None]
-    if (clock < 1).any():
-        drawn *= (clock * energy_of_work(clock))[:, None]
-        drawn[:, _PLACE["memory"]] /= clock  # its seconds do not follow the clock, its energy does
-    return Demand(times, seconds, dispatches, megapixels, drawn, headroom)
-
-
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    """What else a row's kernels depend on: whether cuDNN does attention, and the part of the full clock, (n,) each."""
-
-    cudnn: NDArray[np.bool_]
-    clock: Floats
-
-
-def clocks(table: Table) -> Floats:
-    """The part of its GPU's full clock that each row's multiprocessors may run at, (n,): 1 where the row knows no
-    limit, or one that is none, or the catalog no clock."""
-    if not np.isfinite(table.clock_limit_mhz).any():
-        return np.ones(len(table))
-    first, group = table.groups("gpu")
-    full = [catalog.gpu(str(name)).boost_clock or np.nan for name in table.gpu[first]]
-    part = 1e6 * table.clock_limit_mhz / np.array(full, dtype=np.float64)[group]
-    return np.where(part < 1, part, 1.0)
-
-
-def _limits(table: Table, clock: Floats) -> tuple[Floats, Floats]:
-    """The watts above idle that each row's board may draw for long, (n,), and the factor that a limit below what its
-    chip would draw at its clock puts on the energy of work, (n,). A limit that the row does not know is the board's."""
-    first, group = table.groups("gpu")
-    headroom = np.array([headroom_watts(str(name)) for name in table.gpu[first]], dtype=np.float64)[group]
-    boards = [catalog.gpu(str(name)) for name in table.gpu[first]]
-    idle = np.array([board.idle_watts for board in boards], dtype=np.float64)[group]
-    own = np.array([board.board_power_watts for board in boards], dtype=np.float64)[group]
-    limit = np.where(np.isfinite(table.power_limit_watts), np.nan_to_num(table.power_limit_watts), own)
-    enforced = np.maximum(limit - idle, 0.05 * headroom)
-    return enforced, np.minimum(enforced / (headroom * clock * energy_of_work(clock)), 1.0) ** LIMIT_EXPONENT
-
-
-def _times(table: Table, calls: Integers) -> Floats:
-    """How often each row runs a phase, (n, phases), that makes so many calls (n,) of its pipeline."""
-    times = np.repeat(calls[:, None], len(PHASES), axis=1).astype(np.float64)
-    times[:, PHASES.index("denoise")] *= table.steps
-    return times
-
-
-def _calls(table: Table, first: Integers, settings: _Settings, batch: Integers) -> tuple[Floats, Floats, Floats]:
-    """Of the calls of each phase: seconds (g, phases, classes), dispatches and megapixels (g, phases). ``first`` (g,):
-    a row of each kind of call, ``batch`` (g,): its images."""
-    seconds = np.zeros((len(first), len(PHASES), len(CLASSES)))
-    dispatches, megapixels = np.zeros((2, len(first), len(PHASES)))
-    some = table.take(first)
-    representatives, alike = some.groups("model", "precision")
-    for place, row in enumerate(representatives):
-        at = np.flatnonzero(alike == place)
-        for part in np.array_split(at, len(at) // _AT_ONCE + 1):
-            settings_of_part = _Settings(settings.cudnn[first[part]], settings.clock[first[part]])
-            seconds[part], dispatches[part] = _one_kind(
-                some.configuration(int(row)), some.take(part), settings_of_part, batch[part]
-            )
-    megapixels[:, PHASES.index("decode")] = batch * some.pixels * some.frames / 2**20
-    return seconds, dispatches, megapixels
-
-
-def _one_kind(row: Configuration, table: Table, settings: _Settings, batch: Integers) -> tuple[Floats, Floats]:
-    """Seconds (n, phases, classes) and dispatches (n, phases) of one call of each row; all are as ``row`` in model and
-    precision."""
-    work, board = load.load(row.model), table.labels("gpu")
-    one, place = _distinct(board.codes, settings.cudnn, settings.clock)
-    kinds = zip(board.codes[one].tolist(), settings.cudnn[one].tolist(), settings.clock[one].tolist(), strict=True)
-    devices = machines([(board.names[gpu], cudnn, clock) for gpu, cudnn, clock in kinds], row.precision)
-    seconds = np.zeros((len(table), len(PHASES), len(CLASSES)))
-    dispatches = np.zeros((len(table), len(PHASES)))
-    for slot, phase in enumerate(PHASES):
-        passes = {cfg: work.forwards(phase, cfg) for cfg in set(table.cfg.tolist())}
-        calls, samples = (
-            np.array([getattr(passes.get(cfg), name, 0) for cfg in (False, True)])[table.cfg.astype(np.int64)]
-            for name in ("calls", "samples")
-        )
-        samples = samples * batch
-        for part, single in product(work.parts(phase, table.frames), (True, False)):
-            at = np.flatnonzero((samples == 1) == single)
-            if len(at):
-                work_of_pass = _pass(row.model, work.digest, phase, row.precision, single, part.decoder)
-                sizes = table.width[at], table.height[at], part.layers[at].astype(np.int64), samples[at]
-                times = calls[at] * part.share[at]
-                seconds[at, slot] += times[:, None] * _seconds(work_of_pass, sizes, devices, place[at])
-                dispatches[at, slot] += times * work_of_pass.dispatches
-    return seconds, dispatches
-
-
-def _distinct(*columns: NDArray[Any]) -> tuple[Integers, Integers]:
-    """A row of each of those that differ in a column, and which of them every row is as, (n,)."""
+def distinct_rows(*columns: NDArray[Any]) -> tuple[Integers, Integers]:
+    """The first row of each of those that differ in a column, and which of these every row is as, (n,)."""
     code = np.zeros(len(columns[0]), dtype=np.int64)
     for column in columns:
         if column.dtype.kind == "i":  # none of these is negative or large
@@ -233,8 +74,8 @@ class _Part:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pass:
-    """One forward pass; views run no kernel."""
+class Pass:
+    """The operations of one forward pass; views run no kernel."""
 
     parts: tuple[_Part, ...]
     moving: tuple[_Moving, ...]
@@ -244,7 +85,9 @@ class _Pass:
 
 
 @lru_cache(maxsize=512)
-def _pass(model: str, _digest: str, phase: str, precision: str, single: bool, decoder: int) -> _Pass:
+def pass_of(model: str, _digest: str, phase: str, precision: str, single: bool, decoder: int) -> Pass:
+    """Collect the operations of a model's forward pass; arguments as of :meth:`analysis.work.format.ModelWork.groups`,
+    and the digest of the model's work."""
     groups = load.load(model).groups(phase, precision, single, decoder)
     kind, count, c = np.array(groups.kind, dtype=np.str_), groups.count, groups.coefficients
     wide = np.array(groups.precision, dtype=np.str_) == "fp32"
@@ -262,18 +105,18 @@ def _pass(model: str, _digest: str, phase: str, precision: str, single: bool, de
         each = count[at, None]
         parts.append(_Part(name, in_fp32, groups.scale[at], count[at], moved[at] / each, c["flops"][at] / each, dims))
     sized = any(c[name][:, [1, 3, 4]].any() for name in c)  # the terms by cells
-    return _Pass(tuple(parts), tuple(moving), float(count[run].sum()), float(count.sum()), sized)
+    return Pass(tuple(parts), tuple(moving), float(count[run].sum()), float(count.sum()), sized)
 
 
-def _seconds(work: _Pass, sizes: tuple[NDArray[Any], ...], devices: Machine, place: Integers) -> Floats:
-    """(n, classes): seconds of one forward pass. ``sizes``: widths, heights, layers and samples, (n,) each; ``place``
-    (n,): each one's device.
+def seconds_of(work: Pass, sizes: tuple[NDArray[Any], ...], devices: Machine, place: Integers) -> Floats:
+    """Seconds of one forward pass of n sizes by class, (n, classes). ``sizes``: widths, heights, layers and samples,
+    (n,) each; ``place`` (n,): each one's device.
 
     What is to be done is worked out once a size, how long it takes once a size and device.
     """
-    first, size = _distinct(*(sizes if work.sized else sizes[-1:]))
+    first, size = distinct_rows(*(sizes if work.sized else sizes[-1:]))
     width, height, layers, samples = (values[first] for values in sizes)
-    one, same = _distinct(place, size)  # those of one device beside each other: they look up the same waves
+    one, same = distinct_rows(place, size)  # those of one device beside each other: they look up the same waves
     size, device = size[one], devices.take(place[one])
     total = np.zeros((len(one), len(CLASSES)))
     batch = samples[:, None].astype(np.float64)

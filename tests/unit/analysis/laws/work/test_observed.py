@@ -11,7 +11,9 @@ import pytest
 from analysis.laws.work.effects import Effects
 from analysis.laws.work.hardware import CUDNN_SINCE
 from analysis.laws.work.hierarchy import Spread
-from analysis.laws.work.observed import FARTHEST_SECONDS, Days, Known, Observed
+from analysis.laws.work.known import Known
+from analysis.laws.work.laboratories import Days
+from analysis.laws.work.observed import FARTHEST_SECONDS, Observed
 from analysis.table import Table
 
 BASE: dict[str, Any] = {

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from analysis.laws.work import roofline
+from analysis.laws.work.demand import demand
 from analysis.laws.work.hardware import KERNEL_SECONDS, SHARES, SOFTMAX_WIDTH, machine, watts
 from analysis.laws.work.law import WorkLaw
 from analysis.laws.work.physics import COEFFICIENTS, respond
-from analysis.laws.work.roofline import CLASSES, demand, waste
+from analysis.laws.work.roofline import CLASSES, waste
 from analysis.shipped import shipped_rows
 from analysis.table import Table
 from analysis.work import load

@@ -11,8 +11,8 @@ import pytest
 from scipy.stats import t
 
 from analysis.laws.work.effects import LEARNED, SPREADS
+from analysis.laws.work.laboratories import Idles
 from analysis.laws.work.law import WorkLaw, load
-from analysis.laws.work.observed import Idles
 from analysis.prediction import paper_rows
 from analysis.table import Table
 from farm.domain.errors import FarmError, RequestError
