@@ -139,6 +139,38 @@ def test_a_slider_grays_out_what_takes_more_and_the_address_keeps_it(opened, add
     assert again.locator("table.heat td.misses").count() == gray
 
 
+def test_a_limit_reads_as_people_write_it(opened):
+    page = opened("/compare", "table.heat")
+    texts = page.locator("#max_joules, #max_seconds").evaluate_all(
+        """sliders => sliders.flatMap(slider => {
+            const [least, most] = slider.id === "max_joules" ? [999.7, 999.8] : [119.7, 119.8];
+            Object.assign(slider.dataset, { least, most });
+            slider.value = slider.max;
+            slider.dispatchEvent(new Event("input", { bubbles: true }));
+            return document.getElementById(slider.id + "_out").textContent;
+        })"""
+    )
+    assert texts == ["1 kJ", "2 min 0 s"]
+
+
+def test_a_command_is_selected_where_a_browser_has_no_clipboard(opened):
+    page = opened("/", "#answer dl.numbers")
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.click("#surer summary")
+    page.click("#surer .command button")
+    assert page.inner_text("#surer .command button") == "Selected"
+    assert page.evaluate("getSelection().toString()") == page.inner_text("#surer .command code")
+
+
+def test_a_score_that_meets_a_problem_says_it_in_its_place(opened):
+    page = opened("/compare", "table.heat")
+    problem = "<html><body><nav>a bar</nav><main id='main'><p>The database is away</p></main></body></html>"
+    page.evaluate("html => { window.fetch = async () => new Response(html, { status: 503 }); }", problem)
+    page.set_input_files("#quality", {"name": "fid.csv", "mimeType": "text/csv", "buffer": b"model,fid\nflux,20\n"})
+    page.wait_for_selector("#front >> text=The database is away")
+    assert "a bar" not in page.inner_text("#front")
+
+
 def test_what_is_laid_beside_each_other_is_in_the_address(opened):
     page = opened("/compare", "table.board")
     for row in (0, 1):

@@ -14,7 +14,6 @@ from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 from pydantic import BeforeValidator
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 
 from farm import catalog, style
 from farm.domain import words
@@ -267,7 +266,7 @@ async def quality(request: Request, site: Here) -> Response:
     async for part in request.stream():
         body += part
         if len(body) > MOST_BYTES:
-            raise HTTPException(413, f"a table of more than {MOST_BYTES:,} bytes")
+            break
     return await run_in_threadpool(_scored, request, site, body)
 
 
@@ -288,6 +287,8 @@ def _against(worked: Worked, body: bytes, by: str | None) -> dict[str, Any]:
     """The scatter of what fits and has a score; more of it is better, less with a minus before its name."""
     from analysis.choices import Quality, with_front
 
+    if len(body) > MOST_BYTES:
+        raise RequestError("quality", "the table", f"one of at most {MOST_BYTES:,} bytes")
     if b"/" in body or b"\\" in body:  # a command takes folders for models; a page reads none
         raise RequestError("quality", "a path", "names of the catalog as models")
     with tempfile.TemporaryDirectory(prefix="joulefarm-") as folder:

@@ -1,8 +1,12 @@
 // Sliders gray out what takes more than they allow, at once and without asking the server; the address keeps them.
 const digits = (value) => Number(value.toPrecision(3));
 const shown = (value, unit) => {
-  if (unit === "s") return value >= 60 ? `${Math.floor(value / 60)} min ${Math.round(value % 60)} s` : `${digits(value)} s`;
-  const [prefix, factor] = value >= 1e6 ? ["M", 1e6] : value >= 1e3 ? ["k", 1e3] : ["", 1];
+  if (unit === "s") {
+    const whole = Math.round(value); // rounded first: 119.7 s are 2 min
+    return whole >= 60 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${digits(value)} s`;
+  }
+  const rounded = digits(value); // likewise 999.7 J are 1 kJ
+  const [prefix, factor] = rounded >= 1e6 ? ["M", 1e6] : rounded >= 1e3 ? ["k", 1e3] : ["", 1];
   return `${digits(value / factor)} ${prefix}${unit}`;
 };
 const limit = (slider) => {
@@ -74,10 +78,11 @@ async function against() {
   address.search = location.search;
   if (score) address.searchParams.set("by", score);
   const answer = await fetch(address, { method: "POST", body: table, headers: { "content-type": "text/csv", "hx-request": "true" } });
-  const drawing = await answer.text();
+  const html = await answer.text();
   const front = document.getElementById("front");
   if (mine !== asked || !front) return;
-  front.innerHTML = drawing;
+  // A problem comes as a whole page.
+  front.innerHTML = answer.ok ? html : new DOMParser().parseFromString(html, "text/html").getElementById("main").innerHTML;
   apply();
 }
 document.addEventListener("change", async (event) => {

@@ -12,9 +12,15 @@ document.getElementById("scheme").addEventListener("click", () => {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
-  await navigator.clipboard.writeText(button.dataset.copy);
   const before = button.textContent;
-  button.textContent = "Copied";
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = "Copied";
+  } else {
+    // Browsers have no clipboard for a page that comes over HTTP from another machine.
+    getSelection().selectAllChildren(button.previousElementSibling);
+    button.textContent = "Selected";
+  }
   setTimeout(() => (button.textContent = before), 1500);
 });
 

@@ -114,6 +114,7 @@ def test_a_table_of_scores_is_drawn_with_its_front(fitted):
         ("model,fid\nnobody,3\n", "model"),
         ("model\nflux\n", "score"),
         ("model,fid\n/etc,3\n", "catalog"),
+        ("model,fid\n" + 50_000 * "flux,20.0\n", "at most 500,000 bytes"),
     ],
 )
 def test_a_table_that_is_none_is_one_line(fitted, table, said):
