@@ -227,7 +227,7 @@ def _note(counts: dict[str, int], eta: float | None) -> str:
 
 
 def _remaining(eta: float | None, counts: dict[str, int]) -> str:
-    """``1h05m``, ``3m20s``; nothing where nothing is open, ``?`` where nothing tells."""
+    """``1 h 5 min``, ``3 min 20 s``; nothing where nothing is open, ``?`` where nothing tells."""
     if not _open(counts):
         return ""
     if eta is None:

@@ -133,17 +133,17 @@ def _values(model: type[Settings], name: str) -> str:
     schema = _property(model, name)
     if "enum" in schema:
         return ", ".join(map(str, schema["enum"]))
-    kind = {"integer": "a whole number", "number": "a number", "string": "a text"}[schema["type"]]
+    value = {"integer": "a whole number", "number": "a number", "string": "a text"}[schema["type"]]
     if schema.get("format") in ("path", "password"):
-        kind = {"path": "a path", "password": "a URL"}[schema["format"]]
+        value = {"path": "a path", "password": "a URL"}[schema["format"]]
     words = {"exclusiveMinimum": "above", "minimum": "from", "maximum": "to"}
     bounds = [f"{word} {schema[key]:g}" for key, word in words.items() if key in schema]
-    return " ".join([kind, *bounds])
+    return " ".join([value, *bounds])
 
 
 def _property(model: type[Settings], name: str) -> dict[str, Any]:
-    found: dict[str, Any] = model.model_json_schema()["properties"][name]
-    branches = [branch for branch in found.get("anyOf", [found]) if branch.get("type") != "null"]
+    schema: dict[str, Any] = model.model_json_schema()["properties"][name]
+    branches = [branch for branch in schema.get("anyOf", [schema]) if branch.get("type") != "null"]
     return dict(branches[0])
 
 

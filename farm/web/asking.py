@@ -56,14 +56,14 @@ class Asked(BaseModel):
 
     def catalog_name(self, field: Literal["model", "gpu"]) -> str:
         """The catalog's name of the one model or GPU type that is asked about."""
-        name = _found(getattr(self, field), field)
+        name = _catalog_names(getattr(self, field), field)
         if not name or "," in name:
             raise RequestError(field, getattr(self, field), "one name")
         return name
 
     def names(self, field: Literal["model", "gpu"]) -> list[str]:
         """The catalog's names of the models or GPU types that are asked about."""
-        return list(dict.fromkeys(filter(None, (_found(getattr(self, field), field) or "").split(","))))
+        return list(dict.fromkeys(filter(None, (_catalog_names(getattr(self, field), field) or "").split(","))))
 
     def terms(self) -> Terms:
         """Whose electricity, what it costs. RequestError for what cannot be."""
@@ -84,8 +84,8 @@ class Asked(BaseModel):
         from analysis.questions import REQUIRED
 
         axes = {
-            "model": _found(self.model, "model"),
-            "gpu": _found(self.gpu, "gpu"),
+            "model": _catalog_names(self.model, "model"),
+            "gpu": _catalog_names(self.gpu, "gpu"),
             "resolution": self.resolution,
             "steps": self.steps,
             "precision": self.precision,
@@ -135,11 +135,11 @@ class Choice(Asked):
 A = TypeVar("A", bound=Asked)
 
 
-def asked_by(request: Request, kind: type[A], usual: Mapping[str, str]) -> A:
+def asked_by(request: Request, query: type[A], usual: Mapping[str, str]) -> A:
     """The query of a request with the usual values of what it leaves out. RequestError for what cannot be read."""
     values = {**usual, **request.query_params}
     try:
-        return kind.model_validate({name: values[name] for name in values if name in kind.model_fields})
+        return query.model_validate({name: values[name] for name in values if name in query.model_fields})
     except ValidationError as error:
         first = error.errors()[0]
         raise RequestError(str(first["loc"][-1]), first["input"], first["msg"].lower()) from None
@@ -151,7 +151,7 @@ def refusal_status(request: Request) -> int:
     return 200 if request.headers.get("hx-request") else 422
 
 
-def _found(text: str | None, field: str) -> str | None:
+def _catalog_names(text: str | None, field: str) -> str | None:
     """Names of the catalog for names that people have; never a folder of this machine, which a command may name."""
     if text is None:
         return None

@@ -40,8 +40,8 @@ def require_own_page(request: Request) -> None:
     site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
     from_here = origin is not None and _place(origin) == request.headers["host"]
-    own = site == "same-origin" if site else from_here
-    if not own or (origin is not None and not from_here):
+    same_site = site == "same-origin" if site else from_here
+    if not same_site or (origin is not None and not from_here):
         raise HTTPException(403, "sent by a page of another site: changes are made from this one")
 
 
@@ -69,8 +69,8 @@ def _place(origin: str) -> str | None:
 
 
 def _has_header(request: Request, token: str) -> bool:
-    kind, _, sent = request.headers.get("authorization", "").partition(" ")
-    return kind.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), token.encode())
+    scheme, _, sent = request.headers.get("authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), token.encode())
 
 
 def _has_cookie(request: Request, token: str) -> bool:

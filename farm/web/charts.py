@@ -67,7 +67,7 @@ class Point:
     x: float
     y: float
     tip: str
-    kind: str  # a class of the style sheet: measured, near, asked
+    style_class: str  # of the style sheet: measured, near, asked
 
 
 def curve(
@@ -102,11 +102,11 @@ def curve(
     line = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in zip(xs, value, strict=True))
     parts.append(f'<polyline class="line" points="{line}"/>')
     for a, b, c, d in zip(xs, value, low, high, strict=True):
-        words_ = f"{tick(a)} {label}: {words.joules(b)}, {words.joules(c)} to {words.joules(d)}, predicted"
-        parts.append(f'<circle class="hit" cx="{x(a):.1f}" cy="{y(b):.1f}" r="7" data-tip="{escape(words_)}"/>')
+        tip = f"{tick(a)} {label}: {words.joules(b)}, {words.joules(c)} to {words.joules(d)}, predicted"
+        parts.append(f'<circle class="hit" cx="{x(a):.1f}" cy="{y(b):.1f}" r="7" data-tip="{escape(tip)}"/>')
     for point in points:
         place = f'cx="{x(point.x):.1f}" cy="{y(point.y):.1f}"'
-        parts.append(f'<circle class="{point.kind}" {place} r="4" data-tip="{escape(point.tip)}"/>')
+        parts.append(f'<circle class="{point.style_class}" {place} r="4" data-tip="{escape(point.tip)}"/>')
     return _drawing(parts, title)
 
 
@@ -188,8 +188,8 @@ def drift(
         parts.append(f'<rect class="band" x="{x.start:.1f}" {band}/>')
     parts.append(f'<polyline class="line" points="{" ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points)}"/>')
     for (a, b), tip, fine in zip(points, tips, good, strict=True):
-        kind = "measured" if fine else "bad"
-        parts.append(f'<circle class="{kind}" cx="{x(a):.1f}" cy="{y(b):.1f}" r="4" data-tip="{escape(tip)}"/>')
+        style_class = "measured" if fine else "bad"
+        parts.append(f'<circle class="{style_class}" cx="{x(a):.1f}" cy="{y(b):.1f}" r="4" data-tip="{escape(tip)}"/>')
     return _drawing(parts, title)
 
 
@@ -252,7 +252,9 @@ def _grid(
     return "".join(parts)
 
 
-def _drawing(parts: Sequence[str], title: str, width: int = WIDTH, height: int = HEIGHT, kind: str = "chart") -> Markup:
-    head = f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
+def _drawing(
+    parts: Sequence[str], title: str, width: int = WIDTH, height: int = HEIGHT, style_class: str = "chart"
+) -> Markup:
+    head = f'<svg class="{style_class}" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
     head += f'<text class="title" x="0" y="12">{escape(title)}</text>'
     return Markup(head + "".join(parts) + "</svg>")  # noqa: S704 - numbers, and texts that are escaped

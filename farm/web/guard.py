@@ -45,8 +45,8 @@ class Guard:
 
     def __init__(self, app: ASGIApp, *, names: Collection[str] = ()) -> None:
         self._app = app
-        own = {LOCALHOST, socket.gethostname(), socket.getfqdn()}
-        self._names = {name.lower().rstrip(".") for name in (*own, *names)}
+        of_this_machine = {LOCALHOST, socket.gethostname(), socket.getfqdn()}
+        self._names = {name.lower().rstrip(".") for name in (*of_this_machine, *names)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -18,7 +18,7 @@ from farm import catalog
 from farm.domain.errors import FarmError, OperationError
 from farm.fits import Fits
 from farm.settings import Settings
-from farm.web import beside
+from farm.web import predicted
 from farm.web.database import Database, away
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ class Known:
     source: str  # of the rows, in words
     key: Hashable  # of the rows, the catalog by which they were read, and the stored fit
     _pool: ThreadPoolExecutor
-    others: beside.Answers = field(default_factory=dict)  # of configurations that are none of the rows
+    others: predicted.Answers = field(default_factory=dict)  # of configurations that are none of the rows
     _results: OrderedDict[Hashable, Future[Any]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def derived(self, key: Hashable, work: Callable[[Known], T], *, wait: float = PAGE_SECONDS) -> T | None:
-        """What ``work`` makes of this, made once; None while it is still at it. Raises what ``work`` raised."""
+        """Does ``work`` once and returns what came of it; None while it is still at it. Raises what ``work`` raised."""
         with self._lock:
             if key not in self._results:
                 while len(self._results) >= KEPT:
@@ -63,10 +63,10 @@ class Known:
             self._results.move_to_end(key)
             result = self._results[key]
         try:
-            made: T = result.result(timeout=wait)
+            value: T = result.result(timeout=wait)
         except NotYet:
             return None
-        return made
+        return value
 
 
 class Knowledge:
@@ -143,6 +143,7 @@ class Knowledge:
             self._rests_until.clear()
 
     def close(self) -> None:
+        """Begin no more fits; what is at work ends by itself."""
         self._fits.shutdown(wait=False, cancel_futures=True)
         self._later.shutdown(wait=False, cancel_futures=True)
 
@@ -174,7 +175,7 @@ class Knowledge:
             before = self._known.get(law)
         if before is None or before.key != key:
             known = Known(fitted or fit_now(rows, law), rows.table, rows.source, key, self._later)
-            known.derived(beside.of_rows, beside.of_rows, wait=0)
+            known.derived(predicted.of_rows, predicted.of_rows, wait=0)
         else:  # simulated rows came, say: what was worked out stays
             known = before
         with self._lock:

@@ -89,8 +89,8 @@ class Live:
         try:
             while self._readers and not self.ends():
                 topics = frozenset().union(*(reader.topics for reader in self._readers))
-                made = await run_in_threadpool(self._make, topics)
-                changed = {topic: text for topic, text in made.items() if self._events.get(topic) != text}
+                events = await run_in_threadpool(self._make, topics)
+                changed = {topic: text for topic, text in events.items() if self._events.get(topic) != text}
                 kept = {topic: text for topic, text in self._events.items() if topic in topics}
                 self._events = kept | changed
                 for reader in self._readers:
@@ -105,16 +105,16 @@ class Live:
                 reader.news.set()
 
     def _make(self, topics: Collection[str]) -> dict[str, str]:
-        made = {}
+        events = {}
         for topic in topics:
             name, _, argument = topic.partition(":")
             try:
-                made[topic] = event(topic, self._parts[name](argument))
+                events[topic] = event(topic, self._parts[name](argument))
             except (FarmError, HTTPException):
                 continue  # what is shown stays, or there is no such thing; the top bar says what is away
             except Exception:
                 logger.exception("the part %s of a page", topic)
-        return made
+        return events
 
 
 def event(topic: str, text: str) -> str:

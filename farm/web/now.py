@@ -31,15 +31,15 @@ class Now:
     def from_status(cls, status: dict[str, object]) -> Self:
         """From the document of `farm sweep status --json`."""
         jobs: dict[str, int] = status["jobs"]  # type: ignore[assignment]
-        here: dict[str, object] = status["coordinator"]  # type: ignore[assignment]
+        coordinator: dict[str, object] = status["coordinator"]  # type: ignore[assignment]
         waiting = jobs["queued"] + jobs["running"]
         return cls(
             done=sum(jobs.values()) - waiting,
             jobs=sum(jobs.values()),
             running=jobs["running"],
             eta_seconds=status["eta_seconds"],  # type: ignore[arg-type]
-            coordinator_alive=bool(here["alive"]),
-            silent_seconds=here["silent_seconds"],  # type: ignore[arg-type]
+            coordinator_alive=bool(coordinator["alive"]),
+            silent_seconds=coordinator["silent_seconds"],  # type: ignore[arg-type]
             alerts=len(status["alerts"]),  # type: ignore[arg-type]
         )
 
@@ -68,5 +68,5 @@ class Now:
                 if self.silent_seconds is None
                 else f"coordinator silent for {words.ago(self.silent_seconds)}"
             )
-        left = "" if self.eta_seconds is None else f", {words.ago(self.eta_seconds)} left"
-        return f"{self.done:,} of {self.jobs:,}{left}"
+        remaining = "" if self.eta_seconds is None else f", {words.ago(self.eta_seconds)} left"
+        return f"{self.done:,} of {self.jobs:,}{remaining}"

@@ -90,7 +90,7 @@ def _window(span: Span, start: float, x: Axis) -> str:
 def _idle(spans: Sequence[Span], series: Series, watts: float | None, start: float, x: Axis, y: Axis) -> str:
     """From the mean power of the first idle window to that of the last; as the measurement states it where the log
     says nothing."""
-    ends = [found for span in spans if span.label == IDLE if (found := _mean(series, span)) is not None]
+    ends = [mean for span in spans if span.label == IDLE if (mean := _mean(series, span)) is not None]
     if not ends and watts is None:
         return ""
     first, last = (ends[0], ends[-1]) if ends else (float(watts or 0.0), float(watts or 0.0))
@@ -100,8 +100,8 @@ def _idle(spans: Sequence[Span], series: Series, watts: float | None, start: flo
     label = words.watts(watts if watts is not None else (first + last) / 2)
     tip = escape(f"idle, with weights resident: {label}")
     line = f'x1="{left:.1f}" x2="{right:.1f}" y1="{y(first):.1f}" y2="{y(last):.1f}"'
-    said = f'<text class="name" x="{right:.1f}" y="{y(last) - 6:.1f}" text-anchor="end">idle {escape(label)}</text>'
-    return f'<line class="idle" {line} data-tip="{tip}"/>{said}'
+    text = f'<text class="name" x="{right:.1f}" y="{y(last) - 6:.1f}" text-anchor="end">idle {escape(label)}</text>'
+    return f'<line class="idle" {line} data-tip="{tip}"/>{text}'
 
 
 def _mean(series: Series, span: Span) -> float | None:

@@ -118,8 +118,8 @@ class Site:
 
     def live_part(self, name: str, argument: str = "") -> Markup:
         """A part that changes by itself as it is now: made once for all readers, of the page and of its events."""
-        made = self.recent(("part", name, argument), lambda: self._parts[name](self, argument))
-        return Markup(made)  # noqa: S704 - of a template, which escapes
+        html = self.recent(("part", name, argument), lambda: self._parts[name](self, argument))
+        return Markup(html)  # noqa: S704 - of a template, which escapes
 
     def store(self) -> Store:
         """The farm's database. Raises FarmError where it is away, which the application answers with 503."""

@@ -17,10 +17,11 @@ from farm.catalog import memory
 from farm.domain import Configuration, words
 from farm.domain.configuration import PRECISIONS
 from farm.domain.errors import RequestError
-from farm.web import beside, charts
+from farm.web import charts
 from farm.web.asking import Asked, asked_by, refusal_status
 from farm.web.knowledge import INSTALL, Known
 from farm.web.measured import per_image
+from farm.web.predicted import predicted_by
 from farm.web.site import Here, Page, Site
 
 if TYPE_CHECKING:
@@ -224,13 +225,13 @@ def _bar(p: Prediction) -> tuple[float, float, float]:
     return p.low_joules / end, p.energy_joules / end, p.high_joules / end
 
 
-def _curve(answers: Predictions, measured: Table, c: Configuration, kind: str) -> Markup:
+def _curve(answers: Predictions, measured: Table, c: Configuration, axis: str) -> Markup:
     """Joules of an image over steps or over sizes, other settings as asked, with what was measured at them: at a
     precision of as many bits, since another's would stretch the axis until the curve is flat."""
     images = answers.table.prompts
     energy = answers.energy * (1.0 / images)
     same = (measured.precision == "fp32") == (c.precision == "fp32")
-    if kind == "steps":
+    if axis == "steps":
         xs = answers.table.steps.tolist()
         alike = measured.take(same & (measured.width == c.width) & (measured.height == c.height))
         places, asked, label = alike.steps.tolist(), float(c.steps), "steps"
@@ -270,9 +271,9 @@ def _tips(rows: Table) -> list[str]:
     for r, joules, name, idle in zip(
         rows.configurations(), per_image(rows).tolist(), rows.dataset.tolist(), rows.includes_idle.tolist(), strict=True
     ):
-        said = f"{words.joules(joules)} measured: {r.width} x {r.height}, {r.steps} steps, {r.precision}"
-        said += f", {r.batch} at once" if r.batch > 1 else ""
-        tips.append(f"{said}\n{name or 'unnamed'}{', less idle power' if idle else ''}")
+        tip = f"{words.joules(joules)} measured: {r.width} x {r.height}, {r.steps} steps, {r.precision}"
+        tip += f", {r.batch} at once" if r.batch > 1 else ""
+        tips.append(f"{tip}\n{name or 'unnamed'}{', less idle power' if idle else ''}")
     return tips
 
 
@@ -283,7 +284,7 @@ def _rows(known: Known, rows: Table) -> list[dict[str, Any]]:
         configurations,
         rows.dataset.tolist(),
         per_image(rows).tolist(),
-        beside.said_by(known, configurations),
+        predicted_by(known, configurations),
         strict=True,
     )
     return [
@@ -291,9 +292,9 @@ def _rows(known: Known, rows: Table) -> list[dict[str, Any]]:
             "configuration": r,
             "dataset": name or "unnamed",
             "joules": joules,
-            "predicted": None if said is None else said.joules / r.prompts,
+            "predicted": None if forecast is None else forecast.joules / r.prompts,
         }
-        for r, name, joules, said in columns
+        for r, name, joules, forecast in columns
     ]
 
 

@@ -27,7 +27,7 @@ PAGE: Final = Page("Law", "/law", 6, router)
 DRAWN: Final = 1500  # points of the picture; of more rows, as many spread evenly
 SIDE: Final = 280  # pixels of the picture: a phone shows it at its size, wider readers larger
 LATEST: Final = 200  # stored fits whose error is drawn
-KINDS: Final = {"model": "models", "gpu": "GPU types", "dataset": "data sets"}
+FACTORS: Final = {"model": "models", "gpu": "GPU types", "dataset": "data sets"}
 # What a figure's points say of themselves, in the words of its tooltip; the axes repeat the first two.
 _POINT: Final = re.compile(r'aria-label="([^"]*off by, %[^"]*)" role="graphics-symbol" aria-roledescription="[^"]*"')
 _OTHER: Final = re.compile(r' (aria-label|role|aria-roledescription|aria-hidden)="[^"]*"')
@@ -42,7 +42,7 @@ def law(request: Request, site: Here) -> Response:
             view["known"] = site.knowledge.known()
         except RequestError as error:
             view["refused"] = error
-    return site.page(request, "law.html.j2", kinds=KINDS, **view)
+    return site.page(request, "law.html.j2", factors=FACTORS, **view)
 
 
 @router.get("/fitted")
@@ -51,12 +51,12 @@ def fitted(request: Request, site: Here) -> Response:
     return _part(request, site, "law_fitted.html.j2", "fitted", _fitted)
 
 
-@router.get("/heldout/{kind}")
-def heldout(request: Request, site: Here, kind: str) -> Response:
+@router.get("/heldout/{factor}")
+def heldout(request: Request, site: Here, factor: str) -> Response:
     """Each model, GPU type or data set predicted by a fit to all the others."""
-    if kind not in KINDS:
-        raise RequestError("kind", kind, f"one of {', '.join(KINDS)}")
-    return _part(request, site, "law_heldout.html.j2", ("heldout", kind), lambda known: _heldout(known, kind))
+    if factor not in FACTORS:
+        raise RequestError("factor", factor, f"one of {', '.join(FACTORS)}")
+    return _part(request, site, "law_heldout.html.j2", ("heldout", factor), lambda known: _heldout(known, factor))
 
 
 @router.get("/history")
@@ -143,22 +143,22 @@ def _tip(label: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """A line a group."""
+    """The error of each group that was held out, a line each."""
 
-    kind: str
+    factor: str  # what they are groups of, as in FACTORS
     lines: Sequence[Sequence[str]]
     refused: Mapping[str, str]
 
 
-def _heldout(known: Known, kind: str) -> HeldOut:
+def _heldout(known: Known, factor: str) -> HeldOut:
     from analysis import validation
 
-    outcome = validation.leave_out(known.fitted.law.fresh(), known.rows, kind)
+    outcome = validation.leave_out(known.fitted.law.fresh(), known.rows, factor)
     summary = outcome.summary()
-    lines = [_line(name, len(found.table), found.metrics, found.interval) for name, found in outcome.done.items()]
+    lines = [_line(name, len(fold.table), fold.metrics, fold.interval) for name, fold in outcome.done.items()]
     lines.append(_line("mean", summary["n_test"], summary["metrics"], summary["interval"]))
-    refused = {name: found for name, found in outcome.groups.items() if isinstance(found, str)}
-    return HeldOut(kind, lines, refused)
+    refused = {name: why for name, why in outcome.groups.items() if isinstance(why, str)}
+    return HeldOut(factor, lines, refused)
 
 
 def _line(name: str, rows: int, metrics: Mapping[str, Any], interval: Mapping[str, Any]) -> list[str]:

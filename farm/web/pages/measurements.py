@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
+from markupsafe import Markup
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
@@ -20,8 +21,9 @@ from farm.files.table import write_columns, write_csv
 from farm.measurements import LIMIT, NEWEST, Measurements, parse
 from farm.measurements import Query as Wanted
 from farm.results import Results
-from farm.web import beside, power_log
+from farm.web import power_log
 from farm.web.asking import refusal_status
+from farm.web.predicted import Predicted, predicted
 from farm.web.site import Here, Page, Site, as_json, shared_json
 
 ROWS: Final = 50  # on a page
@@ -90,17 +92,17 @@ def api_table(request: Request, site: Here, suffix: Literal["csv", "parquet"]) -
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    kind = "text/csv; charset=utf-8" if suffix == "csv" else "application/vnd.apache.parquet"
+    media_type = "text/csv; charset=utf-8" if suffix == "csv" else "application/vnd.apache.parquet"
     done = BackgroundTask(path.unlink, missing_ok=True)
-    return FileResponse(path, media_type=kind, filename=f"measurements.{suffix}", background=done)
+    return FileResponse(path, media_type=media_type, filename=f"measurements.{suffix}", background=done)
 
 
 @router.get("/api/measurements/{measurement_id:path}")
 def api_measurement(request: Request, site: Here, measurement_id: str, dataset: str | None = None) -> Response:
     """One measurement as `farm measure --json` prints it, its job's attempts, and the law's prediction beside it."""
-    found = _one(site, measurement_id, dataset)
-    (said,) = beside.said(site, [Configuration.from_mapping(found)])
-    return as_json(request, {**found, "prediction": None if said is None else said.prediction.to_dict()})
+    document = _one(site, measurement_id, dataset)
+    (forecast,) = predicted(site, [Configuration.from_mapping(document)])
+    return as_json(request, {**document, "prediction": None if forecast is None else forecast.prediction.to_dict()})
 
 
 @router.get("/measurements", include_in_schema=False)
@@ -133,18 +135,18 @@ def measurements(request: Request, site: Here) -> Response:
 @router.get("/measurements/{measurement_id:path}", include_in_schema=False)
 def measurement(request: Request, site: Here, measurement_id: str, dataset: str | None = None) -> Response:
     """One: its power log, phases, interval, flags, environment, attempts, and the prediction beside it."""
-    found = _one(site, measurement_id, dataset)
-    configuration = Configuration.from_mapping(found)
-    (said,) = beside.said(site, [configuration])
-    log = site.recent(("log", measurement_id), lambda: _log(site, found), seconds=KEEP_SECONDS)
+    document = _one(site, measurement_id, dataset)
+    configuration = Configuration.from_mapping(document)
+    (forecast,) = predicted(site, [configuration])
+    log = site.recent(("log", measurement_id), lambda: _log(site, document), seconds=KEEP_SECONDS)
     return site.page(
         request,
         "measurement.html.j2",
-        found={**dict.fromkeys(MAYBE), **found},
+        measured={**dict.fromkeys(MAYBE), **document},
         configuration=configuration,
-        prediction=None if said is None else said.prediction,
+        prediction=None if forecast is None else forecast.prediction,
         log=log,
-        environment=_flat(found.get("environment") or {}),
+        environment=_flat(document.get("environment") or {}),
     )
 
 
@@ -162,12 +164,12 @@ def _one(site: Site, measurement_id: str, dataset: str | None) -> dict[str, Any]
         raise HTTPException(404, str(error)) from None
 
 
-def _log(site: Site, found: Mapping[str, Any]) -> Any:
-    if not found["has_samples"]:
+def _log(site: Site, document: Mapping[str, Any]) -> Markup | None:
+    if not document["has_samples"]:
         return None
-    data = Results(site.store()).samples(found["measurement_id"])
+    data = Results(site.store()).samples(document["measurement_id"])
     try:
-        return power_log.drawing(data, found.get("idle_watts"))
+        return power_log.drawing(data, document.get("idle_watts"))
     except ValueError:  # written by another version: `farm results samples` says which
         return None
 
@@ -193,20 +195,21 @@ def _listing(site: Site, query: Wanted) -> Listing:
     page = Measurements(site.store()).page(query)
     keys = Configuration.__dataclass_fields__
     configurations = [Configuration(**{name: row[name] for name in keys}) for row in page.rows]
-    judged = [place for place, row in enumerate(page.rows) if _is_judged(row)]
-    said = dict(zip(judged, beside.said(site, [configurations[place] for place in judged]), strict=True))
-    lines = [Line(row, configurations[place], _expected(row, said.get(place))) for place, row in enumerate(page.rows)]
+    places = [place for place, row in enumerate(page.rows) if _is_comparable(row)]
+    forecasts = dict(zip(places, predicted(site, [configurations[place] for place in places]), strict=True))
+    lines = [Line(row, configurations[i], _expected(row, forecasts.get(i))) for i, row in enumerate(page.rows)]
     return Listing(page.total, lines)
 
 
-def _is_judged(row: Mapping[str, Any]) -> bool:
-    """Whether a row says something that the law can be held against."""
+def _is_comparable(row: Mapping[str, Any]) -> bool:
+    """Whether the law predicts what a row says: energy above idle that was really measured."""
     return row["energy_joules"] is not None and row["origin"] == "measured" and not row["includes_idle"]
 
 
-def _expected(row: Mapping[str, Any], said: beside.Said | None) -> float | None:
+def _expected(row: Mapping[str, Any], forecast: Predicted | None) -> float | None:
     """Joules an image that the law expects, of a row that lies outside what it allows."""
-    return None if said is None or said.allows(row["energy_joules"]) else said.joules / float(row["prompts"])
+    outside = forecast is not None and not forecast.allows(row["energy_joules"])
+    return forecast.joules / float(row["prompts"]) if forecast is not None and outside else None
 
 
 def _column(given: Mapping[str, str], query: Wanted, name: str, heading: str, largest: bool) -> dict[str, Any]:

@@ -72,8 +72,8 @@ def status(request: Request, site: Here) -> Response:
 def healthz(site: Here) -> dict[str, Any]:
     """Whether whoever should see to the open jobs is here."""
     store = site.store()
-    here, open_jobs = Hosts(store).coordinator(), CoordinatorJobs(store, site.settings).open_jobs()
-    return {"ok": here.alive or not open_jobs, "open_jobs": open_jobs, "coordinator": asdict(here)}
+    coordinator, open_jobs = Hosts(store).coordinator(), CoordinatorJobs(store, site.settings).open_jobs()
+    return {"ok": coordinator.alive or not open_jobs, "open_jobs": open_jobs, "coordinator": asdict(coordinator)}
 
 
 @router.get("/metrics")
@@ -98,8 +98,8 @@ def _metrics(store: Store, jobs: CoordinatorJobs) -> CollectorRegistry:
         alerts.labels(kind).set(0)
     for alert in Hosts(store).alerts():
         alerts.labels(alert.kind).inc()
-    here = Hosts(store).coordinator()
-    Gauge("joulefarm_coordinator_up", "Whether a coordinator is here", registry=registry).set(here.alive)
+    up = Gauge("joulefarm_coordinator_up", "Whether a coordinator is here", registry=registry)
+    up.set(Hosts(store).coordinator().alive)
     silent = Gauge("joulefarm_worker_silent_seconds", "Since a worker was last heard of", ["worker"], registry=registry)
     spool = Gauge("joulefarm_worker_spool_waiting", "Results not yet in SQL", ["worker"], registry=registry)
     off = Gauge("joulefarm_device_off", "Whether a device takes no jobs", ["worker"], registry=registry)

@@ -142,10 +142,10 @@ def _sweep(site: Site, name_or_id: str) -> dict[str, Any]:
 
 
 def _job(site: Site, job_id: int) -> dict[str, Any]:
-    found = Audit(site.store()).job(job_id) if 0 < job_id <= MAX_JOB_ID else None
-    if found is None:
+    document = Audit(site.store()).job(job_id) if 0 < job_id <= MAX_JOB_ID else None
+    if document is None:
         raise HTTPException(404, f"job: {job_id}: the id of a job, as `farm jobs list` shows them")
-    return found
+    return document
 
 
 def _state(text: str | None) -> str | None:
@@ -157,7 +157,7 @@ def _state(text: str | None) -> str | None:
 def _parsed(point: Mapping[str, str]) -> dict[str, Any]:
     """The values of a grid point, as the columns hold them. RequestError for what cannot be."""
     values = parse(point.items()).wanted.values
-    return {name: next(iter(found)) for name, found in values.items()}
+    return {name: next(iter(wanted)) for name, wanted in values.items()}
 
 
 def _labelled(row: dict[str, Any]) -> dict[str, Any]:
@@ -166,9 +166,9 @@ def _labelled(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cards(site: Site) -> dict[str, Any]:
-    found = _overview(site)
-    ordered = sorted(found, key=lambda row: row["state"] not in ("open", "paused"))  # stable: the newest first
-    failed = sum(row["jobs"]["failed"] for row in found)
+    rows = _overview(site)
+    ordered = sorted(rows, key=lambda row: row["state"] not in ("open", "paused"))  # stable: the newest first
+    failed = sum(row["jobs"]["failed"] for row in rows)
     return {"sweeps": ordered[:CARDS], "more": len(ordered) - CARDS, "failed": failed}
 
 

@@ -30,7 +30,7 @@ PAGES = {  # which describe themselves to no program: their parameters
     "/compare": ("pick", "resolution", "steps", "precision", "cfg", "gpu", "sort"),
     "/law": ("law",),
     "/law/fitted": ("law",),
-    "/law/heldout/{kind}": ("law",),
+    "/law/heldout/{factor}": ("law",),
     "/law/history": ("law",),
     "/login": ("to",),
     "/events": ("topic",),  # which would stay open for a topic that there is

@@ -1,7 +1,7 @@
-"""The law's prediction beside what was measured.
+"""Predictions of many configurations, kept for the pages that show them beside measured rows.
 
-What the law says of the rows that it rests on is asked of it once a fit, all at once, behind; of others when they are
-first shown.
+Those of the rows that a law rests on are made once a fit, all at once, behind the pages; others when they are first
+shown.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ KEPT: Final = 4_000  # of configurations that the law does not rest on: the page
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What the law says of one configuration: its place among answers that were worked out together."""
+class Predicted:
+    """What the law predicts of one configuration: its place among answers that were worked out together."""
 
     answers: Predictions
     outside: Estimate  # joules of all images together, at the level OUTSIDE
@@ -34,6 +34,7 @@ class Said:
 
     @property
     def prediction(self) -> Prediction:
+        """With its interval at the usual level, phases, seconds."""
         return self.answers[self.place]
 
     @property
@@ -46,44 +47,44 @@ class Said:
         return bool(self.outside.low[self.place] <= joules <= self.outside.high[self.place])
 
 
-Answers = dict[Configuration, Said | None]  # None: the law cannot answer
+Answers = dict[Configuration, Predicted | None]  # None: the law cannot answer
 
 
-def said(site: Site, configurations: Sequence[Configuration]) -> list[Said | None]:
-    """What the law says of each; None for one that it cannot answer, and of all while it is not fitted."""
+def predicted(site: Site, configurations: Sequence[Configuration]) -> list[Predicted | None]:
+    """Predicts each with the law in use; None for one that it cannot answer, and for all while it is not fitted."""
     try:
         known = site.knowledge.known(wait=0)
     except FarmError:  # no law can be fitted here, or to these rows: said where somebody asks for a prediction
         known = None
-    return [None] * len(configurations) if known is None else said_by(known, configurations)
+    return [None] * len(configurations) if known is None else predicted_by(known, configurations)
 
 
-def said_by(known: Known, configurations: Sequence[Configuration]) -> list[Said | None]:
-    """The same of a law that is fitted, which is asked once for each configuration."""
+def predicted_by(known: Known, configurations: Sequence[Configuration]) -> list[Predicted | None]:
+    """Predicts each with a law that is fitted, which is asked once for each configuration."""
     of_its_rows = known.derived(of_rows, of_rows, wait=0) or {}
     others = known.others
-    found: Answers = {}
+    answers: Answers = {}
     for each in configurations:
         kept = of_its_rows if each in of_its_rows else others
-        with suppress(KeyError):  # somebody else may make room meanwhile
-            found[each] = kept[each]
-    news = _asked(known, [each for each in dict.fromkeys(configurations) if each not in found])
+        with suppress(KeyError):  # another thread may make room meanwhile
+            answers[each] = kept[each]
+    news = _asked(known, [each for each in dict.fromkeys(configurations) if each not in answers])
     if len(others) + len(news) > KEPT:
         others.clear()
     others.update(news)
-    found |= news
-    return [found[each] for each in configurations]
+    answers |= news
+    return [answers[each] for each in configurations]
 
 
 def of_rows(known: Known) -> Answers:
-    """What a law says of the rows that it rests on, the newest where they are very many."""
+    """Predicts the rows that a law rests on, the newest where they are very many."""
     return _asked(known, list(dict.fromkeys(known.rows.take(slice(-ROWS, None)).configurations())))
 
 
 def _asked(known: Known, configurations: Sequence[Configuration]) -> Answers:
-    found: Answers = dict.fromkeys(configurations)
-    if not found:
-        return found
+    predictions: Answers = dict.fromkeys(configurations)
+    if not predictions:
+        return predictions
     from analysis.prediction import answer, refusals
     from analysis.table import Table
 
@@ -95,5 +96,5 @@ def _asked(known: Known, configurations: Sequence[Configuration]) -> Answers:
         asked = table.take(places)
         answers = answer(fitted.law, asked, source=fitted.source, fit_id=fitted.fit_id)
         outside = answer(fitted.law, asked, level=OUTSIDE).energy
-        found |= {configurations[place]: Said(answers, outside, at) for at, place in enumerate(places)}
-    return found
+        predictions |= {configurations[place]: Predicted(answers, outside, at) for at, place in enumerate(places)}
+    return predictions
