@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from analysis.work import ondemand
 from analysis.work.format import ModelWork, parse
-from analysis.work.trace.pipeline import from_catalog
+from analysis.work.trace.pipeline import Pipeline, from_catalog
 from farm import catalog
 from farm.domain.errors import RequestError
 
@@ -25,7 +25,7 @@ def load(name: str) -> ModelWork:
 
 
 def is_known(name: str) -> bool:
-    """Whether ``load`` has the table at hand, rather than has to trace it."""
+    """Tell whether ``load`` has the table at hand, rather than has to trace it."""
     try:
         return _is_known(name, catalog.build(name).digest, str(ondemand.home()))
     except RequestError:
@@ -35,17 +35,19 @@ def is_known(name: str) -> bool:
 @lru_cache(maxsize=64)
 def _is_known(name: str, _digest: str, _home: str) -> bool:
     pipeline = from_catalog(catalog.build(name))
-    path = SHIPPED / f"{name}.json"
-    ships = path.is_file() and json.loads(path.read_text())["digest"] == pipeline.digest
-    return ships or ondemand.is_kept(pipeline, "table")
+    return _shipped(pipeline) is not None or ondemand.is_kept(pipeline, "table")
 
 
 @lru_cache(maxsize=64)
 def _load(name: str, _digest: str, _home: str) -> ModelWork:
     pipeline = from_catalog(catalog.build(name))
-    path = SHIPPED / f"{name}.json"
-    if path.is_file():
-        data = json.loads(path.read_text())
-        if data["digest"] == pipeline.digest:
-            return parse(data)
-    return parse(ondemand.table(pipeline))
+    return parse(_shipped(pipeline) or ondemand.table(pipeline))
+
+
+def _shipped(pipeline: Pipeline) -> dict[str, Any] | None:
+    """The table that ships with the catalog, None where there is none of exactly this pipeline."""
+    path = SHIPPED / f"{pipeline.name}.json"
+    if not path.is_file():
+        return None
+    table: dict[str, Any] = json.loads(path.read_text())
+    return table if table["digest"] == pipeline.digest else None

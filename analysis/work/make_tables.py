@@ -11,15 +11,12 @@ from analysis.work.trace.compact import tabulate
 from analysis.work.trace.pipeline import from_catalog
 from farm import catalog
 
-DEMONSTRATED: Final = (
-    "flux",
-    "qwen",
-    "sd2",
-    "sd35",
-)  # whose nano sizes `farm demo` measures; others' are traced when asked
+# Models whose nano sizes `farm demo` measures; those of others are traced when asked for.
+DEMONSTRATED: Final = ("flux", "qwen", "sd2", "sd35")
 
 
 def main(names: list[str]) -> None:
+    """Trace these models, or all that ship with a table, and write their tables into the catalog."""
     SHIPPED.mkdir(exist_ok=True)
     for name in names or [*sorted(catalog.models()), *(f"{family}{catalog.NANO}" for family in DEMONSTRATED)]:
         table = tabulate(from_catalog(catalog.build(name)))

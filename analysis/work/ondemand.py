@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from analysis.work.trace.pipeline import Pipeline
-from farm.domain.errors import OperationError, RequestError
+from farm.domain.errors import FarmError, OperationError, RequestError
+from farm.files.atomic import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -113,15 +113,17 @@ def _cached(pipeline: Pipeline, what: str, make: Callable[[], dict[str, Any]]) -
     made = make()
     try:
         _write(path, json.dumps(made))
-    except OSError as error:  # the answer is there; only the next one takes as long
-        logger.warning("not kept for the next time: FARM_HOME: %s: %s", home(), error.strerror)
+    except FarmError as error:  # the answer is there; only the next one takes as long
+        logger.warning("not kept for the next time: %s", error)
     return made
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all: written beside, then renamed."""
-    home().mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-        file.write(text)
-    Path(file.name).replace(path)
+    """Write the whole file or none. FarmError where it cannot be written."""
+    try:
+        home().mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperationError(f"FARM_HOME: {home()}: {error.strerror}") from None
+    with atomic_write(path, "FARM_HOME") as file:
+        file.write_text(text)

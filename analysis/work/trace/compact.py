@@ -18,9 +18,9 @@ from typing import Any, Final
 import torch
 
 from analysis.work.format import FORMAT, QUANTITIES, TERMS
+from analysis.work.trace.operations import Op
 from analysis.work.trace.phases import Tracer
 from analysis.work.trace.pipeline import Pipeline
-from analysis.work.trace.recorder import Op
 from farm.domain import PHASES
 from farm.domain.errors import OperationError
 

@@ -284,8 +284,8 @@ def as_configured(
 def of_denoiser(pipeline: str, denoiser: str, known: Convention) -> Convention:
     """The convention of a pipeline class with a denoiser of that class: ``known``, or that of the denoiser's own
     pipeline, where folders hold the one under the name of the other."""
-    own = _UNDER_ANOTHER_NAME.get((pipeline, denoiser))
-    if own is None:
+    name = _UNDER_ANOTHER_NAME.get((pipeline, denoiser))
+    if name is None:
         return known
-    text = dict.fromkeys(known.text, CONVENTIONS[own].text["text_encoder"])
-    return replace(CONVENTIONS[own], text=text)
+    text = dict.fromkeys(known.text, CONVENTIONS[name].text["text_encoder"])
+    return replace(CONVENTIONS[name], text=text)

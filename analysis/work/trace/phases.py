@@ -11,10 +11,13 @@ from typing import Any
 import torch
 
 from analysis.work.trace.build import DTYPES, build, quiet, summary
+from analysis.work.trace.control import control_inputs, controlled
 from analysis.work.trace.decoders import decoder as decoder_of
-from analysis.work.trace.inputs import Request, control_inputs, controlled, denoiser_inputs
+from analysis.work.trace.inputs import denoiser_inputs
+from analysis.work.trace.operations import Op
 from analysis.work.trace.pipeline import CONTROL, Pipeline
-from analysis.work.trace.recorder import FusedAttention, KnownData, Op, Recorder
+from analysis.work.trace.recorder import FusedAttention, KnownData, Recorder
+from analysis.work.trace.request import Request
 from farm.domain import PHASES
 from farm.domain.errors import FarmError, RequestError
 
@@ -87,13 +90,13 @@ class Tracer:
         ops: list[Op] = []
         for name, text in self.pipeline.convention.text.items():
             if name in self.pipeline.components:
-                seen, tokens = self._see(name, width, height, batch)
+                of_image, tokens = self._see(name, width, height, batch)
                 inputs = {"input_ids": torch.empty(batch, text.tokens + tokens, dtype=torch.int64, device="meta")}
                 if text.mask:
                     inputs["attention_mask"] = torch.empty_like(inputs["input_ids"])
                 if self.pipeline.components[name].cls == "ChatGLMModel":
                     inputs["position_ids"] = torch.empty_like(inputs["input_ids"])
-                ops += seen + self._record(self._build(name), inputs)[0]
+                ops += of_image + self._record(self._build(name), inputs)[0]
         return ops
 
     def _see(self, name: str, width: int, height: int, batch: int) -> tuple[list[Op], int]:
@@ -123,7 +126,7 @@ class Tracer:
     def _denoiser_inputs(self, width: int, height: int, batch: int) -> dict[str, Any]:
         denoiser, request = self._build(self.pipeline.denoiser), self._request(width, height, batch)
         for name in self.pipeline.convention.text if self.pipeline.convention.shown_pixels else ():
-            request = replace(request, seen_tokens=self._see(name, width, height, batch)[1])
+            request = replace(request, image_tokens=self._see(name, width, height, batch)[1])
         with self._refusing(denoiser):
             return denoiser_inputs(denoiser, request)
 

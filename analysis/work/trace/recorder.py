@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -14,66 +12,19 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import flop_registry
 
+from analysis.work.trace.operations import (
+    ATTENTION,
+    GATHER,
+    WITHOUT_KERNEL,
+    Op,
+    bytes_of,
+    dims_of,
+    is_view,
+    kind_of,
+    makes_anew,
+)
+
 aten = torch.ops.aten
-
-
-class Dims(NamedTuple):
-    """A product of b matrices m x k and k x n.
-
-    Convolution: m output positions of the whole batch, n output channels of a group, k taps x input channels, b groups.
-    Attention: b = batch x heads, m query tokens, n key tokens, k head width. Other classes: zeros.
-    """
-
-    b: int = 0
-    m: int = 0
-    n: int = 0
-    k: int = 0
-
-
-_NO_DIMS: Final = Dims()
-
-
-@dataclass(frozen=True, slots=True)
-class Op:
-    """One dispatched operation. FLOPs: 2 a multiply-add, zero outside of matrix products."""
-
-    name: str  # aten packet, such as addmm
-    kind: str  # matmul, attention, convolution, elementwise, layout, gather or view
-    precision: str  # low (the model's own 16- or 32-bit type) or fp32 where the code insists on it
-    flops: int = 0
-    read_bytes: int = 0  # activations
-    weight_bytes: int = 0
-    write_bytes: int = 0
-    dims: Dims = _NO_DIMS
-
-
-_ATTENTION: Final = (aten._scaled_dot_product_flash_attention, aten._scaled_dot_product_efficient_attention)
-_MATMUL: Final = (aten.mm, aten.addmm, aten.bmm, aten.baddbmm)
-_GATHER: Final = (aten.embedding, aten.index_select, aten.index, aten.gather)
-_LAYOUT: Final = (
-    aten.clone,
-    aten.copy_,
-    aten._to_copy,
-    aten.cat,
-    aten.stack,
-    aten.repeat,
-    aten.constant_pad_nd,
-    aten.replication_pad2d,
-    aten.upsample_nearest2d,
-    aten._upsample_nearest_exact2d,
-    aten.pixel_shuffle,
-    aten.pixel_unshuffle,
-)
-_WITHOUT_KERNEL: Final = (
-    aten.empty,
-    aten.empty_like,
-    aten.empty_strided,
-    aten.new_empty,
-    aten.detach,
-    aten.lift_fresh,
-    aten._unsafe_view,
-    aten._reshape_alias,
-)
 
 
 _PLAIN: Final = (bool, int, float, complex, str, torch.dtype, torch.device, torch.layout, torch.memory_format)
@@ -171,7 +122,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
         if func is aten._local_scalar_dense.default and args[0].is_meta:
             # Data decide only one thing in these models: whether a mask is full and can be left out. It is not full.
             return torch.zeros((), dtype=args[0].dtype).item()
-        key = self._key(func, args, kwargs) if _makes_anew(func) else None
+        key = self._key(func, args, kwargs) if makes_anew(func) else None
         if key in self._known:
             op, form = self._known[key]
             self.ops.append(op)
@@ -212,27 +163,27 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
     def _describe(self, func: Any, args: Any, kwargs: Any, out: Any) -> Op:
         packet = func.overloadpacket
         name = packet.__name__
-        if packet in _WITHOUT_KERNEL or _is_view(func):
+        if packet in WITHOUT_KERNEL or is_view(func):
             return Op(name, "view", "low")
         inputs = {id(x): x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}.values()
         outputs = [x for x in tree_leaves(out) if isinstance(x, torch.Tensor)]
-        if packet in _ATTENTION:
+        if packet in ATTENTION:
             outputs = outputs[:1]  # the others are kept for a backward pass
-        written = sum(map(_bytes, outputs))
-        if packet in _GATHER:
+        written = sum(map(bytes_of, outputs))
+        if packet in GATHER:
             return Op(name, "gather", self._precision(outputs), read_bytes=written, write_bytes=written)
         weights = [x for x in inputs if x.untyped_storage()._cdata in self._weights]
-        weight_bytes = sum(map(_bytes, weights))
+        weight_bytes = sum(map(bytes_of, weights))
         formula = flop_registry.get(packet)
         return Op(
             name,
-            _kind(packet),
+            kind_of(packet),
             self._precision(outputs),
             flops=int(formula(*args, **kwargs, out_val=out)) if formula else 0,
-            read_bytes=sum(map(_bytes, inputs)) - weight_bytes,
+            read_bytes=sum(map(bytes_of, inputs)) - weight_bytes,
             weight_bytes=weight_bytes,
             write_bytes=written,
-            dims=_dims(packet, args, out),
+            dims=dims_of(packet, args, out),
         )
 
     def _precision(self, outputs: list[torch.Tensor]) -> str:
@@ -243,47 +194,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
 
 def _without_data(x: Any) -> Any:
     return x.to("meta") if isinstance(x, torch.Tensor) else x
-
-
-def _kind(packet: Any) -> str:
-    if packet in _ATTENTION:
-        return "attention"
-    if packet in _MATMUL:
-        return "matmul"
-    if packet is aten.convolution:
-        return "convolution"
-    return "layout" if packet in _LAYOUT else "elementwise"
-
-
-def _dims(packet: Any, args: Any, out: Any) -> Dims:
-    if packet in _ATTENTION:
-        query, key = args[0].shape, args[1].shape
-        return Dims(query[0] * query[1], query[2], key[2], query[3])
-    if packet in _MATMUL:
-        left, right = args[-2:] if packet in (aten.mm, aten.bmm) else args[1:3]
-        batch = left.shape[0] if left.dim() == 3 else 1
-        return Dims(batch, left.shape[-2], right.shape[-1], left.shape[-1])
-    if packet is aten.convolution:
-        weight, groups, transposed = args[1], args[8], args[6]
-        if transposed:  # weights are (inputs, taps x outputs): a product for every position of the input
-            positions = args[0].numel() // args[0].shape[1]
-            return Dims(groups, positions, weight[0].numel(), weight.shape[0] // groups)
-        positions = out.numel() // out.shape[1]
-        return Dims(groups, positions, weight.shape[0] // groups, weight[0].numel())
-    return _NO_DIMS
-
-
-@cache
-def _is_view(func: Any) -> bool:
-    returned = func._schema.returns
-    return bool(returned) and any(r.alias_info is not None and not r.alias_info.is_write for r in returned)
-
-
-@cache
-def _makes_anew(func: Any) -> bool:
-    """Whether all that it returns is its own: neither its arguments nor views of them."""
-    views = _is_view(func) or func.overloadpacket in _WITHOUT_KERNEL
-    return func.namespace == "aten" and not views and not func._schema.is_mutable
 
 
 def _form(out: Any) -> Any:
@@ -297,10 +207,3 @@ def _like(form: Any) -> Any:
     if isinstance(form, _Form):
         return torch.empty_strided(form.shape, form.stride, dtype=form.dtype, device="meta")
     return type(form)(map(_like, form)) if type(form) in (list, tuple) else form
-
-
-def _bytes(x: torch.Tensor) -> int:
-    elements = 1
-    for size, stride in zip(x.shape, x.stride(), strict=True):
-        elements *= size if stride else 1
-    return elements * int(x.element_size())

@@ -1,8 +1,10 @@
 """farm flops: the agreed document, speed without torch, folders, and requests that cannot be met."""
 
+import errno
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -292,6 +294,21 @@ def test_a_home_that_cannot_be_written_costs_the_cache_alone(capsys, caplog, tmp
     assert run(["flops", str(folder(tmp_path / "pipeline")), "--resolution", "128", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["exact"]["denoise_step"] > 0
     assert f"not kept for the next time: FARM_HOME: {home}" in caplog.text
+
+
+def test_a_full_disk_costs_the_cache_alone_and_leaves_no_half_of_a_file(capsys, caplog, tmp_path, home, monkeypatch):
+    def full(path, text, *rest, **options):
+        with path.open("w") as file:
+            file.write(text[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = folder(tmp_path / "pipeline")
+    monkeypatch.setattr(Path, "write_text", full)
+    assert run(["flops", str(path), "--resolution", "128", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["exact"]["denoise_step"] > 0
+    assert "not kept for the next time" in caplog.text
+    assert "No space left on device" in caplog.text
+    assert list((home / "cache" / "work").iterdir()) == []
 
 
 def test_what_takes_long_is_said_in_one_line(tmp_path):
