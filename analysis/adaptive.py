@@ -1,7 +1,8 @@
 """What adaptive sweeps measure next: the coordinator starts this where one is open, and it ends when none is.
 
 Whenever a result came, the law is fitted to what is known, and of the grid as many configurations are queued as workers
-are free: in turn those of :mod:`analysis.design`, what is at work already counting as measured, and some drawn blindly.
+are free: in turn those of :mod:`analysis.selection`, what is at work already counting as measured, and some drawn
+blindly.
 
 What was foreseen of a configuration when it was chosen is kept. The root mean square of what then was found, in spreads
 that were foreseen, of the last CHECKS results for each model on each GPU (and PRIOR_CHECKS as expected), is the factor
@@ -24,10 +25,10 @@ from typing import Final
 
 import numpy as np
 
-from analysis.design import Candidates, Selection
 from analysis.laws.work.law import WorkLaw
+from analysis.selection import Candidates, Selection
 from analysis.stopping import checks_wanted, choice, drawn, fitted_rows, origin_of, own_rows
-from analysis.table import Table
+from analysis.table import Floats, Table
 from farm.database import Store, opened
 from farm.domain import Configuration, JobState, RequestError
 from farm.results import Results
@@ -132,10 +133,10 @@ class Chooser:
         """
         grid = self.sweeps.grid(sight)
         table = Table.from_rows(self._results.rows())
-        own = own_rows(table, grid)
-        law = self._fitted(sight, fitted_rows(table, origin_of(own, simulated=bool(sight.simulated))))
+        measured = own_rows(table, grid)
+        law = self._fitted(sight, fitted_rows(table, origin_of(measured, simulated=bool(sight.simulated))))
         barred = [job.configuration for job in sight.jobs if job.state in _OVER and (job.spoiled is not False)]
-        return choice(law, Table.of(grid), own, barred=barred)
+        return choice(law, Table.of(grid), measured, barred=barred)
 
     def _fitted(self, sight: Sight, rows: Table) -> WorkLaw:
         before = self._laws.get(sight.sweep_id)
@@ -149,12 +150,12 @@ _OVER: Final = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 def _deviations(sight: Sight) -> list[float]:
     """How far each result was from what was foreseen, in spreads that were foreseen, the earliest job first."""
     foreseen = sight.row["foreseen"] or {}
-    found = []
+    deviations = []
     for job in sight.jobs:
         if job.spoiled is False and job.energy_joules and job.configuration.key in foreseen:
             ln_joules, spread = foreseen[job.configuration.key]
-            found.append((math.log(job.energy_joules) - ln_joules) / spread)
-    return found
+            deviations.append((math.log(job.energy_joules) - ln_joules) / spread)
+    return deviations
 
 
 def _calibration(sight: Sight) -> float:
@@ -172,13 +173,14 @@ def _at_work(sight: Sight) -> list[Configuration]:
 def _selection(sight: Sight, candidates: Candidates, at_work: Sequence[Configuration]) -> Selection:
     """With what is at work taken as measured, and what the budget leaves."""
     places = candidates.places(Table.of(list(at_work))) if at_work else np.zeros(0, dtype=np.int64)
-    left = []
-    for budget, spent, expected in (
-        (sight.row["budget_joules"], _joules(sight), candidates.joules),
-        (sight.row["budget_seconds"], _seconds(sight), candidates.seconds),
-    ):
-        left.append(None if budget is None else budget - spent - float(expected[places].sum()))
-    selection = candidates.selection(joules=left[0], seconds=left[1])
+
+    def remaining(budget: float | None, spent: float, expected: Floats) -> float | None:
+        return None if budget is None else budget - spent - float(expected[places].sum())
+
+    selection = candidates.selection(
+        joules=remaining(sight.row["budget_joules"], _joules(sight), candidates.joules),
+        seconds=remaining(sight.row["budget_seconds"], _seconds(sight), candidates.seconds),
+    )
     selection.assume(places)
     return selection
 

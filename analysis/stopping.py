@@ -14,9 +14,9 @@ from typing import Final
 
 import numpy as np
 
-from analysis.design import EACH, KIND, MAX_CANDIDATES, Candidates, Selection
 from analysis.fitted import fit_once
 from analysis.laws.work.law import WorkLaw
+from analysis.selection import EACH, KIND, MAX_CANDIDATES, Candidates, Selection
 from analysis.shipped import with_shipped
 from analysis.table import Table
 from farm.domain import Configuration
@@ -62,10 +62,10 @@ def expected_picks(
     Raises:
         RequestError: rows that the law cannot be fitted to.
     """
-    own = own_rows(known, grid)
-    law = fit_once("work", fitted_rows(known, origin_of(own, simulated=simulated)))
+    measured = own_rows(known, grid)
+    law = fit_once("work", fitted_rows(known, origin_of(measured, simulated=simulated)))
     assert isinstance(law, WorkLaw)
-    candidates = choice(law, Table.of(list(grid)), own, most=_SAMPLE)
+    candidates = choice(law, Table.of(list(grid)), measured, most=_SAMPLE)
     if candidates is None or _least_error(candidates) > target_error_percent:
         return ExpectedPicks(law, None, None, within_budget=False)
     selection = candidates.selection(joules=joules, seconds=seconds)
@@ -102,20 +102,20 @@ def drawn(sweep: int, rounds: int) -> np.random.Generator | None:
 
 
 def own_rows(known: Table, grid: Sequence[Configuration]) -> Table:
-    """The farm's own good rows of the GPU types of a grid."""
-    own = known.where(dataset=OWN, gpu=sorted({configuration.gpu for configuration in grid}))
-    return own.take(~own.spoiled)
+    """Pick the farm's own good rows of the GPU types of a grid."""
+    rows = known.where(dataset=OWN, gpu=sorted({configuration.gpu for configuration in grid}))
+    return rows.take(~rows.spoiled)
 
 
-def origin_of(own: Table, *, simulated: bool) -> str:
-    """Of the rows that a sweep's law is fitted to: as those are that its devices gave, or will give."""
-    if len(own):
-        return str(Counter(own.origin.tolist()).most_common(1)[0][0])
+def origin_of(measured: Table, *, simulated: bool) -> str:
+    """Tell the origin of the rows that a sweep's law is fitted to: as those are that its devices gave, or will give."""
+    if len(measured):
+        return str(Counter(measured.origin.tolist()).most_common(1)[0][0])
     return "simulated" if simulated else MEASURED
 
 
 def fitted_rows(known: Table, origin: str) -> Table:
-    """The rows that a sweep's law is fitted to: of that origin, with those that ship beside measured ones."""
+    """Pick the rows that a sweep's law is fitted to: of that origin, with those that ship beside measured ones."""
     rows = known.where(origin=origin)
     return with_shipped(rows) if origin == MEASURED else rows
 
@@ -123,20 +123,20 @@ def fitted_rows(known: Table, origin: str) -> Table:
 def choice(
     law: WorkLaw,
     rows: Table,
-    own: Table,
+    measured: Table,
     *,
     barred: Sequence[Configuration] = (),
     most: int = MAX_CANDIDATES,
 ) -> Candidates | None:
-    """What a law says of a grid's rows that are not measured, None where all are.
+    """Make candidates of a grid's rows that are not among those measured; None where all are.
 
     Of rows that differ in the number of prompts alone the cheapest stands for all, until no others are left.
     """
     for kind in (KIND, EACH):
-        found = Candidates.of(law, rows, own, barred=barred, kind=kind, most=most)
-        if found.free.any():
+        candidates = Candidates.of(law, rows, measured, barred=barred, kind=kind, most=most)
+        if candidates.free.any():
             break
-    return found if found.weight.any() else None
+    return candidates if candidates.weight.any() else None
 
 
 def checks_wanted(grid: Sequence[Configuration]) -> int:

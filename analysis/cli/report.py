@@ -9,8 +9,9 @@ from typing import Final
 
 from analysis.cli.rows import Known
 from analysis.report import figures
-from analysis.report.content import TITLE, content, grids, rows_csv
+from analysis.report.content import TITLE, content, grids
 from analysis.report.document import illustrations, to_html, to_markdown
+from analysis.report.inventory import rows_csv
 from farm.domain.errors import RequestError
 from farm.files.atomic import atomic_write
 

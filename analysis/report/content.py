@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -13,13 +12,13 @@ from analysis import laws, validation
 from analysis.carbon import Electricity, electricity
 from analysis.fitted import fit_once
 from analysis.laws.base import LEVEL, Law
-from analysis.report import figures
+from analysis.report import figures, inventory
 from analysis.report.document import Block, Folded, Grid, Heading, Illustration, Link, Paragraph
 from analysis.table import Table
 from analysis.validation import Validation
 from farm import catalog
 from farm.catalog import memory
-from farm.domain import SPOILING_FLAGS, Configuration
+from farm.domain import Configuration
 from farm.domain.errors import RequestError
 from farm.domain.units import grams_co2e
 from farm.domain.words import joules_text, significant, with_prefix
@@ -50,7 +49,7 @@ def content(table: Table, *, source: str, countries: Sequence[str] = (), rows_fi
         RequestError: an unknown country.
     """
     supplies = grids(countries)
-    blocks: list[Block] = [Heading(TITLE, level=1), Paragraph(_summary(table, source))]
+    blocks: list[Block] = [Heading(TITLE, level=1), Paragraph(inventory.summary(table, source))]
     coefficients: list[Block] = []
     for origin in sorted(set(table.origin.tolist()), key=lambda name: (name != "measured", name)):
         rows = table.where(origin=origin)
@@ -58,43 +57,17 @@ def content(table: Table, *, source: str, countries: Sequence[str] = (), rows_fi
         blocks += _pictures(rows, origin)
         blocks += _laws(rows, origin)
         coefficients += _coefficients(rows, origin)
-    blocks += [Heading("What was measured"), _datasets(table), Paragraph("Rows of each model on each GPU type:")]
-    blocks += [_coverage(table), Heading("Quality of the rows"), *_quality(table)]
-    blocks += [Heading("Where they were measured"), _environment(table)]
+    blocks += [
+        Heading("What was measured"),
+        inventory.datasets(table),
+        Paragraph("Rows of each model on each GPU type:"),
+    ]
+    blocks += [inventory.coverage(table), Heading("Quality of the rows"), *inventory.quality(table)]
+    blocks += [Heading("Where they were measured"), inventory.environment(table)]
     blocks += [Heading("How to reproduce and cite"), *_reproduce(table, source, rows_file)]
     if coefficients:
         blocks.append(Folded("Coefficients of the laws", coefficients))
     return blocks
-
-
-def rows_csv(table: Table) -> str:
-    """Every row that the document rests on, numbered, with its measurement id and flags."""
-    return figures.csv_text(
-        [
-            {
-                "row": number,
-                **c.to_dict(),
-                "energy_joules": joules if np.isfinite(joules) else None,
-                "dataset": dataset,
-                "measurement_id": identity,
-                "flags": flags,
-            }
-            for number, c, joules, dataset, identity, flags in zip(
-                range(1, len(table) + 1), table.configurations(), table.energy_joules.tolist(),
-                table.dataset.tolist(), table.measurement_id.tolist(), table.flags.tolist(), strict=True,
-            )
-        ]
-    )  # fmt: skip
-
-
-def _summary(table: Table, source: str) -> str:
-    if not len(table):
-        return f"From {source}: no rows yet."
-    counts = Counter(table.origin.tolist())
-    said = " and ".join(f"{count} {origin}" for origin, count in sorted(counts.items()))
-    models, gpus = len(table.names("model")), len(table.names("gpu"))
-    words = f"{said} rows of {_count(models, 'model')} on {_count(gpus, 'GPU type')}"
-    return f"From {source}: {words}. Energies are of the GPU, above idle, unless a row says that idle is in it."
 
 
 def _answers(rows: Table, origin: str, supplies: Sequence[Electricity]) -> Iterable[Block]:
@@ -248,64 +221,6 @@ def coefficient_grid(params: Mapping[str, object], std: Mapping[str, object]) ->
     return Grid(["coefficient", "value", "standard error"], lines)
 
 
-def _datasets(table: Table) -> Grid:
-    lines = []
-    for origin in sorted(set(table.origin.tolist())):
-        for dataset in table.where(origin=origin).names("dataset"):
-            rows = table.where(origin=origin, dataset=dataset)
-            names = [", ".join(rows.names(column)) for column in ("model", "gpu", "precision")]
-            lines.append([dataset or "unnamed", origin, str(len(rows)), str(int(rows.spoiled.sum())), *names])
-    return Grid(["data set", "origin", "rows", "spoiled", "models", "GPUs", "precisions"], lines)
-
-
-def _coverage(table: Table) -> Grid:
-    gpus = table.names("gpu")
-    lines = [
-        [model, *(str(int(((table.model == model) & (table.gpu == gpu)).sum())) for gpu in gpus)]
-        for model in table.names("model")
-    ]
-    return Grid(["model", *gpus], lines)
-
-
-def _quality(table: Table) -> Iterable[Block]:
-    """Flags, and what a row's own uncertainty adds up to."""
-    counts = Counter(flag for text in table.flags.tolist() for flag in text.split())
-    lines = [
-        [flag, str(count), "left out of fits" if flag in SPOILING_FLAGS else "kept"]
-        for flag, count in sorted(counts.items())
-    ]
-    yield Grid(["flag", "rows", "what follows"], lines) if lines else Paragraph("No row carries a flag.")
-    budget = [["scatter of rows about the law work, same model and GPU", _scatter(table)]]
-    std = table.energy_std_joules / table.energy_joules
-    known = np.isfinite(std) & (table.energy_joules > 0)
-    if known.any():
-        budget.append(["what meters state of a row (median)", f"{100 * float(np.median(std[known])):.2g}%"])
-    yield Paragraph("Parts of the uncertainty, standard deviations of ln E:")
-    yield Grid(["part", "size"], budget)
-
-
-def _scatter(table: Table) -> str:
-    try:
-        rows = table.where(origin="measured") if "measured" in table.origin else table
-        outcome = validation.in_sample(laws.get(laws.DEFAULT)(), rows)
-    except RequestError:
-        return "unknown"
-    return f"{outcome.scatter_percent:.2g}%" if len(outcome.table) else "unknown"
-
-
-def _environment(table: Table) -> Grid:
-    seconds = table.duration_seconds
-    lines = []
-    for gpu in table.names("gpu"):
-        rows = table.gpu == gpu
-        idle = table.idle_watts[rows & np.isfinite(table.idle_watts)]
-        watts = f"{significant(float(np.median(idle)))} W" if len(idle) else "unknown"
-        timed = int(np.isfinite(seconds[rows]).sum())
-        title = catalog.gpu(gpu).title if gpu in catalog.gpus() else "not in the catalog"
-        lines.append([gpu, title, str(int(rows.sum())), watts, str(timed)])
-    return Grid(["GPU", "board", "rows", "idle, median", "rows with seconds"], lines)
-
-
 def _reproduce(table: Table, source: str, rows_file: str) -> Iterable[Block]:
     yield Paragraph(
         f"Made by joulefarm {__version__} from {len(table)} rows of {source} (digest {table.digest()[:16]}). Laws and "
@@ -354,10 +269,6 @@ def _taken(model: str, gpu: str, side: int) -> bool:
 
 def _marked(origin: str) -> str:
     return "" if origin == "measured" else f" ({origin})"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _percent(value: float | None) -> str:
