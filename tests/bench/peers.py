@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tests.bench import Row
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Device, Noise
+from tests.fake_nvml.board import Device, Noise
 
 # Seconds of a burst -> RMS error that ours must stay under, percent.
 TARGETS = {0.05: 2.0, 0.2: 1.0, 0.5: 1.0, 1.0: 0.5, 3.0: 0.5}

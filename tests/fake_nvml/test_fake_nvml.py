@@ -11,7 +11,7 @@ import pynvml
 import pytest
 
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Code, Device, Fault, Noise, Throttle
+from tests.fake_nvml.board import Code, Device, Fault, Noise, Throttle
 
 
 @pytest.fixture

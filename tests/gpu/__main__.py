@@ -71,16 +71,16 @@ def _type_of(device: int) -> str:
     """Catalog name of a device's type."""
     from workers.device import host
 
-    found = host.identify(device)
-    if not found.device.types:
-        raise RequestError("device", device, f"{found.name} is not in the catalog: docs/add-a-gpu.md")
-    return found.device.types[0]
+    board = host.identify(device).device
+    if not board.types:
+        raise RequestError("device", device, f"{board.name} is not in the catalog: docs/add-a-gpu.md")
+    return board.types[0]
 
 
 if __name__ == "__main__":
     try:
         main(standalone_mode=False)
     except (FarmError, Failed, click.ClickException) as error:
-        said = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        click.echo(f"gpu: {said}", err=True)
+        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        click.echo(f"gpu: {message}", err=True)
         sys.exit(getattr(error, "exit_code", 1))

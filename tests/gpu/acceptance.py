@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -24,9 +27,9 @@ REHEARSAL: Final = "FAKE_NVML_CONFIG"  # set where the driver is the fake one of
 class Failed(Exception):
     """A check that did not get through: words for the report, and what was found until then."""
 
-    def __init__(self, why: str, found: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, why: str, result: Mapping[str, Any] | None = None) -> None:
         super().__init__(why)
-        self.found = dict(found or {})
+        self.result = dict(result or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class Run:
         """A farm command."""
         return self.python("-m", "farm", *arguments, seconds=seconds, closing=closing, **environment)
 
-    def found(self, check: str) -> dict[str, Any]:
+    def result(self, check: str) -> dict[str, Any]:
         """What a check found, a part of it where it failed on the way; empty where it has not been begun."""
         return dict(self.done.get(check, {}).get("found", {}))
 
@@ -150,10 +153,20 @@ def work_off(run: Run, checks: Sequence[Check], say: Callable[[str], None]) -> N
         try:
             entry: dict[str, Any] = {"ok": True, "found": dict(check.run(run))}
         except Failed as error:
-            entry = {"ok": False, "why": str(error), "found": error.found}
+            entry = {"ok": False, "why": str(error), "found": error.result}
         except Exception as error:  # one broken check must not cost the others their time on the device
             entry = {"ok": False, "why": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
         entry |= {"step": check.step, "title": check.title, "seconds": time.monotonic() - started}
         run.done[check.name] = entry
         run.save()
         say(f"  {'done' if entry['ok'] else 'FAILED: ' + entry['why']} ({entry['seconds']:.0f} s)")
+
+
+@contextmanager
+def temporary_home() -> Iterator[Path]:
+    """A FARM_HOME of its own, with a short name, as sockets want one."""
+    folder = Path(tempfile.mkdtemp(prefix="jf-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What an acceptance found, as one JSON and one Markdown document, and the good rows as a table."""
+"""What an acceptance result, as one JSON and one Markdown document, and the good rows as a table."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def write(run: Run, rows_folder: Path) -> list[Path]:
 
 
 def document(run: Run) -> dict[str, Any]:
-    """Everything found, with what was left out; nothing that tells whose host it was."""
-    found = {
+    """Everything result, with what was left out; nothing that tells whose host it was."""
+    everything = {
         "gpu": run.gpu,
         "size": run.size,
         "rehearsed": run.rehearsed,
@@ -50,7 +50,7 @@ def document(run: Run) -> dict[str, Any]:
         "checks": run.done,
         "left_out": run.skipped,
     }
-    public: dict[str, Any] = _public(found)
+    public: dict[str, Any] = _public(everything)
     return public
 
 
@@ -67,14 +67,14 @@ def _public(value: Any) -> Any:
 
 def all_documents(run: Run) -> list[dict[str, Any]]:
     """Rows of steps 4, 5 and 6: the calibration's, too."""
-    return measured_documents(run) + run.found("calibrate").get("measurements", [])
+    return measured_documents(run) + run.result("calibrate").get("measurements", [])
 
 
 def environment(run: Run) -> dict[str, Any]:
     """Of the first measurement, what all of them share."""
-    for found in all_documents(run):
-        if "environment" in found:
-            return {name: found["environment"].get(name) for name in ENVIRONMENT}
+    for measured in all_documents(run):
+        if "environment" in measured:
+            return {name: measured["environment"].get(name) for name in ENVIRONMENT}
     return {}
 
 
@@ -94,14 +94,14 @@ def markdown(run: Run) -> str:
 
 
 def _doctor(run: Run) -> Iterator[str]:
-    found = run.found("doctor")
-    if not found:
+    result = run.result("doctor")
+    if not result:
         return
     yield from ("", "## The meter (steps 1 and 2)", "", "| | |", "| --- | --- |")
-    for check in found["checks"]:
+    for check in result["checks"]:
         if check["check"] not in HOST_CHECKS:
             yield f"| {check['level']} | {_cell(check['check'] + ': ' + _without_uuid(check['found']))} |"
-    for device in found["devices"]:
+    for device in result["devices"]:
         yield from ("", "| window | n | refused | W above idle | scatter | power log against counter | stated |")
         yield "| --- | --- | --- | --- | --- | --- | --- |"
         for w in device["windows"]:
@@ -113,19 +113,19 @@ def _doctor(run: Run) -> Iterator[str]:
 
 
 def _weights(run: Run) -> Iterator[str]:
-    found = run.found("weights")
-    if not found:
+    result = run.result("weights")
+    if not result:
         return
-    yield from ("", "## What weights do to power (step 3)", "", f"{found['configuration']}, denoising alone.", "")
+    yield from ("", "## What weights do to power (step 3)", "", f"{result['configuration']}, denoising alone.", "")
     yield "| weights | J a step | s a step | W above idle | SM clock | zeros | not finite | flags |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
-    for name, k in found["kinds"].items():
+    for name, k in result["kinds"].items():
         yield (
             f"| {name} | {_figure(k['step_joules'], '.4g')} ± {_figure(k['step_joules_std'], '.2g')} "
             f"| {k['step_seconds']:.4g} | {_figure(k['watts_above_idle'], '.0f')} | {k['sm_clock_mhz'] or '?'} MHz "
             f"| {k['zeros_percent']:.2g} % | {k['nonfinite_percent']:.2g} % | {' '.join(k['flags'])} |"
         )
-    memory = found["memory"]
+    memory = result["memory"]
     if memory["held_bytes"] is not None:
         before, after = memory["held_bytes"] / 2**30, memory["after_unload_bytes"] / 2**30
         yield from (
@@ -135,22 +135,22 @@ def _weights(run: Run) -> Iterator[str]:
 
 
 def _pipelines(run: Run) -> Iterator[str]:
-    names = [name for name in run.done if name.startswith("measure ") and run.found(name)]
+    names = [name for name in run.done if name.startswith("measure ") and run.result(name)]
     if not names:
         return
     yield from ("", "## Pipelines (step 4)", "")
     yield "| configuration | predicted beforehand | measured | text, denoise, decode | s predicted, measured | GB |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for name in names:
-        found = run.found(name)
-        m, p = found["measurement"], found["predicted"]
+        result = run.result(name)
+        m, p = result["measurement"], result["predicted"]
         predicted = (
             "-" if p is None else f"{p['energy_joules']:.4g} J ({p['low_joules']:.4g} to {p['high_joules']:.4g})"
         )
         phases = ", ".join(_figure(part["joules"], ".3g") for part in m["phases"].values())
         seconds = f"{_figure(p and p['duration_seconds'], '.3g')}, {m['duration_seconds']:.3g}"
-        peak = found["peak_bytes"]
-        sizes = f"{found['estimated_bytes'] / 1e9:.1f} estimated, {peak / 1e9:.1f} seen" if peak else "-"
+        peak = result["peak_bytes"]
+        sizes = f"{result['estimated_bytes'] / 1e9:.1f} estimated, {peak / 1e9:.1f} seen" if peak else "-"
         what = f"{m['model']} {m['width']} T{m['steps']} {m['precision']}{' cfg' if m['cfg'] else ''} N{m['prompts']}"
         flags = f" [{' '.join(m['flags'])}]" if m["flags"] else ""
         joules = f"{_figure(m['energy_joules'], '.5g')} ± {_figure(m['energy_std_joules'], '.2g')} J"
@@ -158,48 +158,48 @@ def _pipelines(run: Run) -> Iterator[str]:
 
 
 def _sweep(run: Run) -> Iterator[str]:
-    found = run.found("sweep")
-    if not found:
+    result = run.result("sweep")
+    if not result:
         return
-    jobs = ", ".join(f"{count} {state}" for state, count in found["counts"].items() if count)
+    jobs = ", ".join(f"{count} {state}" for state, count in result["counts"].items() if count)
     yield from ("", "## A sweep with a killed worker, and a batch too large (steps 5 and 8)", "")
-    yield f"{jobs} in {found['seconds']:.0f} s; the worker killed once, {found['lost']} attempt(s) lost by it."
-    large = found.get("too_large")
+    yield f"{jobs} in {result['seconds']:.0f} s; the worker killed once, {result['lost']} attempt(s) lost by it."
+    large = result.get("too_large")
     if large is None:
         yield "A batch that cannot fit: not seen, time was up."
     else:
         reason = _cell(large["reason"])
         yield f"A batch that cannot fit: {large['state']}, {reason}; the job after it: {large['after_it']}."
     yield from ("", "| configuration | J | s a pass | flags |", "| --- | --- | --- | --- |")
-    for row in found["rows"]:
+    for row in result["rows"]:
         what = f"{row['model']} {row['width']} T{row['steps']} {row['precision']}{' cfg' if row['cfg'] else ''}"
         joules = f"{_figure(row['energy_joules'], '.4g')} ± {_figure(row['energy_std_joules'], '.2g')}"
         yield f"| {what} | {joules} | {_figure(row['duration_seconds'], '.3g')} | {' '.join(row['flags'])} |"
 
 
 def _calibration(run: Run) -> Iterator[str]:
-    found = run.found("calibrate")
-    if not found:
+    result = run.result("calibrate")
+    if not result:
         return
     yield from ("", "## farm calibrate (step 6)", "")
-    rates = found["reached"]
+    rates, launch = result["reached"], result["launch_seconds"]
     yield (
-        f"{found['seconds']:.0f} s, {found['rows']} rows; idle {_figure(found['idle_watts'], '.1f')} W. Reached: "
+        f"{result['seconds']:.0f} s, {result['rows']} rows; idle {_figure(result['idle_watts'], '.1f')} W. Reached: "
         f"matmul {rates['matmul'] / 1e12:.0f}, attention {rates['attention'] / 1e12:.0f}, convolution "
         f"{rates['convolution'] / 1e12:.0f} TFLOP/s, memory {rates['memory'] / 1e9:.0f} GB/s; a launch "
-        f"{1e6 * (found['launch_seconds'] or 0):.1f} us. Level: {_figure(found['level'], '.2f')}."
+        f"{'?' if launch is None else f'{1e6 * launch:.1f}'} us. Level: {_figure(result['level'], '.2f')}."
     )
 
 
 def _laws(run: Run) -> Iterator[str]:
-    found = run.found("laws")
-    if not found:
+    result = run.result("laws")
+    if not result:
         return
-    yield from ("", f"## The law {found['law']} on the {found['rows']} rows of steps 4 and 5", "")
+    yield from ("", f"## The law {result['law']} on the {result['rows']} rows of steps 4 and 5", "")
     yield "| rows known | mean error | bias | coverage of 90 % | median half-width | bias of seconds |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for name, words in (("before", "those that ship"), ("after", "those and the calibration's")):
-        m = found[name]
+        m = result[name]
         yield (
             f"| {words} | {m['mape_percent']:.1f} % | {m['bias_percent']:+.1f} % | {m['coverage']:.2f} "
             f"| {m['median_halfwidth_percent']:.0f} % | {_figure(m['seconds_bias_percent'], '+.1f')} % |"
@@ -207,34 +207,34 @@ def _laws(run: Run) -> Iterator[str]:
 
 
 def _power_limit(run: Run) -> Iterator[str]:
-    found = run.found("power limit")
-    if not found:
+    result = run.result("power limit")
+    if not result:
         return
     yield from (
         "",
-        f"## Power limits (step 7): {found['configuration']}",
+        f"## Power limits (step 7): {result['configuration']}",
         "",
         "| limit | J | s |",
         "| --- | --- | --- |",
     )
-    for watts, m in found["limits"].items():
+    for watts, m in result["limits"].items():
         yield f"| {watts} W | {_figure(m['energy_joules'], '.5g')} | {m['duration_seconds']:.4g} |"
 
 
-def _row(found: dict[str, Any]) -> dict[str, Any]:
+def _row(result: dict[str, Any]) -> dict[str, Any]:
     """A document of a measurement, or a row, as the columns of a table."""
-    environment = found.get("environment", {})
+    environment = result.get("environment", {})
     phases = {
         f"{phase}_{unit}": part[unit]
-        for phase, part in found.get("phases", {}).items()
+        for phase, part in result.get("phases", {}).items()
         for unit in ("joules", "seconds")
     }
     circumstances = {name: environment[name] for name in CIRCUMSTANCES if environment.get(name) is not None}
-    columns = {k: v for k, v in found.items() if not isinstance(v, (dict, list))}
+    columns = {k: v for k, v in result.items() if not isinstance(v, (dict, list))}
     return {
         **columns,
-        "flags": found["flags"],
-        "device_name": environment.get("device_name", found.get("device_name", "")),
+        "flags": result["flags"],
+        "device_name": environment.get("device_name", result.get("device_name", "")),
         **phases,
         **circumstances,
     }

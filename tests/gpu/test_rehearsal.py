@@ -16,7 +16,7 @@ import pytest
 from farm.domain import SPOILING_FLAGS, Configuration
 from farm.files.table import read_table
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Device, Noise
+from tests.fake_nvml.board import Device, Noise
 from tests.gpu import report
 from tests.gpu.acceptance import ROOT, Check, Failed, Run, work_off
 
@@ -35,9 +35,10 @@ SMI = """#!/bin/sh
 echo "$@" >> {log}
 exec {python} -c 'import sys
 from tests.fake_nvml import fake
+from tests.fake_nvml.board import Fault
 gpu = fake.attach()
 gpu.clear_faults()
-gpu.fault(fake.Fault.POWER_LIMIT, value=float(sys.argv[-1]))' "$@"
+gpu.fault(Fault.POWER_LIMIT, value=float(sys.argv[-1]))' "$@"
 """
 
 
@@ -132,10 +133,10 @@ def test_a_check_without_time_is_left_out_and_a_failed_one_costs_no_other(tmp_pa
     ]
     said: list[str] = []
     work_off(run, checks, said.append)
-    assert (run.done["a"]["why"], run.found("a")) == ("no such luck", {"part": 1})
+    assert (run.done["a"]["why"], run.result("a")) == ("no such luck", {"part": 1})
     assert set(run.skipped) == {"b", "d"}
     assert run.skipped["d"] == "needs a"
-    assert run.found("c") == {"value": 3}
+    assert run.result("c") == {"value": 3}
     text = report.markdown(run)
     assert "**failed**: no such luck" in text
     assert "left out: needs a" in text

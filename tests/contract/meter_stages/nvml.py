@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.contract.meter_stages import Stage, drawing
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Device, Noise
+from tests.fake_nvml.board import Device, Noise
 from workers.meters.nvml.meter import NvmlMeter
 
 

@@ -41,7 +41,7 @@ def python_path(request: pytest.FixtureRequest, folder: Path) -> str:
 
 @pytest.fixture
 def gpu(tmp_path: Path) -> Iterator[fake.Fake]:
-    with fake.load(tmp_path, fake.Device(), clock="real") as gpu:
+    with fake.load(tmp_path, clock="real") as gpu:
         yield gpu
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import FARM
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Code, Device, Fault
+from tests.fake_nvml.board import Code, Device, Fault
 
 LEVELS = {"ok", "warning", "failure"}
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import FARM
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Code, Device
+from tests.fake_nvml.board import Code, Device
 from workers.device.host import in_pid_namespace
 
 A4000 = Device(name="NVIDIA RTX A4000", idle=15)

@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import FARM
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Code, Device, Fault, Noise
+from tests.fake_nvml.board import Code, Device, Fault, Noise
 from tests.processes import is_gone
 from workers.device.lock import TOKENS
 

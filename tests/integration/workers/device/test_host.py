@@ -12,7 +12,7 @@ import pytest
 
 from farm.domain import OperationError, RequestError
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Code, Device, Fault
+from tests.fake_nvml.board import Code, Device, Fault
 from workers.device import host
 
 A100 = Device()

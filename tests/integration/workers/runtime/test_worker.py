@@ -14,7 +14,7 @@ import pytest
 
 from farm import catalog
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Device
+from tests.fake_nvml.board import Device
 from tests.integration.farm_fixture import freeze, kill, wait_until
 from tests.processes import children_of, is_gone, processes_of
 from tests.quick import sweep_text

@@ -8,7 +8,7 @@ import pytest
 
 from farm import catalog
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Code, Device, Fault
+from tests.fake_nvml.board import Code, Device, Fault
 from workers.device.gauge import UNKNOWN, BoardGauge, GaugeThread, Reading
 from workers.meters import simulated_watts
 from workers.meters.clock import VirtualClock

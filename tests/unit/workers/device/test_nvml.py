@@ -8,7 +8,7 @@ import pytest
 
 from farm.domain import DeviceLost, FarmError, MeterError, RequestError
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Code, Device, Fault
+from tests.fake_nvml.board import Code, Device, Fault
 from workers.device.nvml.device import NvmlDevice
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Device, Noise
+from tests.fake_nvml.board import Device, Noise
 from workers.doctor import meter as meter_check
 from workers.meters.nvml.meter import NvmlMeter
 

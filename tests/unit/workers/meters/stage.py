@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Device, Fake, FakeClock, Noise
+from tests.fake_nvml.board import Device, Noise
+from tests.fake_nvml.fake import Fake, FakeClock
 from workers.meters.base import IDLE, PAD, Energy, Span
 from workers.meters.clock import Stop, Task
 from workers.meters.nvml.meter import NvmlMeter

@@ -22,7 +22,7 @@ from farm.domain import RequestError
 from farm.settings import Settings
 from tests.conftest import FARM
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Device, Fault, Noise
+from tests.fake_nvml.board import Device, Fault, Noise
 from workers.device.identity import WorkerIdentity
 from workers.meters import open_meter
 from workers.meters.base import IDLE, Span
@@ -82,7 +82,7 @@ MEASURE = ["measure", "--model", "sd2", "--resolution", "64", "--steps", "2", "-
 MISHAP = """
 import time
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Fault
+from tests.fake_nvml.board import Fault
 gpu = fake.attach()
 gpu.draw(300)
 time.sleep(1)

@@ -15,6 +15,7 @@ from scipy.stats import binom
 from farm import catalog
 from farm.domain import Configuration
 from tests.fake_nvml import fake
+from tests.fake_nvml.board import Device, Fault, Noise
 from workers.meters import open_meter, simulated_workload
 from workers.meters.nvml.meter import NvmlMeter
 from workers.meters.simulated.meter import SimulatedMeter
@@ -218,7 +219,7 @@ class OnFakeGpu(Scripted):
 
     def run(self, prompts: Sequence[str], seed: int, phase: PhaseWindow) -> BatchResult:
         if len(self.asked) == self.lost_at:
-            self.gpu.fault(fake.Fault.LOST)
+            self.gpu.fault(Fault.LOST)
         return super().run(prompts, seed, phase)
 
     def seed(self, random: np.random.Generator) -> None:
@@ -233,7 +234,7 @@ class OnFakeGpu(Scripted):
 @pytest.mark.parametrize(("board", "part"), [("NVIDIA RTX A6000", math.inf), ("NVIDIA A100-SXM4-80GB", 0.025)])
 def test_on_nvml(tmp_path: Path, board: str, part: float) -> None:
     """Ten images of 0.3 s, three phases each, shorter than the counter's tick: passes until sure, and right."""
-    device = fake.Device(name=board, sensor_window=part, noise=fake.Noise(white=1.0))
+    device = Device(name=board, sensor_window=part, noise=Noise(white=1.0))
     with fake.load(tmp_path, device) as gpu:
         meter = NvmlMeter(0, clock=gpu.clock)
         workload = OnFakeGpu(gpu, watts=250.0, seconds=0.33)

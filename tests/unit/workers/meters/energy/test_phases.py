@@ -16,7 +16,7 @@ import pytest
 from scipy.stats import binom
 
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Device, Noise
+from tests.fake_nvml.board import Device, Noise
 from tests.unit.workers.meters.stage import PLAIN
 from workers.meters.base import IDLE, PAD, Energy, Span
 from workers.meters.energy.attribution import attribute

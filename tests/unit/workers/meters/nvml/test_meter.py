@@ -12,7 +12,7 @@ from scipy.stats import binom
 
 from farm.domain import DeviceLost, MeterError, RequestError
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Code, Device, Fault, Noise, Throttle
+from tests.fake_nvml.board import Code, Device, Fault, Noise, Throttle
 from tests.unit.workers.meters.stage import (
     PART_TIME,
     PLAIN,

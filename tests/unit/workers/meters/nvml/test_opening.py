@@ -10,7 +10,7 @@ import pytest
 
 from farm.domain import DeviceLost, MeterError
 from tests.fake_nvml import fake
-from tests.fake_nvml.fake import Code, Device, Fault, Throttle
+from tests.fake_nvml.board import Code, Device, Fault, Throttle
 from workers.meters.codecarbon.meter import CodeCarbonGpuMeter
 from workers.meters.nvml.meter import NvmlMeter
 

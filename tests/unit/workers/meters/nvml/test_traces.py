@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 from scipy.stats import binom
 
-from tests.fake_nvml.fake import Code, Fake, Fault
+from tests.fake_nvml.board import Code, Fault
+from tests.fake_nvml.fake import Fake
 from tests.unit.workers.meters.stage import PART_TIME, Window, command, rms
 
 SEEDS = range(10)
