@@ -10,6 +10,7 @@ import logging
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -80,8 +81,11 @@ def inspect() -> HostFacts:
         raise OperationError(
             f"NVML did not answer within {INSPECTION_SECONDS:.0f} s: the driver hangs; try nvidia-smi, or reboot"
         ) from None
-    except (subprocess.CalledProcessError, ValueError) as error:
-        raise OperationError(f"NVML could not be asked: {error}") from None
+    except subprocess.CalledProcessError as error:
+        problem = (error.stderr.strip().splitlines() or [f"exit status {error.returncode}"])[-1]
+    except ValueError as error:
+        problem = " ".join(str(error).split())
+    raise OperationError(f"NVML could not be asked: {problem}: {sys.executable} -m workers.device.facts shows it all")
 
 
 def visible(devices: tuple[AnyDevice, ...], environment: Mapping[str, str] = os.environ) -> tuple[AnyDevice, ...]:

@@ -39,16 +39,16 @@ def build(
     tokenizers = {name: TOKENIZERS[spec["kind"]](int(spec["length"])) for name, spec in model.tokenizers.items()}
     parts = {name: _component(part, size, dtype, device, tokenizers) for name, part in model.components.items()}
     scheduler = find_class("diffusers", model.scheduler["class"])(**model.scheduler.get("config", {}))
-    given = {**parts, **tokenizers, "scheduler": scheduler, **options}
-    pipeline = pipeline_class(**absent(pipeline_class, given), **given)
+    components = {**parts, **tokenizers, "scheduler": scheduler, **options}
+    pipeline = pipeline_class(**absent(pipeline_class, components), **components)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def absent(pipeline_class: type[Any], given: Mapping[str, Any]) -> dict[str, None]:
+def absent(pipeline_class: type[Any], components: Mapping[str, Any]) -> dict[str, None]:
     """None for each part that the constructor asks for and the catalog leaves out, such as safety checkers."""
     expected, _optional = pipeline_class._get_signature_keys(pipeline_class)
-    return dict.fromkeys(set(expected) - set(given))
+    return dict.fromkeys(set(expected) - set(components))
 
 
 def find_class(library: str, name: str) -> type[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Final
 
 import torch
@@ -73,9 +74,8 @@ def reached_rates(device: str = "cuda") -> dict[str, float]:
         for name, rate in (("matmul", _matmul), ("attention", _attention), ("convolution", _convolution)):
             rates[name] = rate(where)
             memory.release(where)
-    load = ConstantLoad(device)
-    rates["memory"] = load.bytes_per_second
-    load.close()
+    with closing(ConstantLoad(device)) as load:
+        rates["memory"] = load.bytes_per_second
     return rates
 
 

@@ -35,10 +35,10 @@ def guarded(device: torch.device, call: Callable[[], T]) -> T:
     try:
         return call()
     except (RuntimeError, MemoryError) as error:
-        message = " ".join(str(error).split()) or type(error).__name__
-        error_type = _error_type(error, message)
+        error_type = device_error(error)
         if error_type is None:
             raise
+        message = _one_line(error)
     if error_type is DeviceLost:
         raise DeviceLost(message[:300])
     peak = peak_bytes(device)
@@ -55,6 +55,7 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def reset_peak(device: torch.device) -> None:
+    """Begin anew with what ``peak_bytes`` says of a GPU."""
     if device.type == "cuda":
         torch.cuda.init()  # before it, the allocator has no statistics to reset
         torch.cuda.reset_peak_memory_stats(device)
@@ -67,7 +68,13 @@ def release(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def _error_type(error: Exception, message: str) -> type[AttemptError] | None:
+def device_error(error: Exception) -> type[AttemptError] | None:
+    """The project's error for what torch raised; None where it has nothing to do with the device and its memory."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return OutOfMemory
+    message = _one_line(error)
     return next((error_type for sign, error_type in _SIGNS if sign in message), None)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -93,6 +93,7 @@ def read(model: Model, size: str, dtype: Any, device: Any, options: Mapping[str,
     Components are read one at a time, so that the host's memory holds the largest of them at most. Raises Infeasible
     where a file is missing or is not what the catalog says.
     """
+    from workers.pipelines import memory
     from workers.pipelines.build import absent, find_class
 
     folder, revision = locate(model, size)
@@ -103,10 +104,14 @@ def read(model: Model, size: str, dtype: Any, device: Any, options: Mapping[str,
             module = _component(find_class(part.library, part.cls), folder / name, part.library, dtype)
             _check_architecture(module, part.nano if size == "nano" else part.config, folder / name)
             parts[name] = module.to(device)
-        given = {**parts, **options}
+        components = {**parts, **options}
         by_folder = dict.fromkeys([*model.tokenizers, "scheduler"])  # small files: the pipeline reads them itself
-        pipeline = pipeline_class.from_pretrained(folder, **absent(pipeline_class, {**given, **by_folder}), **given)
-    except (OSError, ValueError, SafetensorError) as error:
+        pipeline = pipeline_class.from_pretrained(
+            folder, **absent(pipeline_class, {**components, **by_folder}), **components
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        if memory.device_error(error) is not None:
+            raise
         problem = f"{model.name}: weights in {folder} cannot be read: {_line(error)}"
     else:
         pipeline.set_progress_bar_config(disable=True)

@@ -66,7 +66,8 @@ class Interrupt:
                 os.kill(os.getpid(), FENCE_SIGNAL)
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
-        self.stopping = not self.draining
+        if not self.draining:
+            self.stopping = True
         self._raise_if_asked()
 
     def _on_fence(self, _number: int, _frame: FrameType | None) -> None:

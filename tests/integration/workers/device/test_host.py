@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from farm import imports
 from farm.domain import OperationError, RequestError
 from tests.fake_nvml import fake
 from tests.fake_nvml.board import Code, Device, Fault
@@ -45,6 +46,22 @@ def test_a_device_of_the_right_type_is_verified(stage) -> None:
     assert found.device.architecture == "Ampere"
     assert found.pinned()["CUDA_VISIBLE_DEVICES"] == A4000.uuid
     assert host.environment(found)["pci_bus_id"] == "00000000:02:00.0"
+
+
+@pytest.mark.parametrize(
+    ("program", "problem"),
+    [
+        ("raise ImportError('libfoo.so is broken')", "ImportError: libfoo.so is broken"),
+        ("import os; os.abort()", "exit status -6"),
+        ("print('{')", "Expecting property name"),
+        ("print('{}')", "2 validation errors"),
+    ],
+)
+def test_a_child_that_says_nothing_of_use_is_one_line_with_its_cause(monkeypatch, program: str, problem: str) -> None:
+    monkeypatch.setattr(imports, "python", lambda *_: [sys.executable, "-c", program])
+    with pytest.raises(OperationError, match=f"NVML could not be asked: {problem}.*workers.device.facts") as caught:
+        host.inspect()
+    assert "\n" not in str(caught.value)
 
 
 def test_a_device_of_another_type_is_refused_by_its_name(stage) -> None:

@@ -99,6 +99,16 @@ def to_other_depth(folder: Path) -> None:
     config.write_text(json.dumps(json.loads(config.read_text()) | {"cross_attention_dim": 24}))
 
 
+def to_another_encoder(folder: Path) -> None:
+    config = folder / "text_encoder" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"intermediate_size": 24}))
+
+
+def to_no_words(folder: Path) -> None:
+    for path in (folder / "tokenizer").iterdir():
+        path.write_text("{")
+
+
 def to_own_code(folder: Path) -> None:
     index = folder / "model_index.json"
     (folder / "scheduler" / "mine.py").write_text("raise SystemExit('code of a repository was run')")
@@ -114,7 +124,9 @@ def to_none(folder: Path) -> None:
     shutil.rmtree(folder / "vae")
 
 
-@pytest.mark.parametrize("spoil", [to_pickle, to_other_depth, to_own_code, to_half, to_none])
+@pytest.mark.parametrize(
+    "spoil", [to_pickle, to_other_depth, to_another_encoder, to_no_words, to_own_code, to_half, to_none]
+)
 def test_a_folder_that_is_not_what_the_catalog_says_is_infeasible(
     spoil: Callable[[Path], None], weights_dir: Path
 ) -> None:

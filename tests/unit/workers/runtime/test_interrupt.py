@@ -43,6 +43,13 @@ def test_a_draining_worker_is_not_stopped(interrupt):
     assert not interrupt.stopping
 
 
+def test_a_stop_stays_one_when_the_worker_drains_after_it(interrupt):
+    stop()
+    interrupt.draining = True
+    stop()  # what a request to drain sends to the parent comes back as another
+    assert interrupt.stopping
+
+
 def test_a_fence_ends_its_own_job_only(interrupt):
     first, second = object(), object()
     interrupt.concerns(first)
