@@ -22,6 +22,7 @@ from kombu.exceptions import ChannelError, ConnectionError, KombuError
 from farm.broker import acl
 from farm.broker.embedded import EmbeddedBroker
 from farm.domain.errors import FarmError, OperationError, RequestError
+from farm.files.paths import is_file
 from farm.settings import Settings
 from farm.urls import is_plain, redact
 
@@ -106,11 +107,13 @@ def make_app(url: str, settings: Settings, newest_url: Callable[[], str] | None 
     place, options = _without_options(url)
 
     def current() -> str:
+        nonlocal place
         try:
-            return _without_options(newest_url())[0] if newest_url is not None else place
+            if newest_url is not None:
+                place = _without_options(newest_url())[0]
         except FarmError as error:  # its file is written this moment
             logger.warning("the broker's URL stays as it was: %s", error)
-            return place
+        return place
 
     app = _App("joulefarm", broker=place, set_as_current=False)
     app.newest_url = current
@@ -147,7 +150,7 @@ def make_app(url: str, settings: Settings, newest_url: Callable[[], str] | None 
     if url.startswith("amqp"):
         app.conf.broker_transport_options |= {"connect_timeout": 5, "socket_settings": _KEEPALIVE}
     if url.startswith(("rediss:", "amqps:")):
-        app.conf.broker_use_ssl = _tls(url, settings)
+        app.conf.broker_use_ssl = tls_options(url, settings)
     return app
 
 
@@ -163,11 +166,11 @@ def _without_options(url: str) -> tuple[str, dict[str, Any]]:
     return ";".join(servers), {MASTER: names[0] if names else USUAL_MASTER}
 
 
-def _tls(url: str, settings: Settings) -> dict[str, Any]:
+def tls_options(url: str, settings: Settings) -> dict[str, Any]:
     """The options of TLS: the server must prove who it is, while the client library's defaults take any certificate."""
     options: dict[str, Any] = {"cert_reqs": ssl.CERT_REQUIRED}
     if settings.broker_ca is not None:
-        if not settings.broker_ca.is_file():
+        if not is_file(settings.broker_ca):
             raise RequestError("FARM_BROKER_CA", str(settings.broker_ca), "a file with certificates (PEM)")
         options["ca_certs"] = str(settings.broker_ca)
     if url.startswith("amqps:"):

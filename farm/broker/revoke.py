@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import redis
 
 from farm.broker import acl
-from farm.broker.app import resolve_url
+from farm.broker.app import resolve_url, tls_options
 from farm.broker.embedded import EmbeddedBroker
 from farm.domain.errors import OperationError, RequestError
 from farm.settings import Settings
@@ -38,7 +38,9 @@ def revoke(settings: Settings, name: str) -> Barred | None:
     url = resolve_url(settings, user=acl.OWNER)
     if not url.startswith(REDIS):
         return None  # RabbitMQ's users are not reached by its messages: rabbitmqctl
-    client = redis.Redis.from_url(url.replace("redis+socket:", "unix:"), socket_connect_timeout=5, socket_timeout=10)
+    options = tls_options(url, settings) if url.startswith("rediss:") else {}
+    place = url.replace("redis+socket:", "unix:")
+    client = redis.Redis.from_url(place, socket_connect_timeout=5, socket_timeout=10, **options)
     try:
         barred = _revoke(client, name)
     except redis.RedisError as error:

@@ -90,3 +90,14 @@ def test_an_authority_that_is_not_there_is_said_in_one_line(farm_process):
     refused = farm_process("coordinator", FARM_BROKER_URL="rediss://x:y@localhost:1/0", FARM_BROKER_CA="/nowhere.pem")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "FARM_BROKER_CA" in refused.err
+
+
+def test_a_user_of_a_broker_whose_authority_is_the_labs_own_is_barred(lab, farm_process):
+    environment = {"FARM_BROKER_URL": lab.broker_url(acl.OWNER), "FARM_BROKER_CA": str(lab.certificate)}
+    done = farm_process("revoke", acl.worker("a4000"), **environment)
+    assert (done.code, done.err) == (0, "")
+    assert f"broker: {acl.worker('a4000')} is off" in done.out
+    environment.pop("FARM_BROKER_CA")
+    unverified = farm_process("revoke", acl.worker("a4000"), **environment)
+    assert unverified.code == 1
+    assert "certificate" in unverified.err.lower()
