@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from farm.domain.errors import OperationError
+
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -60,22 +62,25 @@ class ProcessIdentity:
 def spawn(
     argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | None = None, tied: bool = True
 ) -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own, its output appended to ``log``.
+    """Start a process in a session of its own, its output appended to ``log``. OperationError where it cannot be.
 
     ``tied``: the kernel kills it when the thread that called this ends, however it ends (Linux), so that not even
     ``kill -9`` of the parent leaves orphans.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as sink:
-        return subprocess.Popen(
-            [str(part) for part in argv],
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            env=dict(env) if env is not None else None,
-            start_new_session=True,
-            preexec_fn=tie_to_parent() if tied else None,  # our callers have one thread
-        )
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as sink:
+            return subprocess.Popen(
+                [str(part) for part in argv],
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                env=dict(env) if env is not None else None,
+                start_new_session=True,
+                preexec_fn=tie_to_parent() if tied else None,  # our callers have one thread
+            )
+    except (OSError, subprocess.SubprocessError) as error:  # the disk is full, or there are too many processes
+        raise OperationError(f"{argv[0]} (log {log}): cannot be started: {error}") from None
 
 
 def stop(process: subprocess.Popen[bytes], grace_seconds: float) -> int:

@@ -94,13 +94,16 @@ class EmbeddedBroker:
         """
         if self.running:
             return self._await(timeout_seconds)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise OperationError(f"the embedded broker's folder: {error}") from None
         state = self._read()
         known = state["passwords"] if state else {}
         queues = {gpu.queue for gpu in catalog.gpus().values()}
         barred = list(state.get("barred", [])) if state else []
         passwords = {user: known.get(user) or secrets.token_urlsafe(32) for user in acl.users(queues, barred)}
         port = int(state["port"]) if state and _free(int(state["port"])) else free_port()
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         configuration = self._folder / "broker.conf"
         users = self._folder / "users.acl"
         write_private(users, acl.file(queues, passwords, barred))

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from farm.broker import acl
-from farm.domain.errors import RequestError, unknown_name
+from farm.domain.errors import OperationError, RequestError, unknown_name
 from farm.files.atomic import write_private
 
 ACL_FILE: Final = "users.acl"
@@ -52,8 +52,8 @@ def provision(
         for name, path in paths.items():
             write_private(path, f"{scheme}://{name}:{passwords[name]}@{address}/0\n")
         write_private(folder / ACL_FILE, acl.file(queues, passwords))
-    except OSError as error:
-        remedy = f"a folder that can be written ({error.strerror or error})"
+    except (OSError, OperationError) as error:
+        remedy = f"a folder that can be written ({getattr(error, 'strerror', None) or error})"
         raise RequestError("--out", str(folder), remedy) from None
     return Provisioned(folder / ACL_FILE, paths, tuple(name for name in rules if passwords[name] != kept.get(name)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from farm.domain.errors import OperationError, RequestError
@@ -44,9 +44,17 @@ def atomic_write(path: Path, field: str) -> Iterator[Path]:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file in one step; nobody but its owner can read it at any time. OSError where it cannot be written."""
+    """Replace a file in one step; nobody but its owner can read it at any time.
+
+    OperationError where it cannot be written, as on a full disk; what was at ``path`` is still there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    temporary.replace(path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise OperationError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -21,6 +21,7 @@ from farm import catalog, imports
 from farm.broker.embedded import EmbeddedBroker
 from farm.coordinator.child import environment as child_environment
 from farm.domain.errors import OperationError, RequestError
+from farm.files.atomic import write_private
 from farm.local.restarts import Restarts
 from farm.local.rotation import Rotation
 from farm.local.supervisor import BrokerService, ProcessService, Service, Supervisor
@@ -101,7 +102,6 @@ def detach(settings: Settings, arguments: Sequence[str], *, timeout_seconds: flo
     if (identity := state.running()) is not None:
         raise RequestError("FARM_HOME", str(settings.home), _already(identity))
     log = settings.run / "logs" / "up.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     begin = log.stat().st_size if log.exists() else 0
     process = spawn([*FARM, "up", *arguments], log=log, env=child_environment(settings), tied=False)
     deadline = time.monotonic() + timeout_seconds
@@ -153,10 +153,9 @@ class _State:
         self.path = settings.run / "up.json"
 
     def announce(self) -> None:
+        """Say that this process is the farm, and ready."""
         identity = ProcessIdentity.of(os.getpid())
-        temporary = self.path.with_suffix(".new")
-        temporary.write_text(json.dumps({"pid": identity.pid, "started": identity.started}))
-        temporary.replace(self.path)
+        write_private(self.path, json.dumps({"pid": identity.pid, "started": identity.started}))
 
     def running(self) -> ProcessIdentity | None:
         try:
@@ -215,9 +214,8 @@ def _check_before(settings: Settings, plan: Plan, workers: Sequence[PlannedWorke
     if settings.broker() is not None:
         from farm.broker.app import Broker
 
-        broker = Broker(settings)
-        broker.ping()
-        broker.close()
+        with closing(Broker(settings)) as broker:
+            broker.ping()
 
 
 def _check_meters(settings: Settings, workers: Sequence[PlannedWorker]) -> None:

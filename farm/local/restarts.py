@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from farm.domain.errors import OperationError, RequestError, unknown_name
 from farm.domain.worker import SIMULATED
+from farm.files.atomic import write_private
 from farm.local.supervisor import Supervisor
 from farm.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 PREFIX: Final = "worker "
 ANSWER_SECONDS: Final = 10.0
@@ -20,14 +25,15 @@ ANSWER_SECONDS: Final = 10.0
 def request(settings: Settings, name: str | None) -> list[str]:
     """Have the worker of that name started again, or all that ended; the names of those that were.
 
-    RequestError where it is unknown, or runs. A farm must run in this home.
+    RequestError where it is unknown, or runs; OperationError where nobody answers. A farm must run in this home.
     """
     folder = _folder(settings)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperationError(f"{folder}: cannot be made: {error.strerror}") from None
     asked = folder / f"{time.time_ns()}.ask"
-    temporary = asked.with_suffix(".new")
-    temporary.write_text(json.dumps({"worker": None if name is None else _short(name)}))
-    temporary.rename(asked)
+    write_private(asked, json.dumps({"worker": None if name is None else _short(name)}))
     answer = asked.with_suffix(".answer")
     deadline = time.monotonic() + ANSWER_SECONDS
     while not answer.exists():
@@ -58,11 +64,16 @@ class Restarts:
                 wanted = json.loads(path.read_text())["worker"]
             except (OSError, ValueError, KeyError, TypeError):
                 wanted = ""
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
             names = [name for name in self._supervisor.names if name.startswith(PREFIX)]
             restarted = [name for name in names if wanted in (None, name.removeprefix(PREFIX))]
             done = [name for name in restarted if self._supervisor.restart(name)]
-            _write(path.with_suffix(".answer"), {"restarted": _shortened(done), "known": _shortened(names)})
+            answer = {"restarted": _shortened(done), "known": _shortened(names)}
+            try:
+                write_private(path.with_suffix(".answer"), json.dumps(answer))
+            except OperationError as error:  # who asked is told that there was no answer; the farm goes on
+                logger.warning("a request to restart is not answered: %s", error)
 
 
 def _folder(settings: Settings) -> Path:
@@ -76,9 +87,3 @@ def _short(name: str) -> str:
 
 def _shortened(names: Sequence[str]) -> list[str]:
     return [name.removeprefix(PREFIX) for name in names]
-
-
-def _write(path: Path, document: dict[str, list[str]]) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(document))
-    temporary.rename(path)

@@ -202,4 +202,7 @@ class Supervisor:
 
 
 def _in_words(status: int) -> str:
-    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+    if status >= 0:
+        return f"status {status}"
+    names = {number.value: number.name for number in signal.Signals}  # real-time signals but two have none
+    return f"killed by {names.get(-status, f'signal {-status}')}"

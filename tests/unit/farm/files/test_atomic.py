@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from contextlib import suppress
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from farm.domain import OperationError, RequestError
-from farm.files.atomic import atomic_write
+from farm.files.atomic import atomic_write, write_private
 
 
 def write(path: Path, text: str = "new") -> None:
@@ -63,3 +64,21 @@ def test_what_cannot_be_written_is_refused_by_the_options_name(tmp_path: Path, n
 def test_a_name_that_became_a_folder_meanwhile_is_an_error_of_the_operation(tmp_path: Path) -> None:
     with pytest.raises(OperationError), atomic_write(tmp_path / "out", "out"):
         (tmp_path / "out").mkdir()
+
+
+def test_what_cannot_be_written_in_private_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "secret"
+    write_private(path, "old")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+    def full(_self: Path, _target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OperationError, match="secret: cannot be written: No space left"):
+        write_private(path, "new")
+    assert {entry.name: entry.read_text() for entry in tmp_path.iterdir()} == {"secret": "old"}
+    with pytest.raises(OperationError, match="cannot be written"):
+        write_private(tmp_path / "nowhere" / "secret", "new")

@@ -62,3 +62,27 @@ def test_a_start_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(OperationError, match="cannot"):
         Supervisor([good, Broken()]).start()
     assert good.ended() is not None
+
+
+def test_a_start_that_the_system_refuses_is_tried_again_and_ends_nobody(tmp_path, caplog):
+    """As for want of processes or of room on the disk: the others go on."""
+    program = tmp_path / "program"
+    program.symlink_to(sys.executable)
+    dies = ProcessService("dies", [program, "-c", "raise SystemExit(3)"], env=dict(os.environ), log=tmp_path / "log")
+    lives = service(tmp_path, "lives", "import time; time.sleep(60)")
+    supervisor = Supervisor([lives, dies])
+    supervisor.start()
+    program.unlink()
+    run_for(supervisor, 1.5)
+    assert lives.ended() is None
+    supervisor.kill()
+    assert f"{program} (log {tmp_path / 'log'}): cannot be started" in caplog.text
+
+
+def test_what_an_unnamed_signal_killed_is_said_by_its_number(tmp_path, caplog):
+    dies = service(tmp_path, "dies", "import os; os.kill(os.getpid(), 40)")
+    supervisor = Supervisor([dies])
+    supervisor.start()
+    run_for(supervisor, 1.0)
+    supervisor.kill()
+    assert "dies died (killed by signal 40)" in caplog.text
