@@ -11,6 +11,7 @@ from pathlib import Path
 from farm.domain import FarmError, RequestError
 from farm.domain.text import one_line
 from farm.files.atomic import atomic_write
+from farm.files.paths import is_file
 from farm.settings import Settings, load
 from farm.store import backup as copies
 from farm.store import migrations, roles, sweeps
@@ -83,7 +84,7 @@ def restore(path: Path, db: str | None = None) -> tuple[str, dict[str, int]]:
 
     RequestError for a file that is no backup, and for a database that somebody's work is in.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise RequestError("file", str(path), "a file that `farm db backup` wrote")
 
     def damaged(error: Exception) -> RequestError:

@@ -9,12 +9,14 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from farm.domain.errors import FarmError
+from farm.files.paths import exists
 from farm.settings import Settings
 
 LITTLE_DISK_BYTES: Final = 2e9
@@ -80,7 +82,7 @@ def home(settings: Settings) -> Finding:
 
 def _home_to_be(path: Path) -> Finding:
     """Whether a home that is not there can be made: the nearest folder above it takes a new one."""
-    above = next(parent for parent in path.absolute().parents if parent.exists())
+    above = next(parent for parent in path.absolute().parents if exists(parent))
     try:
         tempfile.TemporaryDirectory(dir=above, prefix=".joulefarm-").cleanup()
     except OSError as error:
@@ -118,7 +120,7 @@ def _others_read(path: Path) -> bool:
 def disk(settings: Settings) -> Finding:
     """Room for the spool, the database and the raw logs."""
     path = settings.home
-    while not path.exists():
+    while not exists(path):
         path = path.parent
     free = shutil.disk_usage(path).free
     room = f"{free / 1e9:.1f} GB free under {path}"
@@ -168,11 +170,8 @@ def broker(settings: Settings) -> Finding:
     if settings.broker() is None and not EmbeddedBroker(settings).running:
         return warning("broker", "the embedded one is not running", "`farm up` starts it; else set FARM_BROKER_URL")
     try:
-        connection = Broker(settings)
-        try:
+        with closing(Broker(settings)) as connection:
             connection.ping()
-        finally:
-            connection.close()
         return ok("broker", redact(resolve_url(settings)))
     except FarmError as error:
         return failure("broker", str(error), "start it, or correct FARM_BROKER_URL")

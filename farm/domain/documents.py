@@ -1,4 +1,4 @@
-"""Documents as JSON text: what commands print and the page answers."""
+"""Documents as JSON text: what commands print, the page answers and columns of SQL hold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def json_text(document: Any, *, indent: int | None = None) -> str:
-    """One JSON document; NaN and infinities become null, since they are not JSON."""
+    """One JSON document; NaN and infinities become null, since they are not JSON, other values their text."""
     try:
         return json.dumps(document, indent=indent, default=str, allow_nan=False)
     except ValueError:  # a number that is none, somewhere: rare, and to look for it takes as long as to write

@@ -40,7 +40,8 @@ def is_absent(value: Any) -> bool:
 
 
 def parse_real(value: Any) -> float:
-    """The number that a value is or spells; ValueError or TypeError where it is none.
+    """The number that a value is or spells. ValueError or TypeError where it is none, OverflowError where it is too
+    large.
 
     Python's own spellings (1_000, digits of other scripts) are no numbers in a table: there they are slips.
     """
@@ -128,7 +129,7 @@ def _number(column: str, value: Any, remedy: str) -> float | None:
         return None
     try:
         number = parse_real(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not math.isfinite(number):
         raise RequestError(column, value, remedy)

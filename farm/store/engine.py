@@ -3,48 +3,25 @@
 from __future__ import annotations
 
 import logging
-import select
-import sqlite3
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from sqlalchemy import Connection, RootTransaction, create_engine, event
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.pool import StaticPool
 
+from farm.domain.documents import json_text
 from farm.domain.errors import OperationError, RequestError
 from farm.settings import Settings
-from farm.store import address, documents, migrations, schema
+from farm.store import address, migrations, postgres, schema, sqlite
 
 __all__ = ["Connection", "RowLocked", "Store"]
 
 logger = logging.getLogger(__name__)
 
-SQLITE_BUSY_SECONDS: Final = 60.0  # a sweep of 100,000 is written in one transaction of some seconds
-# How PostgreSQL is reached, unless the URL says otherwise. A peer that dies without a word is noticed within 15 s.
-CONNECT: Final[dict[str, Any]] = {
-    "connect_timeout": 5,
-    "keepalives": 1,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,  # milliseconds
-    "prepare_threshold": None,  # see _prepare_where_direct
-}
-# One transaction's patience, in milliseconds, so that one client that hangs cannot stop all. Set within the
-# transaction: what is set for a session would be another client's behind a pooler.
-PATIENCE: Final = {"lock_timeout": 5_000, "statement_timeout": 60_000, "idle_in_transaction_session_timeout": 30_000}
-LOCK_NOT_AVAILABLE: Final = "55P03"  # PostgreSQL's code where lock_timeout has passed
-_BEGIN: Final = "; ".join(["BEGIN", *(f"SET LOCAL {name} = {value}" for name, value in PATIENCE.items())])
-
-PREPARE_AFTER: Final = 5  # executions, the driver's own default: where nobody stands between us and the server
-
-LATER: Final = {"answer_later": True}  # execution option of a statement whose answer nobody looks at
-
-_BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"  # waits for nobody, may take long
+STORABLE = "text without NUL, that UTF-8 can spell: no database takes another"
 
 
 class RowLocked(OperationError):
@@ -63,29 +40,29 @@ class Store:
         self.url = address.parse(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.identity: str | None = None  # of the database: a connection to any other is refused
-        options: dict[str, Any] = {"json_serializer": documents.dump}
+        options: dict[str, Any] = {"json_serializer": json_text}
         if self.is_sqlite:
-            options["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}
+            options["connect_args"] = {"timeout": sqlite.BUSY_SECONDS, "check_same_thread": False}
             if self._in_memory:
                 options["poolclass"] = StaticPool
         else:
             options["connect_args"] = {
-                **CONNECT,
+                **postgres.CONNECT,
                 **address.options(self.url),
                 "autocommit": True,
-            }  # see _on_postgres_begin
+            }  # see postgres.on_begin
         self.engine = create_engine(self.url.set(query={}) if not self.is_sqlite else self.url, **options)
         if self.is_sqlite:
-            event.listen(self.engine, "connect", _on_sqlite_connect)
-            event.listen(self.engine, "begin", _on_sqlite_begin)
+            event.listen(self.engine, "connect", sqlite.on_connect)
+            event.listen(self.engine, "begin", sqlite.on_begin)
         else:
-            event.listen(self.engine, "begin", _on_postgres_begin)
-            event.listen(self.engine, "after_cursor_execute", _await_answer)
+            event.listen(self.engine, "begin", postgres.on_begin)
+            event.listen(self.engine, "after_cursor_execute", postgres.await_answer)
             event.listen(self.engine, "connect", self._check_identity)
             if "prepare_threshold" not in self.url.query:
-                event.listen(self.engine, "connect", _prepare_where_direct)
+                event.listen(self.engine, "connect", postgres.prepare_where_direct)
             if newest_url is not None:
-                event.listen(self.engine, "do_connect", _connect_as(newest_url))
+                event.listen(self.engine, "do_connect", postgres.connect_as(newest_url))
 
     @classmethod
     def open(
@@ -112,7 +89,7 @@ class Store:
         """
         store = cls(db or settings.database(), None if db else settings.database)
         path = store._path
-        new = path is not None and (not path.exists() or not path.stat().st_size)
+        new = path is not None and sqlite.is_new(path)
         if new and not create:
             store.close()
             if not missing_is_empty:
@@ -152,7 +129,7 @@ class Store:
     def _upgrade(self, settings: Settings, revision: str = migrations.HEAD) -> None:
         try:
             if self._path is not None:
-                _prepare_folder(self._path, settings)
+                sqlite.prepare_folder(self._path, settings)
             with self._plain_words():
                 current = schema.is_current(self.engine, self.name)
                 if self._path is not None:
@@ -168,7 +145,7 @@ class Store:
     def _log_ahead(self) -> None:
         """Let readers and the writer of a SQLite file not wait for each other, from the next connection on."""
         self.engine.dispose()
-        event.listen(self.engine, "connect", _log_ahead)
+        event.listen(self.engine, "connect", sqlite.log_ahead)
 
     def _check_identity(self, connection: Any, _record: Any) -> None:
         """Refuse a new connection that leads to another database than the one that was opened."""
@@ -192,7 +169,7 @@ class Store:
         with self._plain_words(), self.engine.connect() as connection:
             if lock_seconds is not None:
                 patience = f"; SET LOCAL lock_timeout = {round(1e3 * lock_seconds)}"
-                connection.execution_options(begin=_BEGIN + patience)
+                connection.execution_options(begin=postgres.BEGIN + patience)
             with self._begun(connection):
                 yield connection
 
@@ -208,8 +185,8 @@ class Store:
                 yield connection
             return
         with self._plain_words(), self.engine.connect() as connection:
-            begin = _pipelined(lock_seconds)
-            if _is_torn(connection):
+            begin = postgres.pipelined(lock_seconds)
+            if postgres.has_ended(connection):
                 self._leave(connection)
             driver: Any = connection.connection.dbapi_connection
             try:
@@ -236,7 +213,8 @@ class Store:
     def snapshot(self) -> Iterator[Connection]:
         """A transaction that reads everything as it is at one moment, however long it takes."""
         with self._plain_words(), self.engine.connect() as connection:
-            connection.execution_options(read_only=True, begin=_BEGIN_SNAPSHOT)  # SQLite's reads are such anyway
+            # SQLite's reads are such anyway.
+            connection.execution_options(read_only=True, begin=postgres.BEGIN_SNAPSHOT)
             with self._begun(connection):
                 yield connection
 
@@ -280,7 +258,11 @@ class Store:
         """A driver's error as one line that names the database, never its password."""
         try:
             yield
-        except (IntegrityError, DataError):  # a fault of ours, not of the database
+        except UnicodeEncodeError as error:  # half a character, as of a name on a command line that is no UTF-8
+            raise RequestError("text", error.object, STORABLE) from error
+        except (IntegrityError, DataError) as error:  # a fault of ours, not of the database
+            if (text := _text_with_nul(error)) is not None:
+                raise RequestError("text", text, STORABLE) from error
             raise
         except DBAPIError as error:
             said = str(error.orig)
@@ -298,109 +280,17 @@ class Store:
             raise self._away(error) from error
 
     def _away(self, error: BaseException | None) -> OperationError:
-        kind = RowLocked if getattr(error, "sqlstate", None) == LOCK_NOT_AVAILABLE else OperationError
-        return kind(f"database {self.name}: {_first_line(error)}{_remedy(error)}")
-
-
-def _pipelined(lock_seconds: float | None) -> tuple[str, str]:
-    """How a transaction begins where statements are sent without waiting for the answers to those before them."""
-    patience = PATIENCE if lock_seconds is None else {**PATIENCE, "lock_timeout": round(1e3 * lock_seconds)}
-    return "BEGIN", "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in patience.items())
-
-
-def _prepare_where_direct(connection: Any, _record: Any) -> None:
-    """Have statements prepared on the server, unless a pooler stands before it: its next transaction may have another
-    session. A pooler is known by its number for our session, which is not the server's."""
-    number = connection.execute("SELECT pg_backend_pid()").fetchone()[0]
-    if number == connection.info.backend_pid:
-        connection.prepare_threshold = PREPARE_AFTER
-
-
-def _is_torn(connection: Connection) -> bool:
-    """Whether the server has ended a session of the pool, as far as is known here: nothing is asked of it."""
-    driver: Any = connection.connection.dbapi_connection
-    said = select.poll()
-    try:
-        said.register(driver.fileno(), select.POLLIN)
-        while said.poll(0):  # a last word, perhaps, and the end, which raises
-            driver.pgconn.consume_input()
-    except driver.OperationalError:
-        return True
-    return False
-
-
-def _remedy(error: BaseException | None) -> str:
-    """What helps against some of PostgreSQL's errors, by their code."""
-    return {
-        "42P01": " (`farm db upgrade` makes the tables)",
-        "25006": " (a standby? the URL must lead to the primary)",
-        "42501": " (`farm db grant-worker` and `farm db grant-reader` grant a role what it needs)",
-        LOCK_NOT_AVAILABLE: " (another session holds a lock)",
-    }.get(getattr(error, "sqlstate", None) or "", "")
-
-
-def _connect_as(newest_url: Callable[[], str]) -> Callable[..., None]:
-    """Have each connection made as the URL says that is read then."""
-
-    def before(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
-        url = address.parse(newest_url())
-        named = {"host": url.host, "port": url.port, "user": url.username, "password": url.password}
-        parameters.update({name: value for name, value in named.items() if value is not None})
-
-    return before
-
-
-def _prepare_folder(path: Path, settings: Settings) -> None:
-    if path.resolve().is_relative_to(settings.home.resolve()):
-        settings.prepare_home()
-    elif not path.resolve().parent.is_dir():
-        raise RequestError("database", str(path), "a file in a folder that exists")
+        locked = getattr(error, "sqlstate", None) == postgres.LOCK_NOT_AVAILABLE
+        said = f"database {self.name}: {_first_line(error)}{postgres.remedy(error)}"
+        return RowLocked(said) if locked else OperationError(said)
 
 
 def _first_line(error: BaseException | None) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _on_sqlite_connect(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the driver must not begin transactions by itself
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA synchronous=FULL")  # an accepted measurement survives a power cut
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
-
-
-def _log_ahead(connection: sqlite3.Connection, _record: Any) -> None:
-    until = time.monotonic() + SQLITE_BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            # SQLite itself does not wait here for another that does the same to a new file.
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(0.01)
-
-
-def _on_postgres_begin(connection: Connection) -> None:
-    # The driver is in autocommit, so that the transaction begins with our words, in one exchange with the server.
-    begin = connection.get_execution_options().get("begin", _BEGIN)
-    driver: Any = connection.connection.dbapi_connection
-    if isinstance(begin, str):
-        driver.execute(begin, prepare=False)
-        return
-    for words in begin:
-        driver.execute(words)
-
-
-def _await_answer(connection: Connection, _cursor: Any, _said: Any, _values: Any, context: Any, _many: bool) -> None:
-    """In a pipeline, have the answer to a statement there before anybody looks at it."""
-    pipeline = connection.get_execution_options().get("pipeline")
-    if pipeline is not None and not context.execution_options.get("answer_later"):
-        pipeline.sync()
-
-
-def _on_sqlite_begin(connection: Connection) -> None:
-    # IMMEDIATE: a transaction that will write waits at its start and never fails in its middle.
-    read_only = connection.get_execution_options().get("read_only")
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+def _text_with_nul(error: DBAPIError) -> str | None:
+    """The parameter of a statement that PostgreSQL cannot hold, for it has a NUL; None where there is none."""
+    given = error.params or ()
+    values = given.values() if isinstance(given, Mapping) else given
+    return next((value for value in values if isinstance(value, str) and "\0" in value), None)

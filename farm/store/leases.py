@@ -25,7 +25,7 @@ from farm.domain.event import EventKind
 from farm.store import devices, events
 from farm.store import tables as t
 from farm.store.clock import now
-from farm.store.engine import LATER
+from farm.store.postgres import LATER
 
 RUNNING = t.job.c.state == JobState.RUNNING
 _CONFIGURATION = tuple(t.configuration.c[name] for name in Configuration.__dataclass_fields__)

@@ -13,7 +13,7 @@ from farm.domain.row import Row
 from farm.store import health, leases, rows
 from farm.store import tables as t
 from farm.store.clock import now
-from farm.store.engine import LATER
+from farm.store.postgres import LATER
 
 # The statements of every job, built once: to build and look up such a statement takes longer than to run it.
 _OF: BindParameter[int] = bindparam("of")  # a job's id

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, selec
 from farm.domain.row import OWN, Row
 from farm.store import tables as t
 from farm.store.clock import now
-from farm.store.engine import LATER
+from farm.store.postgres import LATER
 from farm.store.upsert import insert
 
 ROW: Final = t.measured_row.c

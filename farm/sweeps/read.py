@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Final
 from farm.domain import RequestError
 from farm.domain.configuration import MAX_SEED
 from farm.domain.parsing import parse_whole
+from farm.files.paths import exists
 from farm.files.yaml import STDIN, read_yaml
 from farm.sweeps.axes import AXES, check_resolutions, complete_grid, is_number, parse_axis, parse_grid, refuse_key
 from farm.sweeps.file import KEYS, MAX_REPLICATES
@@ -23,7 +25,7 @@ SHIPPED: Final = {path.stem: path for path in sorted((Path(__file__).parent / "d
 def read_spec(path: str | Path) -> SweepSpec:
     """Read and check a sweep file, the standard input for ``-``, or the sweep of that name that ships where there is no
     such file. RequestError for whatever is wrong with it."""
-    if not Path(path).exists():
+    if not exists(Path(path)):
         path = SHIPPED.get(str(path), path)
     document = read_yaml(path)
     if not isinstance(document, dict):
@@ -118,6 +120,6 @@ def _deadline(value: Any) -> datetime | None:
 def _budget(value: Any) -> float | None:
     if value is None:
         return None
-    if not is_number(value) or not math.isfinite(value) or value <= 0:
+    if not is_number(value) or not 0 < value <= sys.float_info.max:
         raise RequestError("budget_joules", value, "a number of joules above 0")
     return float(value)

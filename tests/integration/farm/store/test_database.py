@@ -217,3 +217,50 @@ def test_two_threads_make_their_tables_at_once(home):
     with ThreadPoolExecutor(4) as pool:
         identities = list(pool.map(make, range(4)))
     assert len(set(identities)) == 4
+
+
+@pytest.mark.parametrize("words", ["a\udcff", "a\0"])
+def test_a_text_that_no_database_takes_is_refused_in_one_line(store, words):
+    """The first is how Python reads a name on a command line that is no UTF-8. SQLite takes a NUL."""
+    if store.is_sqlite and "\0" in words:
+        pytest.skip("SQLite takes it")
+    for query in ("SELECT 1 WHERE :name = 'x'", "SELECT name FROM worker WHERE name = :name"):
+        with pytest.raises(RequestError, match=r"text: a\?: text without NUL"), store.read() as db:
+            db.execute(text(query), {"name": words})
+    with store.read() as db:
+        assert db.execute(text("SELECT 1")).scalar() == 1
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("workers", "maintenance", "\udcff", "--reason", "x"),
+        ("workers", "drain", "\udcff"),
+        ("workers", "health", "\udcff"),
+        ("results", "samples", "\udcff", "--out", "x.csv"),
+        ("results", "remove", "\udcff", "--reason", "x"),
+    ],
+    ids=lambda argv: " ".join(argv[:2]),
+)
+def test_a_name_that_is_no_utf_8_is_a_wrong_request(farm, argv):
+    assert farm("db", "upgrade").code == 0
+    refused = farm(*argv)
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert "unexpected" not in refused.err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("sweep", "list", "--db", "sqlite:////tmp/{long}.db"),
+        ("db", "upgrade", "--db", "sqlite:////tmp/{long}/farm.db"),
+        ("db", "restore", "/tmp/{long}"),
+        ("sweep", "submit", "/tmp/{long}"),
+    ],
+    ids=lambda argv: " ".join(argv[:2]),
+)
+def test_a_path_that_cannot_be_looked_at_is_a_wrong_request(farm, argv):
+    """Too long a name, as whoever is root meets no folder that is closed to him."""
+    refused = farm(*(part.format(long="a" * 300) for part in argv))
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert "unexpected" not in refused.err

@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from farm.domain import OperationError, RequestError
 from farm.settings import load
-from farm.store import engine as engines
+from farm.store import postgres as dialect
 from farm.store.engine import Store
 from farm.sweeps import control
 from tests.processes import wait_until
@@ -46,7 +46,7 @@ def impatient(monkeypatch):
     """Time-outs that a test can wait for."""
     quick = {"lock_timeout": 200, "statement_timeout": 2_000, "idle_in_transaction_session_timeout": 300}
     begin = "; ".join(["BEGIN", *(f"SET LOCAL {name} = {value}" for name, value in quick.items())])
-    monkeypatch.setattr(engines, "_BEGIN", begin)
+    monkeypatch.setattr(dialect, "BEGIN", begin)
 
 
 def test_one_client_that_hangs_with_a_job_stops_no_other_job(jobs, sweep, store, hanging):
@@ -204,7 +204,7 @@ def test_nothing_of_a_broken_password_is_shown(password):
     assert "TOPSECRET" not in str(raised.value)
 
 
-def test_a_password_that_changed_is_read_again(url, postgres, tmp_path):
+def test_a_password_that_changed_is_read_again(url, postgres, tmp_path, caplog):
     """From the file, by whoever connects next: nobody is started anew."""
     admin = create_engine(postgres, isolation_level="AUTOCOMMIT")
     passed = []
@@ -223,7 +223,11 @@ def test_a_password_that_changed_is_read_again(url, postgres, tmp_path):
     connect()
     held.write_text(make_url(url).set(password="second").render_as_string(hide_password=False))
     connect()
-    assert passed == ["first", "second"]
+    held.unlink()  # whoever changes it may take it away first
+    connect()
+    assert passed == ["first", "second", "second"]
+    assert "stays as it was" in caplog.text
+    assert "second" not in caplog.text
     store.close()
     admin.dispose()
 

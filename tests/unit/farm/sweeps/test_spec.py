@@ -193,6 +193,7 @@ class TestLimits:
         ({"budget_joules": 0}, "budget_joules: 0"),
         ({"budget_joules": float("nan")}, "budget_joules: nan"),
         ({"budget_joules": "much"}, "budget_joules: much"),
+        ({"budget_joules": 10**400}, "budget_joules: 1000"),
     ],
 )
 def test_wrong_values_are_named(keys, message):
