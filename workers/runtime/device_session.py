@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from farm import catalog
@@ -16,6 +17,9 @@ from workers.workload import Workload
 if TYPE_CHECKING:
     from workers.pipelines.base import Pipeline
     from workers.procedure.measure import Measured
+
+
+logger = logging.getLogger(__name__)
 
 
 class Workloads(Protocol):
@@ -71,6 +75,13 @@ class SimulatedLoads:
 
     def unload(self) -> None:
         """Nothing to do."""
+
+
+def _let_go(name: str, close: Callable[[], None]) -> None:
+    try:
+        close()
+    except Exception:
+        logger.exception("the %s could not be let go of", name)
 
 
 class DeviceSession:
@@ -165,14 +176,15 @@ class DeviceSession:
             self._workloads.unload()
 
     def close(self) -> None:
-        """Let go of everything; ``open`` starts anew."""
+        """Let go of everything; ``open`` starts anew. What a broken device refuses is logged, and keeps nobody from it.
+
+        After a CUDA error torch refuses even to give memory back: the process that is to be replaced then must end.
+        """
         meter, self._meter = self._meter, None
-        try:
-            self.unload()
-        finally:
-            self._workloads = None
-            if meter is not None:
-                meter.close()
+        _let_go("pipeline", self.unload)
+        self._workloads = None
+        if meter is not None:
+            _let_go("meter", meter.close)
 
     def _open(self) -> tuple[Meter, Workloads]:
         from workers.meters import open_meter

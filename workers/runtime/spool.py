@@ -61,17 +61,14 @@ class Spool:
 
     def hold(self, entry: Entry) -> Path:
         """Make a result safe on disk as ``put`` does, where it is probably needed for a moment only."""
-        content = _encode(entry)
         with contextlib.suppress(OSError):  # the folder is not there yet, the disk is full or knows no locks
-            if self._slot.put(content):
+            if self._slot.put(_encode(entry)):
                 return self._slot.path
-        return self._put(entry, content)
+        return self.put(entry)
 
     def put(self, entry: Entry) -> Path:
         """Make a result safe on disk. OperationError, nothing left behind, where the disk is full or read-only."""
-        return self._put(entry, _encode(entry))
-
-    def _put(self, entry: Entry, content: bytes) -> Path:
+        content = _encode(entry)
         name = f"{entry.job_id:010d}-{entry.attempt}-{self._mark}-{uuid.uuid4().hex}"
         temporary = self.folder / f".{name}.tmp"
         path = self.folder / f"{name}{SUFFIX}"
