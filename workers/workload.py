@@ -13,7 +13,7 @@ PhaseWindow = Callable[[str], AbstractContextManager[None]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchResult:
-    """What one batch of prompts came to."""
+    """What the pipeline did for one batch of prompts."""
 
     images: int
     forwards: int  # denoiser forward calls

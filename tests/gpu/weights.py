@@ -53,7 +53,7 @@ def all_zeros(parameter: torch.Tensor) -> torch.Tensor:
 
 
 # In this order: half_zeros thins out what was built, so it comes before what overwrites it.
-KINDS: Final[dict[str, Callable[[torch.Tensor], torch.Tensor] | None]] = {
+INITIALIZERS: Final[dict[str, Callable[[torch.Tensor], torch.Tensor] | None]] = {
     "default": None,
     "half zeros": half_zeros,
     "unit variance": unit_variance,
@@ -66,13 +66,13 @@ def fan_in(parameter: torch.Tensor) -> int:
     return max(1, math.prod(parameter.shape[1:]))
 
 
-def fill(module: torch.nn.Module, kind: Callable[[torch.Tensor], torch.Tensor]) -> None:
+def fill(module: torch.nn.Module, initializer: Callable[[torch.Tensor], torch.Tensor]) -> None:
     """Overwrite every matrix and kernel of a module; vectors (biases, norms) stay, but where all shall be zero."""
     torch.manual_seed(SEED)
     with torch.no_grad():
         for parameter in module.parameters():
-            if parameter.dim() > 1 or kind is all_zeros:
-                parameter.copy_(kind(parameter))
+            if parameter.dim() > 1 or initializer is all_zeros:
+                parameter.copy_(initializer(parameter))
 
 
 def activation_shares(pipeline: Pipeline, denoiser: torch.nn.Module) -> dict[str, float]:
@@ -100,17 +100,17 @@ class _Nothing:
     def close(self) -> None: ...
 
 
-def one_kind(configuration: Configuration, pipeline: Pipeline, meter: NvmlMeter, seconds: float) -> dict[str, Any]:
+def denoising(configuration: Configuration, pipeline: Pipeline, meter: NvmlMeter, seconds: float) -> dict[str, Any]:
     """The denoising phase measured: joules and seconds of a step, and the state of the board in it."""
     idle_seconds = 1.5 if configuration.size == "full" else 0.7
     options = Options(
         idle_seconds=idle_seconds, settle_seconds=0.0, max_seconds=seconds, max_passes=1000, halfwidth=0.002
     )
-    done = measure(configuration, pipeline, meter, prompts=["weights"], options=options)
-    denoise = done.measurement.phases["denoise"]
-    work = [s for s in done.spans if s.label == "denoise"]
+    measured = measure(configuration, pipeline, meter, prompts=["weights"], options=options)
+    denoise = measured.measurement.phases["denoise"]
+    work = [s for s in measured.spans if s.label == "denoise"]
     first, last = work[0].start, work[-1].end
-    log = [t for t in done.recording.telemetry if first <= t["time"] <= last]
+    log = [t for t in measured.recording.telemetry if first <= t["time"] <= last]
     clocks = [t["sm_mhz"] for t in log if t["sm_mhz"]]
     steps = configuration.steps * configuration.prompts
     return {
@@ -118,10 +118,10 @@ def one_kind(configuration: Configuration, pipeline: Pipeline, meter: NvmlMeter,
         "step_joules_std": None if denoise.std_joules is None else denoise.std_joules / steps,
         "step_seconds": denoise.seconds / steps,
         "watts_above_idle": None if denoise.joules is None else denoise.joules / denoise.seconds,
-        "idle_watts": done.measurement.idle_watts,
+        "idle_watts": measured.measurement.idle_watts,
         "sm_clock_mhz": statistics.median(clocks) if clocks else None,
-        "flags": list(done.measurement.flags),
-        "repeats": done.measurement.repeats,
+        "flags": list(measured.measurement.flags),
+        "repeats": measured.measurement.repeats,
     }
 
 
@@ -139,11 +139,11 @@ def main(arguments: list[str]) -> int:
             pipeline._parts[n] for n, p in pipeline.model.components.items() if p.phase == "denoise"
         )  # its weights are what this program is about
         kinds = {}
-        for name, kind in KINDS.items():
-            if kind is not None:
-                fill(denoiser, kind)
+        for name, initializer in INITIALIZERS.items():
+            if initializer is not None:
+                fill(denoiser, initializer)
             shares = activation_shares(pipeline, denoiser)
-            kinds[name] = {**shares, **one_kind(configuration, pipeline, meter, float(seconds))}
+            kinds[name] = {**shares, **denoising(configuration, pipeline, meter, float(seconds))}
         peak = memory.peak_bytes(device)
         held = used_bytes(device)
         del denoiser

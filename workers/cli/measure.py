@@ -15,6 +15,7 @@ from farm.cli.options import GPU, MODEL, FiniteRange, emit_json, json_option
 from farm.domain import Configuration, Measurement, RequestError
 from farm.domain.words import significant, with_prefix
 from farm.files.atomic import atomic_write
+from workers.cli.options import meter_option
 from workers.meters import check_meter
 
 if TYPE_CHECKING:
@@ -39,14 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option("--prompts-file", type=click.Path(path_type=Path), help="COCO captions or text (default: those shipped).")
 @click.option("--device", default=0, type=click.IntRange(0, 1023), metavar="N", help="Index of the device.")
-@click.option(
-    "--meter",
-    "meter_name",
-    default="auto",
-    metavar="NAME",
-    show_default=True,
-    help="`nvml`, `codecarbon` (as the paper did), `both` (its number beside NVML's), or one that was added.",
-)
+@meter_option
 @click.option(
     "--idle-seconds",
     type=FiniteRange(0.1, 3600.0),

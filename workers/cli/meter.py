@@ -12,6 +12,7 @@ import click
 from farm.cli.options import emit_json, json_option
 from farm.domain import RequestError
 from farm.domain.words import significant
+from workers.cli.options import meter_option
 from workers.meters.energy.statistics import Z_975
 
 if TYPE_CHECKING:
@@ -42,14 +43,7 @@ def _idle_seconds(_ctx: click.Context, _param: click.Parameter, value: float) ->
     callback=_idle_seconds,
     help="Idle measured before and after the command; longer idle, smaller uncertainty.",
 )
-@click.option(
-    "--meter",
-    "meter_name",
-    default="auto",
-    metavar="NAME",
-    show_default=True,
-    help="`nvml`, `codecarbon` (as the paper did), `both` (its number beside NVML's), or one that was added.",
-)
+@meter_option
 @json_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- CMD ...")
 def meter(device: str, idle_seconds: float, meter_name: str, as_json: bool, command: tuple[str, ...]) -> None:

@@ -41,7 +41,7 @@ PROMPT: Final = "a photograph of a red bicycle leaning on a white wall"
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What was found. Rates are in FLOP/s, of memory in bytes/s; times in seconds."""
+    """What a GPU idles at, reaches and costs. Rates are in FLOP/s, of memory in bytes/s; times in seconds."""
 
     gpu: str
     device_name: str
@@ -69,8 +69,8 @@ class Calibration:
 
 def configurations(gpu: str, *, size: str = "full") -> list[Configuration]:
     """Those of PIPELINES that fit the GPU type's memory."""
-    toy = {} if size == "full" else {"width": 64, "height": 64, "steps": 2, "precision": "fp32"}
-    every = [Configuration(gpu=gpu, size=size, **{**values, **toy}) for values in PIPELINES]
+    nano = {} if size == "full" else {"width": 64, "height": 64, "steps": 2, "precision": "fp32"}
+    every = [Configuration(gpu=gpu, size=size, **{**values, **nano}) for values in PIPELINES]
     return [configuration for configuration in every if memory.objection(configuration) is None]
 
 
@@ -108,7 +108,7 @@ def calibrate(
     for configuration in configurations(gpu, size=size):
         workload, unload = load(configuration)
         try:
-            done = measure(
+            measured = measure(
                 configuration,
                 workload,
                 meter,
@@ -119,7 +119,7 @@ def calibrate(
             )
         finally:
             unload()
-        measurements.append(done.measurement)
+        measurements.append(measured.measurement)
     here = meter.environment()
     return Calibration(
         gpu=gpu,

@@ -12,7 +12,7 @@ ESTIMATE_IDLE_SECONDS: Final = 1.0  # baseline on each side for a meter that est
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """The defaults are for a GPU read through NVML."""
+    """How long and how often one configuration is measured. The defaults are for a GPU read through NVML."""
 
     idle_seconds: float = 20.0  # baseline on each side
     settle_seconds: float = 60.0  # at most so long until temperature and power are steady
@@ -26,7 +26,7 @@ class Options:
 
     @classmethod
     def quick(cls, idle_seconds: float = ESTIMATE_IDLE_SECONDS) -> Options:
-        """For a demonstration, an estimating meter or a test: seconds instead of minutes, and wider intervals."""
+        """Return options of seconds, with wider intervals: for a demonstration, an estimating meter or a test."""
         return cls(
             idle_seconds=idle_seconds,
             settle_seconds=0.0,
@@ -38,7 +38,7 @@ class Options:
         )
 
     def suited(self, meter: Meter, idle_seconds: float | None = None) -> Options:
-        """These, or for a meter that estimates the quick ones, since care cannot make an estimate a measurement.
+        """Return these options, or the quick ones for a meter that estimates: care makes no estimate a measurement.
 
         ``idle_seconds`` was asked for by name, whatever the meter; ``self.idle_seconds`` may be a default of GPUs.
         """

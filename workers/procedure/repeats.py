@@ -21,6 +21,7 @@ class RepeatLog:
     results: list[BatchResult] = field(default_factory=list)
 
     def seconds(self, batches: Sequence[int]) -> float:
+        """How long the batches of these numbers worked."""
         return sum(self.spans[i].end - self.spans[i].start for b in batches for i in self.batches[b])
 
     def known_passes(self, energy: Energy) -> int:

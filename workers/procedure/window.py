@@ -28,7 +28,7 @@ class Interruptions(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """What a window came to."""
+    """The energy and duration of a window."""
 
     energy: Energy
     seconds: float  # of the work
@@ -54,19 +54,19 @@ def measure_window(
         meter.start()
         spans = [idle(meter, idle_seconds, step_seconds=STEP_SECONDS)]
     start = meter.edge()
-    done = work()
+    finished = work()
     end = meter.edge()
     spans.append(Span(label=label, start=start, end=end))
     try:
         with interruptions.allowed():
             # In any case: without it the end of the window cannot be resolved.
             spans.append(rest(meter, PAD, tail, steps=FEWEST_STEPS))
-            after = idle_seconds if done else meter.shortest_idle_seconds
+            after = idle_seconds if finished else meter.shortest_idle_seconds
             baseline = idle(meter, after, step_seconds=STEP_SECONDS, hurry=lambda: interruptions.impatient)
         spans += [] if interruptions.impatient else [baseline]
     except Interrupted:
-        done = False
+        finished = False
         meter.edge()
     meter.stop()
     energy = meter.energy(spans)
-    return Window(energy=energy, seconds=end - start, interrupted=not done)
+    return Window(energy=energy, seconds=end - start, interrupted=not finished)

@@ -22,14 +22,14 @@ from workers.device.nvml.device import NvmlDevice
 from workers.meters.clock import Clock
 from workers.meters.energy.period import coherent_period
 
-ASKED: Final = 5
+TRIES: Final = 5  # to read a counter, before there is taken to be none
 POLL_SECONDS: Final = 0.002
-JUMPS: Final = 10
+JUMPS: Final = 10  # seen closely, after which polling ends
 CLOSE_POLLS: Final = 3.0  # a jump between two readings not further apart than so many pauses is seen closely
 SHORTEST_SECONDS: Final = 0.3  # of polling: a short tick needs many jumps
 LONGEST_SECONDS: Final = 1.5  # for the jumps; then once more as long at a slower pace
 SLOW_POLL_SECONDS: Final = 0.02
-QUIET_SECONDS: Final = 0.6
+QUIET_SECONDS: Final = 0.6  # left alone at the least, against which fast polling is compared
 CONTINUOUS_SECONDS: Final = 0.005  # a counter that moves at nearly every reading has no tick worth following
 ROUGH: Final = 0.15  # relative: how far one gap between two jumps may be from the period
 LOSS: Final = 0.10  # relative; idle power itself wanders by a few per cent
@@ -96,7 +96,7 @@ def probe_counter(device: NvmlDevice, clock: Clock) -> CounterProbe:
 
 def _answers(device: NvmlDevice, clock: Clock) -> bool:
     """Whether there is a counter; one that fails in passing is asked again."""
-    for _ in range(ASKED):
+    for _ in range(TRIES):
         if device.counter_joules() is not None:
             return True
         clock.sleep(SLOW_POLL_SECONDS)

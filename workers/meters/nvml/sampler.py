@@ -27,7 +27,7 @@ TELEMETRY_SECONDS: Final = 1.0
 GUARD_SECONDS: Final = 0.0015  # half of a bracket, to begin with
 SMALLEST_GUARD_SECONDS: Final = 0.0008
 LARGEST_GUARD_PART: Final = 0.125  # of the tick
-RETRIES: Final = 6
+RETRIES: Final = 6  # readings after a predicted edge, before the next is aimed at
 
 
 class Sampler:
