@@ -101,7 +101,7 @@ def _type(host: Host) -> str | None:
 def _work(
     command: Command, environment: Mapping[str, str], watch: BoardWatch, interruptions: Interruptions
 ) -> Callable[[], bool]:
-    """What happens in the window: the command, from its begin to its end. False where it was ended on the way."""
+    """Return what happens in the window: the command runs from its begin to its end. False where it was cut short."""
     from workers.interrupted import Interrupted
 
     def run() -> bool:

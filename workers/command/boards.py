@@ -21,7 +21,7 @@ LOOK_SECONDS: Final = 0.5  # from one look at the boards' processes to the next
 
 @dataclass(slots=True)
 class Board:
-    """One board, and whose processes were seen on it while the command ran."""
+    """A board, with whose processes were on it while the command ran."""
 
     facts: DeviceFacts
     number: int | None  # what --device says; None: CUDA_VISIBLE_DEVICES hides it
@@ -72,7 +72,7 @@ class BoardWatch:
             board.nvml.close()
 
     def command_runs(self, running: bool) -> None:
-        """The command begins now, or has ended."""
+        """Say that the command begins now, or that it has ended."""
         self._running = running
 
     @property

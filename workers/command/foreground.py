@@ -14,7 +14,7 @@ NUMBERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interruptions:
-    """SIGINT, SIGTERM and SIGHUP from the moment this is made, in the main thread, to the end of the process.
+    """Handles SIGINT, SIGTERM and SIGHUP from when it is made, in the main thread, to the end of the process.
 
     The first one raises Interrupted, at once or when ``allowed`` is entered next; nowhere else is anything cut short.
     What was ignored when the process started stays so (nohup, a script's background job).

@@ -27,7 +27,7 @@ _BINARY_FORMATS: Final = Path("/proc/sys/fs/binfmt_misc")  # what else the kerne
 
 
 def check(argv: Sequence[str]) -> None:
-    """RequestError where there is no such command, before anything is measured for its sake."""
+    """Raise RequestError where there is no such command, before anything is measured for its sake."""
     path = shutil.which(argv[0])
     if path is None:
         exists = os.path.exists(argv[0]) and os.sep in argv[0]  # noqa: PTH110
@@ -70,7 +70,7 @@ def _in_foreground() -> bool:
 
 
 class Command:
-    """A command forked at once, as by `perf stat`, that executes only from ``start`` on: no fork is in the window.
+    """Forks a command at once, as `perf stat` does, and executes it from ``start`` on: no fork is in the window.
 
     Make it before the process has threads or has touched the device. It shares the terminal and, should this process
     be killed, dies with all that it started: its parent is a subreaper (workers.command.subreaper).
@@ -118,7 +118,7 @@ class Command:
         select.select([self._ended], [], [])
 
     def wait(self) -> int:
-        """The exit code, once the command has ended; 128 and the signal's number where one ended it, as shells say."""
+        """Wait for the command's end; returns its exit code, or 128 and the number of the signal that ended it."""
         if self._status is None:
             status = os.read(self._ended, 16)
             if not status:  # the subreaper was killed, and with it the command: the rest has come to us

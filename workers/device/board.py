@@ -9,7 +9,7 @@ from farm import catalog
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Device:
-    """What a meter says it is reading."""
+    """The device that a meter reads, as the meter names it."""
 
     index: int | None  # NVML's
     name: str
@@ -51,7 +51,7 @@ class DeviceFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SilentDevice:
-    """A device that is there but does not answer: its number stays its own, so that no other is taken for it."""
+    """A device that is there but does not answer. It keeps its number, so that no other is taken for it."""
 
     index: int  # NVML's
     uuid: str | None

@@ -14,7 +14,7 @@ from farm.domain import MeterError
 
 
 def read() -> dict[str, Any]:
-    """The fields of ``board.HostFacts``, or ``{"error": one line}`` where NVML cannot be used at all."""
+    """Return the fields of ``board.HostFacts``, or ``{"error": one line}`` where NVML cannot be used at all."""
     try:
         from workers.device.nvml.inventory import read_host
     except ImportError:

@@ -21,7 +21,7 @@ STALE_PERIODS: Final = 3  # a reading that is older says nothing of now
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """At one moment; None where it is not known."""
+    """Power and temperature at one moment; None where it is not known."""
 
     power_watts: float | None = None
     temperature_celsius: float | None = None
@@ -38,7 +38,7 @@ class BoardGauge:
         self._board: NvmlDevice | None = None
 
     def read(self) -> Reading:
-        """Power by the best reading that the board has, and its temperature."""
+        """Read power, in the best way that the board has, and temperature."""
         from workers.device.nvml.device import NvmlDevice
 
         try:
@@ -73,7 +73,7 @@ class GaugeThread:
         self._thread.start()
 
     def latest(self) -> Reading:
-        """What was read last; unknown where that was too long ago."""
+        """Return what was read last; unknown where that was too long ago."""
         at, reading = self._latest
         return reading if time.monotonic() - at < STALE_PERIODS * self._period_seconds else UNKNOWN
 

@@ -60,7 +60,7 @@ class Host:
 
 
 def inspect() -> HostFacts:
-    """The driver's version and all devices that NVML counts, read in a short-lived child.
+    """Read, in a short-lived child, the driver's version and all devices that NVML counts.
 
     OperationError where it cannot be asked.
     """
@@ -89,7 +89,7 @@ def inspect() -> HostFacts:
 
 
 def visible(devices: tuple[AnyDevice, ...], environment: Mapping[str, str] = os.environ) -> tuple[AnyDevice, ...]:
-    """Those that CUDA_VISIBLE_DEVICES leaves, in its order: as CUDA reads it, the first bad entry ends the list.
+    """Return the devices that CUDA_VISIBLE_DEVICES leaves, in its order; as in CUDA, a bad entry ends the list.
 
     Slurm and container runtimes set it, or hide devices from NVML altogether; both may hold. Numbers count in the
     order of the bus (NVML's), which is CUDA's as well among boards of one type.
@@ -113,7 +113,7 @@ def only_mig(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def select(device: int | str, devices: tuple[AnyDevice, ...]) -> tuple[int, DeviceFacts]:
-    """The device meant by a number among those visible, a UUID or the start of one.
+    """Find the device meant by a number among those visible, a UUID or the start of one.
 
     RequestError for none, OperationError for one that does not answer.
     """
@@ -135,14 +135,14 @@ def select(device: int | str, devices: tuple[AnyDevice, ...]) -> tuple[int, Devi
 
 
 def identify(device: int | str) -> Host:
-    """The visible device of that number or UUID, whatever its type. RequestError, OperationError."""
+    """Find the visible device of that number or UUID, whatever its type. Errors as of ``inspect`` and ``select``."""
     facts = inspect()
     number, chosen = select(device, visible(facts.devices))
     return Host(device=chosen, number=number, driver=facts.driver, notes=_notes(chosen), devices=facts.devices)
 
 
 def verify(gpu: str, device: int | str, *, foreign: ForeignPolicy = "refuse") -> Host:
-    """Make sure that a device is of the catalog's type and free. Returns it with what could not be made sure of.
+    """Make sure that a device is of the catalog's type and free; ``notes`` say what could not be made sure of.
 
     As ``of_type``; OperationError too where somebody else computes on it and ``foreign`` says refuse. With ``wait``,
     returns when they are gone.
@@ -164,7 +164,7 @@ def verify(gpu: str, device: int | str, *, foreign: ForeignPolicy = "refuse") ->
 
 
 def of_type(gpu: str, device: int | str) -> Host:
-    """The device, made sure to be of the catalog's type, whoever else uses it.
+    """Find the device and make sure that it is of the catalog's type, whoever else uses it.
 
     RequestError: no such device, or it is of another type (naming both). OperationError: no NVML, or MIG is on.
     """
@@ -183,7 +183,7 @@ def of_type(gpu: str, device: int | str) -> Host:
 
 
 def occupied(facts: DeviceFacts) -> str:
-    """Who else computes on the device, in words; empty where nobody shows."""
+    """Say who else computes on the device, in words; empty where nobody shows."""
     strangers = [pid for pid in facts.processes or () if pid != os.getpid()]
     if strangers:
         return f"process {', '.join(map(str, strangers))}"

@@ -52,7 +52,7 @@ class WorkerIdentity:
 
     @property
     def facts(self) -> str:
-        """What else than the jobs decides what the device draws, in one line: a change calls for a health check."""
+        """What besides its jobs decides what the device draws, in one line: a change calls for a health check."""
         driver, limit = self.environment.get("driver"), self.environment.get("power_limit_watts")
         stated = [f"driver {driver}" if driver else "", f"power limit {limit:g} W" if limit else ""]
         return ", ".join(filter(None, stated))

@@ -45,7 +45,7 @@ OVERHEAD_SECONDS: Final = 2.0  # of a log of windows, beside windows and rests
 
 
 def run(number: int, facts: DeviceFacts, minutes: float) -> Iterator[Finding | Mapping[str, Any]]:
-    """The findings of one visible device as they come, and its figures at the end. Another process does it."""
+    """Examine one visible device in another process; yields findings as they come, and its figures at the end."""
     command = imports.python("-m", "workers.doctor.deep", facts.key, str(number), str(minutes))
     with subprocess.Popen(command, env=imports.environment(), stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
@@ -57,7 +57,7 @@ def run(number: int, facts: DeviceFacts, minutes: float) -> Iterator[Finding | M
 
 
 def examine(device: host.Host, label: str, minutes: float) -> Iterator[Finding | Mapping[str, Any]]:
-    """Idle cold and warm, what the log costs, windows from 50 ms to 5 s, repeats of a long job: while time is left."""
+    """Measure idle power, the log's cost, windows of 50 ms to 5 s and repeats of a long job, while time is left."""
     ends = time.monotonic() + 60 * minutes
     figures: dict[str, Any] = {"device": label, "name": device.name, "uuid": device.uuid, "driver": device.driver}
     with ExitStack() as stack:

@@ -41,7 +41,7 @@ class IdlePower:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WindowCheck:
-    """What windows of one length came to. Energies are above idle, powers their quotient by seconds."""
+    """The results of windows of one length. Energies are above idle, powers their quotient by seconds."""
 
     seconds: float  # asked for
     windows: int  # run
@@ -122,7 +122,7 @@ def check_repeats(meter: Meter, load: Load, seconds: float, count: int) -> Repea
 
 
 def sampling_cost_percent(meter: Meter, work: Callable[[], None], pairs: int) -> tuple[float, float]:
-    """How much longer the same work takes while the meter logs, in percent, and the standard error of that."""
+    """Measure how much longer the same work takes while the meter logs: percent, and the standard error of that."""
     ratios = []
     work()
     for number in range(pairs):
@@ -139,7 +139,7 @@ def sampling_cost_percent(meter: Meter, work: Callable[[], None], pairs: int) ->
 
 
 def seen_part(scatter_percent: float, seconds: float, *, cycle: float = SENSOR_CYCLE_SECONDS) -> float:
-    """The part of each cycle that a sensor sees, by how much windows of constant power scatter: 1 where not at all.
+    """Estimate the part of each cycle that a sensor sees from the scatter of windows of constant power.
 
     A sensor that looks for a part of each cycle, and takes what it sees for the whole, sees a window of ``seconds`` at
     a random phase with a scatter that falls as that part grows; the part that explains the scatter is returned.

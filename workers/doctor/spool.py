@@ -11,7 +11,7 @@ from workers.runtime.spool import Spool
 
 
 def spool(settings: Settings) -> Iterator[Finding]:
-    """One finding on what waits; one more where measurements were set aside, which somebody should look at."""
+    """Yield a finding on what waits, and one on measurements that were set aside, if somebody should look at them."""
     results = Spool(settings.spool)
     try:
         waiting, set_aside = results.waiting, results.set_aside

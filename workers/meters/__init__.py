@@ -26,17 +26,17 @@ AUTO: Final = "auto"  # the meter that is the default for what is to be read
 
 
 def names() -> tuple[str, ...]:
-    """What may be asked for: auto, then the meters there are. OperationError where a module here is no meter."""
+    """Return the names that may be asked for: auto, then the meters. OperationError where a module here is none."""
     return (AUTO, *sorted(_registered()))
 
 
 def check_meter(name: str, gpu: str | None, *, simulate: bool = False, asked_by: str = "--meter") -> None:
-    """RequestError, naming who asked, where that meter cannot read that catalog GPU, whatever the host."""
+    """Raise RequestError, naming who asked, where that meter cannot read that catalog GPU, whatever the host."""
     _type_for(name, _target(gpu, simulate=simulate), asked_by)
 
 
 def check_host(name: str, gpu: str | None) -> None:
-    """MeterError where the host lacks what that meter needs of it besides the device."""
+    """Raise MeterError where the host lacks what that meter needs of it besides the device."""
     target = _target(gpu)
     _type_for(name, target).check_host(target)
 
@@ -49,7 +49,7 @@ def open_meter(
     simulate: bool = False,
     speed: float | None = None,
 ) -> Meter:
-    """The meter of that name, opened on a device of a catalog GPU type (None: a board that the catalog lacks).
+    """Open the meter of that name on a device of a catalog GPU type (None: a board that the catalog lacks).
 
     ``device`` is an NVML index or UUID. ``speed`` is the simulated seconds in a real one (None: as fast as it goes).
     RequestError for what cannot be, as ``check_meter``; MeterError or DeviceLost where the meter cannot start.
@@ -61,7 +61,7 @@ def open_meter(
 def simulated_workload(
     configuration: Configuration, meter: Meter, *, replicate: int = 0, attempt: int = 1, law: str = "paper"
 ) -> Workload:
-    """A workload that draws from a simulated meter what Eq. 3 says, or (``law`` "traced") what the traced work says."""
+    """Make a workload that draws from a simulated meter by Eq. 3, or (``law`` "traced") by the traced work."""
     from workers.meters.simulated.meter import SimulatedMeter, SimulatedWorkload
 
     if not isinstance(meter, SimulatedMeter):

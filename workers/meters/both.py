@@ -126,7 +126,7 @@ class PairedMeter:
 
 
 def per_pass(notes: Mapping[str, Any], passes: int) -> dict[str, Any]:
-    """Notes of an energy with the comparison's energies per pass, as a measurement's are; without one as they are."""
+    """Divide the comparison's energies in an energy's notes by the passes, as a measurement's are. Other notes stay."""
     comparison = notes.get(COMPARISON)
     if comparison is None:
         return dict(notes)

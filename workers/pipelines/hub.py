@@ -43,7 +43,7 @@ class Weights:
 
 
 def look(model: Model, size: str = "full") -> Weights:
-    """What there is of a model's weights on the hub and here. Fetches nothing."""
+    """Find out what there is of a model's weights on the hub and here. Fetches nothing."""
     blank = Weights(model=model.name, repository=model.repository)
     if size != "full" or pretrained.own_folder(model, size):
         try:
@@ -85,7 +85,7 @@ def free_bytes() -> int:
 
 
 def require_room(needed: Sequence[Weights], free: int) -> None:
-    """RequestError where the disk has no room for what is known to be missing."""
+    """Raise RequestError where the disk has no room for what is known to be missing."""
     missing = sum(weights.known_bytes for weights in needed)
     if missing > free:
         amount, room = with_prefix(missing, "B"), with_prefix(free, "B")
@@ -94,7 +94,7 @@ def require_room(needed: Sequence[Weights], free: int) -> None:
 
 
 def total(sizes: Sequence[int | None]) -> int | None:
-    """Their sum; None where one of them is not known."""
+    """Add sizes up; None where one of them is not known."""
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None
 

@@ -49,7 +49,7 @@ class ConstantLoad:
         return max(1, round(seconds / self._seconds))
 
     def repeat(self, copies: int) -> None:
-        """So many copies, done when this returns: the same work every time."""
+        """Copy so many times, done when this returns: the same work every time."""
         for _ in range(copies):
             self._copy()
         _synchronize(self._device)

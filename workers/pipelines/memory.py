@@ -27,7 +27,7 @@ _SIGNS: Final[tuple[tuple[str, type[AttemptError]], ...]] = (
 
 
 def guarded(device: torch.device, call: Callable[[], T]) -> T:
-    """``call()``, with OutOfMemory (with the peak seen) and DeviceLost in place of what torch raises.
+    """Return ``call()``; raises OutOfMemory (with the peak seen) and DeviceLost in place of what torch raises.
 
     They are raised after torch's error is gone: its traceback holds every tensor of the failed call, and a worker that
     kept it as a cause could not serve the next job.

@@ -68,7 +68,7 @@ class Calibration:
 
 
 def configurations(gpu: str, *, size: str = "full") -> list[Configuration]:
-    """Those of PIPELINES that fit the GPU type's memory."""
+    """Return those of PIPELINES that fit the GPU type's memory."""
     nano = {} if size == "full" else {"width": 64, "height": 64, "steps": 2, "precision": "fp32"}
     every = [Configuration(gpu=gpu, size=size, **{**values, **nano}) for values in PIPELINES]
     return [configuration for configuration in every if memory.objection(configuration) is None]

@@ -13,7 +13,7 @@ from workers.workload import BatchResult
 
 @dataclass(slots=True)
 class RepeatLog:
-    """What happened so far, as spans, and which of them are which pass and batch."""
+    """The spans of a job so far, and which of them belong to which batch and pass."""
 
     spans: list[Span] = field(default_factory=list)
     batches: list[list[int]] = field(default_factory=list)  # span numbers by batch

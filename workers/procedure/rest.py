@@ -39,13 +39,13 @@ def rest(
 def idle(
     meter: Meter, seconds: float, *, step_seconds: float = STEP_SECONDS, hurry: Callable[[], bool] = lambda: False
 ) -> Span:
-    """The baseline: so long, and as long as the meter needs to tell how good it is."""
+    """Measure the baseline: for so long, and as long as the meter needs to tell how good it is."""
     seconds = max(seconds, meter.shortest_idle_seconds)
     return rest(meter, IDLE, seconds, steps=FEWEST_STEPS, step_seconds=step_seconds, hurry=hurry)
 
 
 def measure_idle(meter: Meter, seconds: float) -> tuple[float | None, float | None]:
-    """Idle power in watts and its standard error, as things are now (for the cold idle: before anything is loaded)."""
+    """Measure idle power, in watts, and its standard error, in the state that the device is in."""
     meter.start()
     try:
         span = idle(meter, seconds)
@@ -56,5 +56,5 @@ def measure_idle(meter: Meter, seconds: float) -> tuple[float | None, float | No
 
 
 def cold_idle_watts(meter: Meter, seconds: float) -> float | None:
-    """Idle power before anything is loaded; None for a meter that estimates, which has no such thing to read."""
+    """Measure idle power, in watts, before anything is loaded; None for a meter that estimates."""
     return None if "estimated" in meter.flags else measure_idle(meter, seconds)[0]

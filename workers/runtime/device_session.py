@@ -29,7 +29,7 @@ class Workloads(Protocol):
         """Load what the configuration needs, in place of what was loaded before. Raises AttemptError."""
 
     def bind(self, configuration: Configuration, *, replicate: int, attempt: int) -> Workload:
-        """What was loaded, for this attempt at a configuration."""
+        """Return what was loaded, bound to this attempt at a configuration."""
 
     def unload(self) -> None:
         """Give the memory back. May be called twice."""

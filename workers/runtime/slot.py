@@ -16,7 +16,7 @@ END: Final = b"\0"  # after the content, in its place where there is none
 
 
 class Slot:
-    """Room for one content at a time. Its owner writes; anybody reads and clears who has it ``locked``."""
+    """A file with room for one content at a time. Its owner writes; whoever has it ``locked`` reads and clears."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -194,7 +194,7 @@ def _mode(path: Path) -> int:
 
 
 def database_fingerprint(url: str) -> str:
-    """How results that joulefarm 0.1.0 left on a spool name their database: by its URL, less user and password."""
+    """Return the name that results of joulefarm 0.1.0 give a database: a hash of its URL less user and password."""
     scheme, _, rest = url.partition("://")
     place = rest.rpartition("@")[2].partition("?")[0]
     return hashlib.sha256(f"{scheme.partition('+')[0]}://{place}".encode()).hexdigest()[:16]
