@@ -93,7 +93,7 @@ def _answers(rows: Table, origin: str, supplies: Sequence[Electricity]) -> Itera
         seconds = "unknown" if answer.seconds is None else f"{significant(float(answer.seconds[i]))} s"
         interval = f"{with_prefix(float(answer.low[i]), 'J')} to {with_prefix(float(answer.high[i]), 'J')}"
         grams = [with_prefix(grams_co2e(joules, grid.grams_per_kwh), "g") for grid in supplies]
-        lines.append([catalog.model(c.model).title, joules_text(joules), interval, c.gpu, seconds, *grams])
+        lines.append([catalog.model(c.model).title, c.gpu, joules_text(joules), interval, seconds, *grams])
     heads = [f"CO2e, {grid.name}" for grid in supplies]
     figures_of = ", ".join(f"{grid.name} {_intensity(grid)}" for grid in supplies)
     carbon = f" Electricity: {figures_of}." if supplies else ""
@@ -101,7 +101,7 @@ def _answers(rows: Table, origin: str, supplies: Sequence[Electricity]) -> Itera
         f"Predicted by the law {law.name} for one image of {side}x{side}, {LIKE_WORDS}, on the GPUs that have rows "
         f"of the model; {LEVEL:.0%} intervals of one run. {_held_out_words(rows)}{carbon}"
     )
-    yield Grid(["model", "energy", f"{LEVEL:.0%} interval", "GPU", "time", *heads], lines)
+    yield Grid(["model", "GPU", "energy", f"{LEVEL:.0%} interval", "time", *heads], lines)
 
 
 def _intensity(grid: Electricity) -> str:
@@ -151,7 +151,7 @@ def by_factor(outcome: Validation) -> Iterable[list[str]]:
         for value in distinct:
             mask = values == value
             name = f"{round(float(value) ** 0.5)}² pixels" if factor == "pixels" else _value(value)
-            bias = f"{residual[mask].mean():+.1f}%"
+            bias = f"{residual[mask].mean():+z.1f}%"
             yield [factor, name, str(int(mask.sum())), bias, f"{np.abs(residual[mask]).mean():.1f}%"]
 
 
