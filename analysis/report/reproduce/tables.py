@@ -82,10 +82,12 @@ _TABLE2 = {"flux": FLUX_ON_BOTH, "sd35": SD35_ON_BOTH}
 def _energies(model: str, rows: Table) -> Made:
     """The paper's energies of one model beside the rows at hand and what ``work`` says that never saw the model."""
     paper = shipped_rows("paper").where(model=model)
-    others = rows.take(rows.model != model)
+    measured = rows.where(origin="measured")
+    others = measured if len(measured) else rows  # simulated ones only where there is nothing else
+    others = others.take(others.model != model)
     law = laws.get(laws.DEFAULT)().fit(others) if len(others) else None
     forecast = law.forecast(paper) if law is not None else None
-    here = with_energy(rows.where(model=model, gpu="a100", origin="measured"))
+    here = with_energy(measured.where(model=model, gpu="a100"))
     here = here.take(~here.includes_idle)  # the paper's energies are above idle
     here = here.take(np.argsort(here.dataset != "paper", kind="stable"))  # where there are both, one's own counts
     per_image = dict(zip(map(_setting, here.configurations()), here.energy_joules / here.prompts, strict=True))

@@ -41,6 +41,7 @@ def test_what_no_row_shows_is_missing_and_comes_out_simulated(paper) -> None:
     made = reproduce.figure(3, filled)
     assert made.missing is None
     assert {(row["gpu"], row["origin"]) for row in made.rows} == {("a100", "measured"), ("a6000", "simulated")}
+    assert reproduce.table(9, filled).rows == reproduce.table(9, paper).rows  # what is simulated teaches nothing
     text = json.dumps(made.picture.spec())
     assert "imulated rows in gray" in text
     assert "measured and simulated energy" in text
