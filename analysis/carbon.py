@@ -123,7 +123,7 @@ def _codecarbon() -> Iterator[Electricity]:
     for name, mix in canadian.items():
         known = _region_name(name, "Canada")
         if "total" in mix and known in codes:
-            grams = sum(mix[kind] / mix["total"] * factor for kind, factor in GRAMS_BY_SOURCE.items())
+            grams = sum(mix[fuel] / mix["total"] * factor for fuel, factor in GRAMS_BY_SOURCE.items())
             yield _entry(codes[known], known, grams, canadian_year, source)
 
 

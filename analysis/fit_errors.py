@@ -2,7 +2,7 @@
 
 Errors are compared by pair of model and GPU and by split, so that rows of another model or GPU, which may be harder,
 count against nobody. The difference of the means has a standard error from the scatter of the rows' errors; since rows
-of a cell err together, three of it are asked for.
+of a pair err together, three of it are asked for.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def by_pair(outcome: Validation) -> dict[str, dict[str, float]]:
     error = 100 * np.abs(outcome.predicted_joules / outcome.measured_joules - 1)
     first, group = outcome.table.groups("model", "gpu")
     pairs = outcome.table.take(first)
-    found = {}
+    errors = {}
     for place, (model, gpu) in enumerate(zip(pairs.model.tolist(), pairs.gpu.tolist(), strict=True)):
         of_pair = error[group == place]
         n = len(of_pair)
         scatter = float(np.std(of_pair, ddof=1)) if n > 1 else float(of_pair[0])
-        found[f"{model} on {gpu}"] = {"n": n, "mape_percent": float(of_pair.mean()), "std_error": scatter / n**0.5}
-    return found
+        errors[f"{model} on {gpu}"] = {"n": n, "mape_percent": float(of_pair.mean()), "std_error": scatter / n**0.5}
+    return errors
 
 
 def worse(fresh: Mapping[str, Any], before: Mapping[str, Any]) -> str | None:

@@ -107,12 +107,12 @@ def _memory(table: Table) -> list[tuple[bool | None, str | None]]:
     gpu = table.labels("gpu")
     boards = [catalog.gpus().get(name) for name in gpu.names]
     _, one, place = np.unique(group * len(boards) + gpu.codes, return_index=True, return_inverse=True)
-    found: list[tuple[bool | None, str | None]] = []
+    answers: list[tuple[bool | None, str | None]] = []
     for row in one.tolist():
         board = boards[gpu.codes[row]]
         assert board is not None  # or the row was refused
-        found.append(needs[group[row]].on(board))
-    return [found[each] for each in place.tolist()]
+        answers.append(needs[group[row]].on(board))
+    return [answers[each] for each in place.tolist()]
 
 
 def _of_gpus(table: Table) -> Floats:

@@ -43,7 +43,7 @@ def refit_if_new(settings: Settings) -> bool:
         try:
             before = stored.stored(documents=False)
             fits = refit(Table.from_rows(Results(store).rows()), before, stored.document)
-            kept = list(judged(fits, before))
+            kept = list(kept_fits(fits, before))
         except BaseException:
             stored.give_up(token)
             raise
@@ -52,9 +52,9 @@ def refit_if_new(settings: Settings) -> bool:
         return done
 
 
-def judged(fits: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]) -> Iterator[Kept]:
-    """Of every law that predictions would take from a new fit: which earlier one stays in use, if the new one errs
-    more on what was held out than noise explains. That is said; what errs more may rest on bad rows.
+def kept_fits(fits: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]) -> Iterator[Kept]:
+    """Name the earlier fits that stay in use: of every law that predictions would take from a new fit, where the new
+    one errs more on what was held out than noise explains. It may rest on bad rows.
 
     Args:
         fits: new ones, as of :func:`refit`.
@@ -98,9 +98,9 @@ def scopes(table: Table) -> Iterator[Scope]:
         for dataset in datasets:
             rows = of_origin.where(dataset=dataset)
             for model, gpu in product(rows.names("model"), rows.names("gpu")):
-                cell = rows.where(model=model, gpu=gpu)
-                if ENOUGH_ROWS <= len(cell) < len(rows):
-                    yield Scope(dataset, cell, held_out=())
+                of_pair = rows.where(model=model, gpu=gpu)
+                if ENOUGH_ROWS <= len(of_pair) < len(rows):
+                    yield Scope(dataset, of_pair, held_out=())
             yield Scope(dataset, rows, held_out=rows.names("model"))
         if origin == "measured":
             yield Scope(ALL, with_shipped(of_origin), held_out=of_origin.names("model"))
@@ -124,8 +124,8 @@ def refit(
             try:
                 row = _fit(name, scope, before, document)
             except RequestError as refusal:
-                cells = ", ".join(scope_of(scope.table)["cells"])
-                logger.info("law %s is not fitted to data set %s, %s: %s", name, scope.dataset, cells, refusal)
+                pairs = ", ".join(scope_of(scope.table)["cells"])
+                logger.info("law %s is not fitted to data set %s, %s: %s", name, scope.dataset, pairs, refusal)
             else:
                 fits += [row] if row else []
     return fits
@@ -138,14 +138,14 @@ def _fit(
     law_class = laws.get(name)
     rows = law_class().usable(scope.table)
     digest = rows.table.digest(rows.energy_joules)
-    cells = set(scope_of(rows.table)["cells"])
+    pairs = set(scope_of(rows.table)["cells"])
     previous = None
     for stored in before:
         if (stored["law"], stored["law_version"], stored["dataset"]) != (name, str(law_class.version), scope.dataset):
             continue
         if stored["data_hash"] == digest:
             return None
-        if previous is None and set(stored["scope"]["cells"]) <= cells:
+        if previous is None and set(stored["scope"]["cells"]) <= pairs:
             previous = stored
     start = None if previous is None else Law.from_document(document(previous))
     fitted = law_class().fit(scope.table) if start is None else start.updated(scope.table)

@@ -3,9 +3,8 @@
 Errors of ln E are taken as jointly normal with the covariance that the law ``work`` states. A run of row j would lessen
 the variance of row i by K_ij^2 / (K_jj + s_j^2). Rows are picked one by one, each the largest sum of such gains over
 all candidates (I-optimality) by its expected energy to a power below one, and K is conditioned on each pick. No energy
-of a candidate is looked at, and what a pick will show does not matter to K. Gains of this kind are nearly submodular,
-so that greed comes close to the best choice: Krause, Singh and Guestrin, JMLR 9 (2008); cost: Krause and Guestrin
-(2005).
+of a candidate is looked at, and what a pick will show does not matter to K. Such gains are nearly submodular, so that
+greed comes close to the best choice: Krause, Singh and Guestrin, JMLR 9 (2008); cost: Krause and Guestrin (2005).
 
 The error to expect of a row is the mean absolute value of the t that its interval is of, with as many degrees of
 freedom as the law will have once the picks are measured: spreads that few rows told are not taken as known.
@@ -29,8 +28,8 @@ from farm.domain import Configuration
 
 COST_EXPONENT: Final = 0.25  # 0 would not mind the energy; 1 would pick many cheap rows alike
 MAX_CANDIDATES: Final = 3000  # K of as many rows takes 72 MB
-KIND: Final = (*SHAPE_COLUMNS, "steps")  # rows that agree in these differ in the number of prompts alone
-EACH: Final = (*KIND, "prompts")
+BUT_PROMPTS: Final = (*SHAPE_COLUMNS, "steps")  # rows that agree in these differ in the number of prompts alone
+WITH_PROMPTS: Final = (*BUT_PROMPTS, "prompts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +38,13 @@ class Candidates:
     expects of them.
 
     Attributes:
-        rows: the one with the fewest prompts of each kind that is not measured, (n,).
+        rows: of rows that are alike and not measured, the one with the fewest prompts, (n,).
         place: where each is among all rows, (n,).
         weight: how many rows that are not measured each stands for, (n,).
-        free: whether it may be picked: nothing of its kind is measured or barred, (n,).
+        free: whether it may be picked: none that is alike is measured or barred, (n,).
         count: how many may be picked; more than ``free`` says where there are over MAX_CANDIDATES.
         energy_joules: expected of all that may be picked, together.
+        alike_by: the columns in which alike rows agree.
     """
 
     rows: Table
@@ -54,7 +54,7 @@ class Candidates:
     outlook: Outlook
     count: int
     energy_joules: float
-    kind: tuple[str, ...] = KIND
+    alike_by: tuple[str, ...]
 
     @classmethod
     def of(
@@ -64,24 +64,31 @@ class Candidates:
         measured: Table,
         *,
         barred: Sequence[Configuration] = (),
-        kind: tuple[str, ...] = KIND,
+        alike_by: tuple[str, ...] = BUT_PROMPTS,
         most: int = MAX_CANDIDATES,
     ) -> Self:
-        """Of these rows less those among the measured ones. ``kind``: the columns in which rows of a kind agree;
-        ``most``: of more kinds than these, so many drawn ones stand for all."""
-        known, kinds = set(_keys(measured, EACH)), set(_keys(measured, kind))
+        """Make candidates of these rows less those among the measured ones.
+
+        Args:
+            law: fitted; it says what is expected of them.
+            rows, measured: configurations that may be measured, and those that were.
+            barred: configurations that are not to be picked, nor any that is alike.
+            alike_by: the columns in which alike rows agree.
+            most: of more rows that differ, so many drawn ones stand for all.
+        """
+        known, barred_keys = set(_keys(measured, WITH_PROMPTS)), set(_keys(measured, alike_by))
         if barred:
-            kinds |= set(_keys(Table.of(list(barred)), kind))
+            barred_keys |= set(_keys(Table.of(list(barred)), alike_by))
         best: dict[tuple[Any, ...], int] = {}
         weight: dict[tuple[Any, ...], int] = {}
         prompts = rows.prompts.tolist()
-        for place, (key, each) in enumerate(zip(_keys(rows, kind), _keys(rows, EACH), strict=True)):
+        for place, (key, each) in enumerate(zip(_keys(rows, alike_by), _keys(rows, WITH_PROMPTS), strict=True)):
             if each not in known:
                 weight[key] = weight.get(key, 0) + 1
                 if key not in best or prompts[place] < prompts[best[key]]:
                     best[key] = place
         order = sorted(best, key=best.__getitem__)
-        free = np.array([key not in kinds for key in order], dtype=np.bool_)
+        free = np.array([key not in barred_keys for key in order], dtype=np.bool_)
         weights = np.array([weight[key] for key in order], dtype=np.float64)
         places = np.array([best[key] for key in order], dtype=np.int64)
         distinct = rows.take(places)
@@ -89,11 +96,11 @@ class Candidates:
         if len(distinct) <= most:
             outlook = law.outlook(distinct)
             energy = float(outlook.forecast.joules[free].sum())
-            return cls(distinct, places, weights, free, outlook, count, energy, kind)
+            return cls(distinct, places, weights, free, outlook, count, energy, alike_by)
         energy = float(law.predict(distinct)[free].sum())
         kept = np.sort(np.random.default_rng(0).permutation(len(distinct))[:most])
         distinct = distinct.take(kept)
-        return cls(distinct, places[kept], weights[kept], free[kept], law.outlook(distinct), count, energy, kind)
+        return cls(distinct, places[kept], weights[kept], free[kept], law.outlook(distinct), count, energy, alike_by)
 
     @property
     def joules(self) -> Floats:
@@ -108,9 +115,9 @@ class Candidates:
         return Selection(self, **limits)
 
     def places(self, rows: Table) -> Integers:
-        """Where the kinds of these rows are among the candidates, once each; those that are not there are left out."""
-        places = {key: place for place, key in enumerate(_keys(self.rows, self.kind))}
-        return np.array(sorted({places[key] for key in _keys(rows, self.kind) if key in places}), dtype=np.int64)
+        """Find the candidates that are alike to these rows, (k,), each once."""
+        places = {key: place for place, key in enumerate(_keys(self.rows, self.alike_by))}
+        return np.array(sorted({places[key] for key in _keys(rows, self.alike_by) if key in places}), dtype=np.int64)
 
 
 class Selection:

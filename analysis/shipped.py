@@ -36,13 +36,13 @@ def shipped_rows(*names: str) -> Table:
     return _read(names or tuple(DATASETS))
 
 
-def with_shipped(own: Table) -> Table:
-    """The rows that ship, then these. A row that ships and is here too, whatever its data set is called here, counts
-    once: as the one that is here."""
+def with_shipped(table: Table) -> Table:
+    """Join the rows that ship and, after them, these. A row that ships and is here too, whatever its data set is called
+    here, counts once: as the one that is here."""
     rows = shipped_rows()
-    known = set(_identities(own))
+    known = set(_identities(table))
     fresh = np.array([identity not in known for identity in _identities(rows)], dtype=np.bool_)
-    return Table.joined([rows.take(fresh), own])
+    return Table.joined([rows.take(fresh), table])
 
 
 def _identities(table: Table) -> list[tuple[object, ...]]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from analysis.fitted import fit_once
 from analysis.laws.work.law import WorkLaw
-from analysis.selection import EACH, KIND, MAX_CANDIDATES, Candidates, Selection
+from analysis.selection import BUT_PROMPTS, MAX_CANDIDATES, WITH_PROMPTS, Candidates, Selection
 from analysis.shipped import with_shipped
 from analysis.table import Table
 from farm.domain import Configuration
@@ -132,8 +132,8 @@ def choice(
 
     Of rows that differ in the number of prompts alone the cheapest stands for all, until no others are left.
     """
-    for kind in (KIND, EACH):
-        candidates = Candidates.of(law, rows, measured, barred=barred, kind=kind, most=most)
+    for columns in (BUT_PROMPTS, WITH_PROMPTS):
+        candidates = Candidates.of(law, rows, measured, barred=barred, alike_by=columns, most=most)
         if candidates.free.any():
             break
     return candidates if candidates.weight.any() else None
@@ -145,6 +145,6 @@ def checks_wanted(grid: Sequence[Configuration]) -> int:
 
 
 def _pairs(configurations: Sequence[Configuration]) -> Counter[tuple[str, str]]:
-    """How many kinds of configuration there are of each model on each GPU: all but the number of prompts."""
-    kinds = {replace(configuration, prompts=configuration.batch) for configuration in configurations}
-    return Counter((kind.model, kind.gpu) for kind in kinds)
+    """How many configurations there are of each model on each GPU that differ in more than the number of prompts."""
+    distinct = {replace(configuration, prompts=configuration.batch) for configuration in configurations}
+    return Counter((configuration.model, configuration.gpu) for configuration in distinct)

@@ -143,8 +143,8 @@ def list_(db: str | None, as_json: bool) -> None:
     for entry in document["fits"]:
         mape = entry["metrics"]["fit"]["mape_percent"]
         error = "unknown" if mape is None else f"{mape:.2f}%"
-        cells = ", ".join(entry["scope"]["cells"])
-        click.echo(f"{entry['fit_id']:>5}  {entry['law']:<6} {entry['n']:>6} rows  {error:>7}  {cells}{_use(entry)}")
+        pairs = ", ".join(entry["scope"]["cells"])
+        click.echo(f"{entry['fit_id']:>5}  {entry['law']:<6} {entry['n']:>6} rows  {error:>7}  {pairs}{_use(entry)}")
 
 
 def _use(entry: Mapping[str, Any]) -> str:
@@ -236,11 +236,11 @@ def _leave_out(law_name: str, column: str, table: Table, as_json: bool, level: f
     click.echo(
         f"{column:<16} {'rows':>5} {'MAPE %':>8} {'bias %':>8} {'coverage':>9} {'half-width %':>13} {'score':>7}"
     )
-    for name, found in outcome.groups.items():
-        if isinstance(found, str):
-            click.echo(f"{name:<16} {found}")
+    for name, validated in outcome.groups.items():
+        if isinstance(validated, str):
+            click.echo(f"{name:<16} {validated}")
         else:
-            _print_left_out(name, len(found.table), found.metrics, found.interval)
+            _print_left_out(name, len(validated.table), validated.metrics, validated.interval)
     _print_left_out("mean", summary["n_test"], summary["metrics"], summary["interval"])
 
 

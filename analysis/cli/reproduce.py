@@ -52,20 +52,20 @@ def reproduce(
     known = known_rows(data, where, db, only_own)
     rows = parts.with_simulated(known.table) if simulate else known.table
     # All of them first: rows that one of them cannot be made of leave no file of another.
-    parts_made = {kind: {number: make(rows) for number, make in makers.items()} for kind, makers in chosen.items()}
+    parts_made = {part: {number: make(rows) for number, make in makers.items()} for part, makers in chosen.items()}
     folder = _folder(Path(out))
     document: dict[str, dict[str, Any]] = {
-        f"{kind}s": {str(number): _write(folder / f"{kind}{number}", made) for number, made in numbered.items()}
-        for kind, numbered in parts_made.items()
+        f"{part}s": {str(number): _write(folder / f"{part}{number}", made) for number, made in numbered.items()}
+        for part, numbered in parts_made.items()
     }
     if as_json:
         emit_json({**document, "source": known.source, "rows": len(rows)})
         return
-    for kind, entries in document.items():
+    for part, entries in document.items():
         for number, entry in entries.items():
             files = ", ".join(Path(file).name for file in entry["files"]) or "not made"
             lacking = f"; missing: {entry['missing']}" if entry["missing"] else ""
-            click.echo(f"{kind[:-1]} {number}: {files}{lacking}")
+            click.echo(f"{part[:-1]} {number}: {files}{lacking}")
 
 
 def _folder(path: Path) -> Path:

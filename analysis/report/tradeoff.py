@@ -56,9 +56,9 @@ def tradeoff(answers: Predictions, against: str | None = None) -> Picture:
         raise RequestError("plot", name, "configurations of which both axes are known")
     low, high = min(r["low_joules"] for r in records), max(r["high_joules"] for r in records)
     energy_scale, energy_axis = theme.energy_axis(low / 1.2, high * 1.2, "predicted energy of an image")
-    kind = "log" if name in _LABELS else "linear"
+    scale = "log" if name in _LABELS else "linear"
     x = alt.X("other:Q", title=_LABELS.get(name, _score_title(name))).scale(
-        type=kind, zero=False, nice=False, padding=ROOM
+        type=scale, zero=False, nice=False, padding=ROOM
     )
     y = alt.Y("joules:Q", scale=energy_scale, axis=energy_axis)
     colour = theme.model_colour(answers.table.names("model"))

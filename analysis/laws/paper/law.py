@@ -192,11 +192,11 @@ def gflops(table: Table, prompts: Integers | None = None) -> Floats:
     ``prompts`` (n,) instead of the table's.
     """
     first, group = table.groups("model", "width", "height")
-    cells = table.take(first)
-    of_step = np.zeros(len(cells))
-    for model in cells.names("model"):
-        mask = cells.model == model
-        of_step[mask] = denoise_flops(model, cells.width[mask], cells.height[mask]) / GIGA
+    sizes = table.take(first)
+    of_step = np.zeros(len(sizes))
+    for model in sizes.names("model"):
+        mask = sizes.model == model
+        of_step[mask] = denoise_flops(model, sizes.width[mask], sizes.height[mask]) / GIGA
     return np.asarray(of_step[group] * table.steps * (table.prompts if prompts is None else prompts))
 
 

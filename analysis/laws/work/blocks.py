@@ -115,13 +115,13 @@ class Groups:
         return places, Basis((*self.basis.shape[:2], len(places)), part.group, part.number, rank[part.place])
 
     @cached_property
-    def own(self) -> tuple[Integers, NDArray[np.bool_], Floats]:
+    def alone(self) -> tuple[Integers, NDArray[np.bool_], Floats]:
         """The effects that move one set alone, (G, r), filled up to the most that a set has; which of them there are;
         and the number that each moves, as zeros and ones (G, k, r)."""
         sets, k, size = self.basis.shape
-        alone = self.basis.take(np.bincount(self.basis.place, minlength=size)[self.basis.place] == 1)
-        order = np.argsort(alone.group, kind="stable")
-        group = alone.group[order]
+        part = self.basis.take(np.bincount(self.basis.place, minlength=size)[self.basis.place] == 1)
+        order = np.argsort(part.group, kind="stable")
+        group = part.group[order]
         slot = np.arange(len(group)) - np.searchsorted(group, group)
         most = int(slot.max(initial=-1)) + 1
         places, there, moves = (
@@ -129,8 +129,8 @@ class Groups:
             np.zeros((sets, most), np.bool_),
             np.zeros((sets, k, most)),
         )
-        places[group, slot], there[group, slot] = alone.place[order], True
-        moves[group, alone.number[order], slot] = 1.0
+        places[group, slot], there[group, slot] = part.place[order], True
+        moves[group, part.number[order], slot] = 1.0
         return places, there, moves
 
 
@@ -176,45 +176,46 @@ class Blocks:
 
 
 class Information:
-    """The matrix A' A + diag(precision) (P, P), whose inverse is asked for: by the sets' own effects and what is left.
+    """The matrix A' A + diag(precision) (P, P), whose inverse is asked for: the effects that move one set alone are
+    eliminated from it.
 
-    With a set's own effects o, its common ones c through the numbers B c, and H what its rows say of the numbers: the
-    own ones are -F B c beside what precision and rows leave open, D^-1, where D = O' H O + diag(precision of o) and
-    F = D^-1 O' H; H - (O' H)' F is what is left for the common ones.
+    With the effects o that move a set alone, its common ones c through the numbers B c, and H what its rows say of the
+    numbers: o is -F B c beside what precision and rows leave open, D^-1, where D = O' H O + diag(precision of o) and
+    F = D^-1 O' H; H - (O' H)' F is what remains for the common ones.
     """
 
     def __init__(self, groups: Groups, of_numbers: Floats, precision: Floats) -> None:
         """``of_numbers`` (G, k, k) as of :meth:`Blocks.gram`, ``precision`` (P,)."""
         self._groups = groups
-        self._places, self._there, self._moves = groups.own
+        self._places, self._there, self._moves = groups.alone
         self._common, self._basis = groups.common
         cross = np.matmul(self._moves.transpose(0, 2, 1), of_numbers)  # (G, r, k)
-        own = np.matmul(cross, self._moves)
-        slots = np.arange(own.shape[1])
-        own[:, slots, slots] += np.where(self._there, precision[self._places], 1.0)
-        self._open = np.linalg.inv(own)
+        of_alone = np.matmul(cross, self._moves)
+        slots = np.arange(of_alone.shape[1])
+        of_alone[:, slots, slots] += np.where(self._there, precision[self._places], 1.0)
+        self._open = np.linalg.inv(of_alone)
         self._follow = np.matmul(self._open, cross)
-        left = of_numbers - np.matmul(cross.transpose(0, 2, 1), self._follow)
-        self._left = self._basis.information(left)
+        remaining = of_numbers - np.matmul(cross.transpose(0, 2, 1), self._follow)
+        self._remaining = self._basis.information(remaining)
         diagonal = np.arange(len(self._common))
-        self._left[diagonal, diagonal] += precision[self._common]
+        self._remaining[diagonal, diagonal] += precision[self._common]
 
     def solve(self, values: Floats) -> Floats:
         """The inverse times ``values`` (P,)."""
         result = np.empty_like(values)
-        own = np.where(self._there, values[self._places], 0.0)[:, :, None]
-        felt = np.matmul(self._follow.transpose(0, 2, 1), own)[:, :, 0]
-        of_common = values[self._common] - self._basis.transposed(felt)
-        common = np.asarray(np.linalg.solve(self._left, of_common), dtype=np.float64)
+        of_alone = np.where(self._there, values[self._places], 0.0)[:, :, None]
+        through = np.matmul(self._follow.transpose(0, 2, 1), of_alone)[:, :, 0]
+        of_common = values[self._common] - self._basis.transposed(through)
+        common = np.asarray(np.linalg.solve(self._remaining, of_common), dtype=np.float64)
         result[self._common] = common
         numbers = self._basis.numbers(common)[:, :, None]
-        moved = (np.matmul(self._open, own) - np.matmul(self._follow, numbers))[:, :, 0]
+        moved = (np.matmul(self._open, of_alone) - np.matmul(self._follow, numbers))[:, :, 0]
         result[self._places[self._there]] = moved[self._there]
         return result
 
     @cached_property
     def _of_common(self) -> Floats:
-        return np.asarray(np.linalg.inv(self._left))
+        return np.asarray(np.linalg.inv(self._remaining))
 
     @cached_property
     def _of_common_numbers(self) -> Floats:
@@ -224,16 +225,16 @@ class Information:
         """The inverse as the covariance of the numbers of each set, (G, k, k)."""
         kept = np.eye(self._moves.shape[1]) - np.matmul(self._moves, self._follow)
         through = np.matmul(np.matmul(kept, self._of_common_numbers), kept.transpose(0, 2, 1))
-        own = np.matmul(np.matmul(self._moves, self._open), self._moves.transpose(0, 2, 1))
-        return np.asarray(through + own)
+        of_alone = np.matmul(np.matmul(self._moves, self._open), self._moves.transpose(0, 2, 1))
+        return np.asarray(through + of_alone)
 
     def variances(self) -> Floats:
         """The diagonal of the inverse, (P,)."""
         result = np.empty(self._groups.basis.shape[2])
         result[self._common] = np.diag(self._of_common)
         through = (np.matmul(self._follow, self._of_common_numbers) * self._follow).sum(axis=2)
-        own = through + np.diagonal(self._open, axis1=1, axis2=2)
-        result[self._places[self._there]] = own[self._there]
+        of_alone = through + np.diagonal(self._open, axis1=1, axis2=2)
+        result[self._places[self._there]] = of_alone[self._there]
         return result
 
     def inverse(self) -> Floats:
@@ -247,15 +248,15 @@ class Information:
         result[np.ix_(self._common, places)] = with_common.T
         rank = np.full(self._there.shape, -1, dtype=np.int64)
         rank[self._there] = np.arange(len(places))
-        of_own = -with_common @ follow.T
+        of_alone = -with_common @ follow.T
         both = self._there[:, :, None] & self._there[:, None, :]
         row, column = np.broadcast_arrays(rank[:, :, None], rank[:, None, :])
-        of_own[row[both], column[both]] += self._open[both]
-        result[np.ix_(places, places)] = of_own
+        of_alone[row[both], column[both]] += self._open[both]
+        result[np.ix_(places, places)] = of_alone
         return np.asarray((result + result.T) / 2)
 
     def _written_out(self) -> Floats:
-        """How the own effects that there are follow the common ones, (own, Q)."""
+        """How the effects that move one set alone follow the common ones, (as many, Q)."""
         sets, slots, _ = self._follow.shape
         result, basis = np.zeros((sets, len(self._common), slots)), self._basis
         np.add.at(result, (basis.group, basis.place), self._follow[basis.group, :, basis.number])

@@ -1,9 +1,9 @@
 """Who shares what: the effects of the law ``work``, their prior spreads, and their place in one vector.
 
-An effect belongs to a kind of group (all rows, a family of models, a model, a GPU, a pair of both, a data set, which is
-a laboratory, its host), to one group of that kind, and to one of the numbers that make a row's energy and seconds
-(LOCAL): the coefficients of physics, a factor on the whole energy (``level``), the watts of idling in energies that
-include it (``idle``). All priors are of logarithms, normal around 0, and state what is known of hardware and
+An effect belongs to a grouping of the rows (all of them, by family of models, model, GPU, pair of both, data set, which
+is a laboratory, its host), to one group of it, and to one of the numbers that make a row's energy and seconds (LOCAL):
+the coefficients of physics, a factor on the whole energy (``level``), the watts of idling in energies that include it
+(``idle``). All priors are of logarithms, normal around 0, and state what is known of hardware and
 laboratories before a row is seen:
 
 - shared: how far the centre may be off on GPUs as a whole. What kernels reach is published within 10 to 20%, what a
@@ -56,17 +56,18 @@ SPREADS: Final[Mapping[str, Mapping[str, float]]] = {
     "host": {"level": 0.05, "launch": 0.21, "host": 0.50, "idle": 0.15, "pace": 0.05},
     "guess": {"level": 3.0, "pace": 3.0},  # a device whose figures are an order of magnitude (the host's processor)
 }  # fmt: skip
-_NUMBERS: Final = {kind: [_PLACE[what] for what in spread] for kind, spread in SPREADS.items()}  # that a kind moves
-LEARNED: Final = ("family", "model")  # kinds whose spreads are learned together, as a factor on these
+# The places in LOCAL of the numbers that the effects of a grouping move.
+_NUMBERS: Final = {grouping: [_PLACE[what] for what in spread] for grouping, spread in SPREADS.items()}
+LEARNED: Final = ("family", "model")  # groupings whose spreads are learned together, as a factor on these
 SHAPE_COLUMNS: Final = CALL_COLUMNS  # rows that agree in these are of one shape and share an effect of its own
 SET_COLUMNS: Final = ("model", "gpu", "dataset")  # rows that agree in these belong to the same groups
 
-Label = tuple[str, str, str]  # kind, group, which of LOCAL
+Label = tuple[str, str, str]  # grouping, group, which of LOCAL
 
 
 @dataclass(frozen=True)
 class Effects:
-    """The known groups by kind, and the factor on the spreads of the kinds that are LEARNED."""
+    """The groups of the fitted rows by grouping, and the factor on the spreads of the groupings that are LEARNED."""
 
     groups: Mapping[str, tuple[str, ...]]
     scale: float = 1.0
@@ -75,11 +76,13 @@ class Effects:
     def of(cls, *tables: Table) -> Self:
         """The groups that the rows of these tables belong to."""
         keys = [key for table in tables for key in _keys(table.take(table.groups(*SET_COLUMNS)[0]))]
-        names = {kind: {key[kind] for key in keys if kind in key} | _ALWAYS[kind] for kind in SPREADS}
-        return cls({kind: tuple(sorted(known)) for kind, known in names.items()})
+        names = {
+            grouping: {key[grouping] for key in keys if grouping in key} | _ALWAYS[grouping] for grouping in SPREADS
+        }
+        return cls({grouping: tuple(sorted(known)) for grouping, known in names.items()})
 
     def union(self, other: Effects) -> Effects:
-        names = {kind: tuple(sorted({*known, *other.groups[kind]})) for kind, known in self.groups.items()}
+        names = {grouping: tuple(sorted({*known, *other.groups[grouping]})) for grouping, known in self.groups.items()}
         return Effects(names, self.scale)
 
     def learned(self, scale: float) -> Effects:
@@ -89,17 +92,22 @@ class Effects:
     @cached_property
     def labels(self) -> list[Label]:
         """Of each place of the vector."""
-        return [(kind, name, what) for kind, spread in SPREADS.items() for name in self.groups[kind] for what in spread]
+        return [
+            (grouping, name, what)
+            for grouping, spread in SPREADS.items()
+            for name in self.groups[grouping]
+            for what in spread
+        ]
 
     @cached_property
     def std(self) -> Floats:
         """Prior spread of the vector, (P,)."""
-        return np.array([_spread(kind, what, self.scale) for kind, _, what in self.labels])
+        return np.array([_spread(grouping, what, self.scale) for grouping, _, what in self.labels])
 
     @cached_property
     def scales(self) -> NDArray[np.bool_]:
         """Which spreads of the vector are learned, (P,)."""
-        return np.array([kind in LEARNED for kind, _, _ in self.labels], dtype=np.bool_)
+        return np.array([grouping in LEARNED for grouping, _, _ in self.labels], dtype=np.bool_)
 
     def sets(self, table: Table) -> tuple[Sets, Integers]:
         """The sets of rows that belong to the same groups, and the set of every row (n,)."""
@@ -108,13 +116,13 @@ class Effects:
         entries: list[tuple[int, int, int]] = []
         unseen = np.zeros((len(keys), len(LOCAL)))
         for place, key in enumerate(keys):
-            for kind, name in key.items():
-                start = self._start.get((kind, name))
+            for grouping, name in key.items():
+                start = self._start.get((grouping, name))
                 if start is None:
-                    for what in SPREADS[kind]:
-                        unseen[place, _PLACE[what]] += _spread(kind, what, self.scale) ** 2
+                    for what in SPREADS[grouping]:
+                        unseen[place, _PLACE[what]] += _spread(grouping, what, self.scale) ** 2
                 else:
-                    entries += [(place, number, start + offset) for offset, number in enumerate(_NUMBERS[kind])]
+                    entries += [(place, number, start + offset) for offset, number in enumerate(_NUMBERS[grouping])]
         columns = np.array(entries, dtype=np.int64).reshape(-1, 3).T
         return Sets(Basis((len(keys), len(LOCAL), len(self.labels)), *columns), unseen), group
 
@@ -122,16 +130,16 @@ class Effects:
     def _start(self) -> dict[tuple[str, str], int]:
         """Where the numbers of each group begin."""
         starts: dict[tuple[str, str], int] = {}
-        for place, (kind, name, _) in enumerate(self.labels):
-            starts.setdefault((kind, name), place)
+        for place, (grouping, name, _) in enumerate(self.labels):
+            starts.setdefault((grouping, name), place)
         return starts
 
     def to_json(self) -> dict[str, Any]:
-        return {"scale": self.scale, "groups": {kind: list(names) for kind, names in self.groups.items()}}
+        return {"scale": self.scale, "groups": {grouping: list(names) for grouping, names in self.groups.items()}}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        return cls({kind: tuple(data["groups"][kind]) for kind in SPREADS}, float(data["scale"]))
+        return cls({grouping: tuple(data["groups"][grouping]) for grouping in SPREADS}, float(data["scale"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +156,15 @@ class Sets:
 
 
 _ALL: Final = "all"
-_ALWAYS: Final[Mapping[str, set[str]]] = {**{kind: set() for kind in SPREADS}, "shared": {_ALL}}
+_ALWAYS: Final[Mapping[str, set[str]]] = {**{grouping: set() for grouping in SPREADS}, "shared": {_ALL}}
 
 
-def _spread(kind: str, what: str, scale: float) -> float:
-    return SPREADS[kind][what] * (scale if kind in LEARNED else 1.0)
+def _spread(grouping: str, what: str, scale: float) -> float:
+    return SPREADS[grouping][what] * (scale if grouping in LEARNED else 1.0)
 
 
 def _keys(table: Table) -> Sequence[dict[str, str]]:
-    """Of every row the name of its group, by kind; a kind that it has no group of is not there."""
+    """Of every row the name of its group, by grouping; a grouping that it has no group of is not there."""
     rows = zip(table.model.tolist(), table.gpu.tolist(), table.dataset.tolist(), strict=True)
     return [_key(model, gpu, dataset) for model, gpu, dataset in rows]
 

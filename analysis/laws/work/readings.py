@@ -32,13 +32,13 @@ def readings(effects: Effects, post: Posterior, known: Known) -> tuple[dict[str,
         "spread_of_models": post.scale,
     }
     std: dict[str, Any] = {}
-    for place, (level, name, what) in enumerate(effects.labels):
-        label, centre = _SHARED.get(what, ("", 1.0)) if level == "shared" else ("", 1.0)
+    for place, (grouping, name, what) in enumerate(effects.labels):
+        label, centre = _SHARED.get(what, ("", 1.0)) if grouping == "shared" else ("", 1.0)
         value = float(centre * np.exp(post.p[place]))
         if label:
             params[label], std[label] = value, float(value * spread[place])
         else:
-            column = f"factor_{level}_{what}"
+            column = f"factor_{grouping}_{what}"
             params.setdefault(column, {})[name] = value
             std.setdefault(column, {})[name] = float(value * spread[place])
     by_model = known.noise(post.sigma)
