@@ -147,7 +147,7 @@ def test_models_are_compared_at_settings_alike(farm, tmp_path):
     text = out.read_text()
     assert "one image of 1024x1024, 28 steps" in text
     lines = [line for line in text.splitlines() if "| a100 |" in line and "Wh)" in line]
-    joules = [float(line.split("|")[2].split()[0]) for line in lines]
+    joules = [float(line.split("|")[3].split()[0]) for line in lines]
     assert len(joules) == 3
     assert joules == sorted(joules)
     assert "held out" in text
