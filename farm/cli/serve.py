@@ -1,4 +1,4 @@
-"""``farm serve``."""
+"""``farm serve``: the page, served until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -16,7 +17,7 @@ from farm.domain.errors import OperationError, RequestError
 from farm.domain.text import decode
 from farm.web.listen import HOST, PORT, address, is_loopback, listen
 
-LEAST_TOKEN = 16  # characters
+LEAST_TOKEN: Final = 16  # characters
 
 
 @click.command()
@@ -47,7 +48,7 @@ def serve(
 
 
 def _serve(db: str | None, host: str, port: int, token: str | None, names: tuple[str, ...]) -> None:
-    """Until it is ended."""
+    """Serve the page until the process is told to end."""
     import uvicorn
 
     from farm.coordinator.watch import CoordinatorWatch
@@ -59,12 +60,12 @@ def _serve(db: str | None, host: str, port: int, token: str | None, names: tuple
     with closing(Database(configuration, db, missing_is_empty=missing_is_empty)) as database:
         with suppress(OperationError):  # what is away now may come; what is wrong is said now
             database.store()
+        watch = CoordinatorWatch(configuration, db)
         with listen(host, port) as listener:
             click.echo(address(listener), err=True)
             application = create_app(database, configuration, token=token, names=names)
             server = uvicorn.Server(uvicorn.Config(application, log_level="warning"))
             application.state.site.live.ends = lambda: server.should_exit  # it would wait for readers that stay
-            watch = CoordinatorWatch(configuration, db)
             watch.start()
             try:
                 server.run(sockets=[listener])

@@ -76,6 +76,13 @@ def test_a_taken_port_is_one_line(page, farm):
     assert len(outcome.err.splitlines()) == 1
 
 
+def test_a_receiver_that_is_none_is_one_line_and_no_address(farm, monkeypatch):
+    monkeypatch.setenv("FARM_EVENTS_URLS", "nonsense")
+    outcome = farm("serve", "--port", "0")
+    assert outcome.code == 2
+    assert len(outcome.err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::"])
 def test_another_address_than_loopback_needs_a_token(farm, host):
     outcome = farm("serve", "--host", host, "--port", "0")
