@@ -1,4 +1,4 @@
-"""``farm demo``."""
+"""``farm demo``: the main job on this machine, from nothing, and what came of it as a table."""
 
 from __future__ import annotations
 

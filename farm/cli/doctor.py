@@ -1,4 +1,4 @@
-"""``farm doctor``."""
+"""``farm doctor``: whether this host can measure, a line a check."""
 
 from __future__ import annotations
 

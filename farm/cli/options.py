@@ -51,6 +51,7 @@ ROWS_MODEL: Final = CatalogName(catalog.model_name, complete_models)
 ROWS_GPU: Final = CatalogName(catalog.gpu_name, complete_gpus)
 LEVEL: Final = FiniteRange(min=0, max=1, min_open=True, max_open=True)  # a probability
 SPEED: Final = FiniteRange(min=0.001)  # simulated seconds in a real one
+LIST_WIDTH: Final = 400  # columns of a list: as wide as its rows are, whatever the terminal
 
 
 def db_option(function: F) -> F:

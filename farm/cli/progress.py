@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from farm.alerts import COORDINATOR_GONE, JOBS_FAILED, JOBS_WAIT
+from farm.cli.options import LIST_WIDTH
 from farm.domain import JobState, OperationError
 from farm.domain.text import one_line
 from farm.domain.words import seconds as duration
@@ -21,8 +22,7 @@ from farm.domain.words import with_prefix
 from farm.waiting import NO_COORDINATOR
 
 Status = dict[str, Any]
-LIST_WIDTH = 400  # of a list: as wide as its rows are, whatever the terminal
-LINE_SECONDS = 10.0  # at most one line in so long, where there is no terminal
+LINE_SECONDS: Final = 10.0  # at most one line in so long, where there is no terminal
 
 
 def print_status(status: Status) -> None:

@@ -1,4 +1,4 @@
-"""``farm report``."""
+"""``farm report``: what is known, as a document."""
 
 from __future__ import annotations
 

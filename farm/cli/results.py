@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from farm.cli.options import ROWS_GPU, ROWS_MODEL, db_option, emit_json, json_option
+from farm.cli.options import LIST_WIDTH, ROWS_GPU, ROWS_MODEL, db_option, emit_json, json_option
 from farm.database import opened
 from farm.domain import OperationError, RequestError
 from farm.domain.row import Row
@@ -24,8 +24,6 @@ from farm.files.table import read_table, write_documents, write_table
 from farm.results import OWN, Results, document
 
 SAMPLE_COLUMNS: Final = ("seconds", "power_watts", "energy_joules", "temperature_c", "clock_mhz", "window")
-
-WIDTH = 400  # of a table: as wide as its rows are, whatever the terminal
 
 
 @click.group()
@@ -217,7 +215,7 @@ def _print(rows: Iterator[Row]) -> None:
         numbers = (_figure(row.energy_joules), _figure(row.energy_std_joules), _figure(row.duration_seconds))
         names = (one_line(row.dataset or ""), one_line(c.gpu), one_line(c.label()))
         table.add_row(*map(escape, names), *numbers, escape(one_line(" ".join(row.flags))))
-    Console(highlight=False, width=WIDTH).print(table)
+    Console(highlight=False, width=LIST_WIDTH).print(table)
 
 
 def _figure(value: float | None) -> str:

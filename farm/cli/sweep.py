@@ -11,6 +11,7 @@ from farm.cli.completion import complete_sweep
 from farm.cli.options import FiniteRange, db_option, emit_json, json_option
 from farm.database import Store, opened
 from farm.domain import RequestError
+from farm.domain.job import PRIORITIES
 from farm.domain.words import joules_text, with_prefix
 from farm.domain.words import seconds as duration
 from farm.sweeps import control
@@ -19,7 +20,7 @@ from farm.sweeps.adaptive import submit as submit_adaptive
 from farm.sweeps.read import read_spec
 from farm.sweeps.submit import submit as submit_sweep
 
-PRIORITY: Final = click.IntRange(-1000, 1000)
+PRIORITY: Final = click.IntRange(*PRIORITIES)
 
 
 @click.group()

@@ -9,7 +9,7 @@ from farm.cli.options import db_option, emit_json, json_option
 from farm.database import opened
 from farm.domain import RequestError, words
 from farm.domain.text import one_line
-from farm.domain.worker import WorkerInfo
+from farm.domain.worker import NO_REASON, WorkerInfo
 from farm.hosts import Hosts
 
 
@@ -82,7 +82,7 @@ def drain(name: str | None, db: str | None, as_json: bool) -> None:
 
 @workers.command()
 @click.argument("name")
-@click.option("--reason", metavar="TEXT", help="Why, for everybody who wonders.  [default: no reason given]")
+@click.option("--reason", metavar="TEXT", help=f"Why, for everybody who wonders.  [default: {NO_REASON}]")
 @click.option("--end", is_flag=True, help="Put the device back, whether a person or its health checks took it off.")
 @click.option("--new-baseline", is_flag=True, help="With --end: its health series begins anew, as after a repair.")
 @db_option
@@ -104,7 +104,7 @@ def maintenance(name: str, reason: str | None, end: bool, new_baseline: bool, db
         if end:
             device = hosts.put_back(name, new_baseline=new_baseline)
         else:
-            device = hosts.take_off(name, (reason or "no reason given").strip())
+            device = hosts.take_off(name, (reason or NO_REASON).strip())
     if as_json:
         emit_json({**device, "off": not end})
     elif not end:

@@ -35,6 +35,7 @@ class AttemptEnd(StrEnum):
 
 
 MAX_JOB_ID: Final = 2**31 - 1  # what the column in SQL holds
+PRIORITIES: Final = (-1000, 1000)  # of a sweep, the least and the greatest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

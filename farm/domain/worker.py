@@ -8,6 +8,7 @@ from typing import Final
 SILENT_SECONDS: Final = 60.0  # three heartbeats and more: whoever said nothing for so long is not there
 NO_DEVICE: Final = "no device"  # the state of a worker whose device does not answer
 MAINTENANCE: Final = "maintenance"  # a person took the device off
+NO_REASON: Final = "no reason given"  # where that person says none
 HEALTH: Final = "health"  # its health checks did
 SIMULATED: Final = "sim-"  # names and identities of simulated devices begin with it
 

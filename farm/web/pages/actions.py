@@ -14,14 +14,15 @@ from starlette.exceptions import HTTPException
 
 from farm.database import Store
 from farm.domain.errors import FarmError, OperationError, RequestError
+from farm.domain.job import PRIORITIES
 from farm.domain.parsing import parse_switch, parse_text, parse_whole
+from farm.domain.worker import NO_REASON
 from farm.hosts import Hosts
 from farm.sweeps import control
 from farm.web import bearer
 from farm.web.site import Here, Page, Site
 
 MOST_BYTES: Final = 10_000  # of a form
-PRIORITIES: Final = (-1000, 1000)
 ACTIONS: Final[Mapping[str, Callable[[Store, int], int]]] = {
     "pause": control.pause, "resume": control.resume, "cancel": control.cancel, "retry": control.retry,
 }  # fmt: skip
@@ -118,7 +119,7 @@ def _maintained(site: Site, name: str, form: Mapping[str, str]) -> dict[str, Any
     """As `farm workers maintenance --json` prints it."""
     hosts = Hosts(site.store())
     end = parse_switch("end", form.get("end") or "0")
-    reason = parse_text("reason", form.get("reason")) or "no reason given"
+    reason = parse_text("reason", form.get("reason")) or NO_REASON
     try:
         device = hosts.put_back(name) if end else hosts.take_off(name, reason)
     except RequestError as error:

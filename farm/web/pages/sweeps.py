@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from farm.audit import Audit
 from farm.domain import Configuration, JobState, RequestError
-from farm.domain.job import MAX_JOB_ID
+from farm.domain.job import MAX_JOB_ID, PRIORITIES
 from farm.domain.parsing import parse_whole
 from farm.domain.times import stated
 from farm.measurements import parse
@@ -104,7 +104,9 @@ def sweep(request: Request, site: Here, sweep: str, model: Text = None, gpu: Tex
     wanted = [pair for pair in pairs if model in (None, pair[0]) and gpu in (None, pair[1])]
     chosen = next(iter(wanted or pairs), None)
     grid = None if chosen is None else _panels(site, about["sweep"], *chosen)
-    return site.page(request, "sweep.html.j2", sweep=about, pairs=pairs, chosen=chosen, panels=grid)
+    return site.page(
+        request, "sweep.html.j2", sweep=about, pairs=pairs, chosen=chosen, panels=grid, priorities=PRIORITIES
+    )
 
 
 @router.get("/jobs", include_in_schema=False)
