@@ -17,6 +17,7 @@ from farm.store import backup as copies
 from farm.store import migrations, roles, sweeps
 from farm.store.engine import Store
 from farm.sweeps import stamps
+from farm.urls import of_file
 
 __all__ = ["Store", "backup", "grant_reader", "grant_worker", "opened", "restore", "schema_version", "upgrade"]
 
@@ -71,7 +72,7 @@ def backup(store: Store, path: Path) -> dict[str, int]:
     """
     with atomic_write(path, "file") as file:
         file.unlink()
-        target = Store.upgrade(load(), f"sqlite:///{file}", store.revision() or migrations.HEAD)
+        target = Store.upgrade(load(), of_file(file), store.revision() or migrations.HEAD)
         try:
             with store.snapshot() as source, target.write() as db:
                 return copies.copy(source, db)
@@ -88,7 +89,7 @@ def restore(path: Path, db: str | None = None) -> tuple[str, dict[str, int]]:
         raise RequestError("file", str(path), "a file that `farm db backup` wrote")
 
     def damaged(error: Exception) -> RequestError:
-        why = str(getattr(error, "orig", None) or error).replace(f"sqlite:///{copied}", path.name)
+        why = str(getattr(error, "orig", None) or error).replace(of_file(copied), path.name)
         return RequestError("file", str(path), f"a file that `farm db backup` wrote, undamaged ({one_line(why, 300)})")
 
     settings = load()
@@ -96,7 +97,7 @@ def restore(path: Path, db: str | None = None) -> tuple[str, dict[str, int]]:
         copied = Path(folder) / "backup.db"  # upgrading must not touch the backup
         try:
             shutil.copyfile(path, copied)
-            source = stack.enter_context(closing(Store.upgrade(settings, f"sqlite:///{copied}")))
+            source = stack.enter_context(closing(Store.upgrade(settings, of_file(copied))))
         except (OSError, FarmError, *copies.UNREADABLE) as error:
             raise damaged(error) from error
         target = stack.enter_context(closing(Store.upgrade(settings, db)))

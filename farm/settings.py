@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from farm import catalog
 from farm.domain.errors import RequestError
+from farm.domain.parsing import parse_path
 from farm.domain.text import decode
+from farm.urls import of_file
 
 DATABASE_FILE: Final = "farm.db"  # in home, unless another database is named
 LONGEST_SECONDS: Final = 1e8  # three years; the system's clocks take no infinity
@@ -32,27 +34,34 @@ NOT_SETTINGS: Final = {
 }
 
 
+def _expanded(path: Path, info: ValidationInfo) -> Path:
+    return parse_path(f"FARM_{str(info.field_name).upper()}", path)
+
+
+UserPath = Annotated[Path, AfterValidator(_expanded)]  # ~ is the home of whoever runs this
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Durations are in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="FARM_", extra="ignore", use_attribute_docstrings=True)
 
-    home: Path = Field(default_factory=catalog.home)
+    home: UserPath = Field(default_factory=catalog.home)
     """Where everything of a farm lies: database, spool, catalog of a lab's own, logs."""
     database_url: SecretStr | None = None
     """The database; by default SQLite in home."""
-    database_url_file: Path | None = None
+    database_url_file: UserPath | None = None
     """A file that holds the database's URL, so that no process list shows it."""
     broker_url: SecretStr | None = None
     """The broker; by default the embedded one of home."""
-    broker_url_file: Path | None = None
+    broker_url_file: UserPath | None = None
     """A file that holds the broker's URL, so that no process list shows it."""
-    broker_ca: Path | None = None
+    broker_ca: UserPath | None = None
     """The authority that signed a rediss:// broker's certificate; default: the system's."""
 
     events_urls: SecretStr | None = None
     """Who is told of events: URLs of Apprise's (webhooks, mail), blanks between."""
-    events_urls_file: Path | None = None
+    events_urls_file: UserPath | None = None
     """A file that holds them, so that no process list shows them."""
     events_gather_seconds: Wait = 60.0
     """Between two messages of one kind; what comes meanwhile goes together."""
@@ -110,7 +119,7 @@ class Settings(BaseSettings):
     """Of each log of `farm up`, of which five older are kept."""
     tf32: Literal["default", "on", "off"] = "default"
     """TF32 on tensor cores for fp32; torch's default: convolutions use it, matrix products do not."""
-    weights_dir: Path | None = None
+    weights_dir: UserPath | None = None
     """Folders of pretrained weights, one a model; otherwise the hub's cache."""
     cpu_threads: int | None = Field(default=None, ge=1, le=1024)
     """Threads of torch on a processor; default: as many as torch takes."""
@@ -139,7 +148,7 @@ class Settings(BaseSettings):
 
     def database(self) -> str:
         """The database URL; SQLite in home by default."""
-        return _secret(self.database_url, self.database_url_file) or f"sqlite:///{self.home / DATABASE_FILE}"
+        return _secret(self.database_url, self.database_url_file) or of_file(self.home / DATABASE_FILE)
 
     @property
     def names_database(self) -> bool:

@@ -1,9 +1,24 @@
-"""URLs of servers, which may hold a password: what is one, and what of it may be shown."""
+"""URLs of servers, which may hold a password, and of SQLite files: what is one, and what of it may be shown."""
 
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, unquote, urlsplit
+
+SQLITE: Final = "sqlite:///"
+
+
+def of_file(path: Path) -> str:
+    """The URL of a SQLite file, whatever its name: signs that a URL means something by are percent-encoded."""
+    return SQLITE + re.sub(r"[%?#@]", lambda sign: quote(sign[0]), str(path))
+
+
+def file_of(url: str) -> Path | None:
+    """The SQLite file that a URL names; None for a database on a server, and one in memory."""
+    name = unquote(url.removeprefix(SQLITE).partition("?")[0])
+    return Path(name) if url.startswith(SQLITE) and name not in ("", ":memory:") else None
 
 
 def is_plain(url: str) -> bool:

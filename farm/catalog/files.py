@@ -15,6 +15,7 @@ from typing import Any
 from farm.catalog.definitions import Component, Gpu, Model
 from farm.catalog.file_models import ComponentTable, GpuFile, ModelFile, check_gpu, checked
 from farm.domain.errors import RequestError
+from farm.domain.parsing import parse_path
 from farm.domain.text import decode
 
 SHIPPED = Path(__file__).resolve().parent
@@ -40,7 +41,7 @@ def home() -> Path:
 @cache
 def _home(path: str, _user: str | None) -> Path:
     """Asked for with every look into the catalog, hence kept."""
-    return Path(path).expanduser()
+    return parse_path("FARM_HOME", path)
 
 
 def _files(kind: str, home: Path) -> dict[str, Path]:

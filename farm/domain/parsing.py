@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Any, Final
 
 from farm.domain.errors import RequestError
@@ -79,6 +80,14 @@ def split_sides(value: Any) -> tuple[Any, Any]:
         return value, value
     width, times, height = re.sub(r"[x×*,]", "x", value.lower().strip("()[] ")).partition("x")
     return width, height if times else width
+
+
+def parse_path(field: str, value: str | Path) -> Path:
+    """A path, in which ``~`` and ``~USER`` stand for a home. RequestError where this host knows none."""
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise RequestError(field, str(value), "a path without ~: this host knows no such user's home") from None
 
 
 def parse_precision(value: Any) -> Any:

@@ -8,7 +8,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from farm.domain.errors import RequestError
-from farm.urls import is_plain
+from farm.urls import SQLITE, file_of, is_plain
 
 URL_REMEDY: Final = "sqlite:///PATH or postgresql://USER@HOST/NAME, special characters of a password percent-encoded"
 
@@ -16,6 +16,8 @@ URL_REMEDY: Final = "sqlite:///PATH or postgresql://USER@HOST/NAME, special char
 def parse(url: str) -> URL:
     """The address of a SQLite file or a PostgreSQL database. RequestError, without a password, for anything else."""
     try:
+        if (file := file_of(url)) is not None:
+            return make_url(SQLITE + "?" + url.partition("?")[2]).set(database=str(file))
         if not is_plain(url):
             raise ValueError
         parsed = make_url(url)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from farm.domain import RequestError
 from farm.domain.configuration import MAX_SEED
-from farm.domain.parsing import parse_whole
+from farm.domain.parsing import parse_path, parse_whole
 from farm.files.paths import exists
 from farm.files.yaml import STDIN, read_yaml
 from farm.sweeps.axes import AXES, check_resolutions, complete_grid, is_number, parse_axis, parse_grid, refuse_key
@@ -95,7 +95,7 @@ def _path(value: Any, folder: Path) -> Path | None:
         return None
     if not isinstance(value, str) or not value:
         raise RequestError("prompts_file", value, "the path of a file")
-    return folder / Path(value).expanduser()
+    return folder / parse_path("prompts_file", value)
 
 
 def _deadline(value: Any) -> datetime | None:

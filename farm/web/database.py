@@ -11,6 +11,7 @@ from pathlib import Path
 from farm.database import Store
 from farm.domain.errors import OperationError, RequestError
 from farm.settings import Settings
+from farm.urls import file_of, of_file
 
 Mark = tuple[int, int] | None  # device and inode of a SQLite file; None where there is none
 
@@ -73,15 +74,14 @@ class Database:
     @property
     def _path(self) -> Path | None:
         """Of a SQLite file; None for a database on a server."""
-        url = self.url or self.settings.database()
-        return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+        return file_of(self.url or self.settings.database())
 
     def _opened(self, mark: Mark) -> Store:
         if self._path is None or mark is not None or not self._missing_is_empty:
             return Store.open(self.settings, self.url, create=False)
         if self._empty is None:  # a file: one in memory has one connection, which requests would share
             self._empty = tempfile.TemporaryDirectory(prefix="joulefarm-page-")
-        return Store.open(self.settings, f"sqlite:///{self._empty.name}/empty.db")
+        return Store.open(self.settings, of_file(Path(self._empty.name) / "empty.db"))
 
     def _close(self) -> None:
         if self._store is not None:

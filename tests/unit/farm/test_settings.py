@@ -2,7 +2,7 @@
 
 import pytest
 
-from farm import settings
+from farm import catalog, settings
 from farm.domain import RequestError
 
 
@@ -48,3 +48,22 @@ def test_an_old_name_in_farm_toml_is_refused_with_the_new_one(home):
     (home / "farm.toml").write_text("doorbell_grace_seconds = 3\n")
     with pytest.raises(RequestError, match="message_grace_seconds"):
         settings.load()
+
+
+def test_a_tilde_is_the_users_home_for_every_path(monkeypatch, tmp_path):
+    """Environment files of systemd know no ~."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("FARM_HOME", "~/farm")
+    monkeypatch.setenv("FARM_DATABASE_URL_FILE", "~/url")
+    (tmp_path / "url").write_text("sqlite:///x.db")
+    loaded = settings.load()
+    assert loaded.home == tmp_path / "farm" == catalog.home()
+    assert loaded.database() == "sqlite:///x.db"
+
+
+@pytest.mark.parametrize("name", ["FARM_HOME", "FARM_BROKER_CA"])
+def test_the_home_of_a_user_that_is_not_there_is_refused(farm, monkeypatch, name):
+    monkeypatch.setenv(name, "~no such user/farm")
+    refused = farm("db", "upgrade")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert refused.err.startswith(f"farm: {name}: ~no such user/farm: a path without ~")

@@ -19,8 +19,9 @@ from sqlmodel import SQLModel
 import farm.store.tables  # noqa: F401 - fills the metadata
 from farm.domain import OperationError, RequestError
 from farm.settings import load
-from farm.store import migrations
+from farm.store import address, migrations
 from farm.store.engine import Store
+from farm.urls import file_of
 from tests.quick import sweep_text
 
 
@@ -264,3 +265,28 @@ def test_a_path_that_cannot_be_looked_at_is_a_wrong_request(farm, argv):
     refused = farm(*(part.format(long="a" * 300) for part in argv))
     assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
     assert "unexpected" not in refused.err
+
+
+@pytest.mark.parametrize("name", ["me@lab.example", "who?", "a#b", "p%41q", "a b", "ä"])
+def test_a_home_of_any_name_holds_the_database(farm, monkeypatch, tmp_path, name):
+    home = tmp_path / name / "home"
+    home.parent.mkdir()
+    monkeypatch.setenv("FARM_HOME", str(home))
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(sweep_text([1]))
+    assert farm("sweep", "submit", spec).code == 0
+    assert (home / "farm.db").stat().st_size
+    copy = tmp_path / name / f"{name}.db"
+    assert farm("db", "backup", copy).code == 0
+    monkeypatch.setenv("FARM_HOME", str(tmp_path / name / "other"))
+    assert farm("db", "restore", copy).code == 0
+    assert "queued" in farm("sweep", "status", "1").out
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "home") == sorted(["spec.yaml", name])
+
+
+@pytest.mark.parametrize("url", ["sqlite:////a@b/x.db", "sqlite:////a%40b/x.db", "sqlite:////a%40b/x.db?timeout=1"])
+def test_the_file_that_a_url_names(url):
+    assert file_of(url) == Path("/a@b/x.db")
+    assert address.parse(url).database == "/a@b/x.db"
+    assert file_of("postgresql://u@h/x") is None
+    assert file_of("sqlite:///:memory:") is None

@@ -194,6 +194,7 @@ class TestLimits:
         ({"budget_joules": float("nan")}, "budget_joules: nan"),
         ({"budget_joules": "much"}, "budget_joules: much"),
         ({"budget_joules": 10**400}, "budget_joules: 1000"),
+        ({"prompts_file": "~no such user/x"}, "prompts_file: ~no such user/x: a path without ~"),
     ],
 )
 def test_wrong_values_are_named(keys, message):
