@@ -67,7 +67,7 @@ def alerts(
         *_waits(waits),
         *_failed(sweeps.failed_jobs(db, asked), sweep_id),
         *_devices(db, gpus),
-        *_workers([WorkerInfo(**row) for row in hosts.workers(db)], gpus),
+        *_workers(hosts.workers(db), gpus),
     ]
 
 

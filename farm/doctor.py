@@ -153,12 +153,12 @@ def database(settings: Settings) -> Iterator[Finding]:
 
 def raw_logs(size: int, bound: int) -> Finding:
     """How much room the power logs take in the database."""
-    found = f"{size / 1e9:.2f} GB of power logs, at most {bound / 1e9:.1f} GB are kept"
+    room = f"{size / 1e9:.2f} GB of power logs, at most {bound / 1e9:.1f} GB are kept"
     if size > 0.9 * bound:
         return warning(
-            "raw logs", found, "the oldest are dropped; FARM_RAW_LOGS_BYTES of the coordinator says how many stay"
+            "raw logs", room, "the oldest are dropped; FARM_RAW_LOGS_BYTES of the coordinator says how many stay"
         )
-    return ok("raw logs", found)
+    return ok("raw logs", room)
 
 
 def broker(settings: Settings) -> Finding:

@@ -48,7 +48,7 @@ def configuration(text: str, gpu: str) -> Configuration:
 
 
 class HealthChecks:
-    """The coordinator's side: asks for checks that are due and judges those that ended."""
+    """The coordinator's side: asks for checks that are due and evaluates those that ended."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         """RequestError where the settings ask for what cannot be."""
@@ -58,11 +58,11 @@ class HealthChecks:
         self._unfit: set[str] = set()  # GPU types that it does not fit; said once
 
     def look(self) -> None:
-        """Judge what ended, ask for what is due."""
+        """Evaluate what ended, ask for what is due."""
         with self._store.write() as db:
             health.give_up_waiting(db)
             for check in health.ended(db):
-                self._judge(db, check)
+                self._evaluate(db, check)
             if self._settings.health_hour is None and self._settings.health_interval_seconds is None:
                 return
             for device in health.ready(db):
@@ -106,7 +106,7 @@ class HealthChecks:
             return "nightly"
         return ""
 
-    def _judge(self, db: Connection, check: Mapping[str, Any]) -> None:
+    def _evaluate(self, db: Connection, check: Mapping[str, Any]) -> None:
         uuid = check["device_uuid"]
         if check["state"] == JobState.CANCELLED:
             health.settle(db, check["id"], Verdict.CANCELLED, why=check["reason"])
@@ -135,20 +135,23 @@ class HealthChecks:
     def _verdict(self, check: Mapping[str, Any], made: Sequence[Mapping[str, Any]]) -> tuple[Verdict, dict[str, Any]]:
         if check["state"] != JobState.DONE or check["measurement"] is None:
             return Verdict.FAILED, {"why": check["reason"] or "it has no measurement"}
-        measured = Measurement.from_dict(check["measurement"])
+        try:
+            measured = Measurement.from_dict(check["measurement"])
+        except (RequestError, TypeError, ValueError) as error:  # a worker of a later version wrote it
+            return Verdict.FAILED, {"why": f"its measurement is not one of this version: {error}"}
         values: dict[str, Any] = {"energy_joules": measured.energy_joules, "why": None}
         if measured.spoiled or not measured.energy_joules or measured.energy_joules <= 0:
             spoiling = [flag for flag in measured.flags if flag in SPOILING_FLAGS]
             why = f"flagged {' '.join(spoiling)}" if spoiling else "no energy above idle"
             return Verdict.FAILED, values | {"why": why}
         good = [row["energy_joules"] for row in made if row["verdict"] == Verdict.GOOD]
-        found = deviation(measured.energy_joules, good, self._settings.health_tolerance_percent)
-        if found is None:
+        drift = deviation(measured.energy_joules, good, self._settings.health_tolerance_percent)
+        if drift is None:
             return Verdict.GOOD, values
-        values |= {"deviation_percent": found.percent, "limit_percent": found.limit_percent}
-        if not found.drifted:
+        values |= {"deviation_percent": drift.percent, "limit_percent": drift.limit_percent}
+        if not drift.drifted:
             return Verdict.GOOD, values
-        why = f"drifted by {found.percent:+.1f} % (its noise is within {found.limit_percent:.1f} %): {check['cause']}"
+        why = f"drifted by {drift.percent:+.1f} % (its noise is within {drift.limit_percent:.1f} %): {check['cause']}"
         return Verdict.DRIFTED, values | {"why": why}
 
 

@@ -27,14 +27,14 @@ class Hosts:
     def workers(self) -> list[WorkerInfo]:
         """Every registered worker as it last reported, by name."""
         with self._store.read() as db:
-            return _workers(db)
+            return hosts.workers(db)
 
     def document(self) -> dict[str, Any]:
         """Workers, coordinator and why jobs wait, as `farm workers list --json` prints them."""
         with self._store.read() as db:
             waits = waiting.reasons(db)
             return {
-                "workers": [document(info) for info in _workers(db)],
+                "workers": [document(info) for info in hosts.workers(db)],
                 "devices_off": _devices_off(db),
                 "coordinator": asdict(waiting.coordinator(db)),
                 "waiting": [asdict(row) for row in waits],
@@ -66,7 +66,7 @@ class Hosts:
         """Under which power and clock limits (farm.domain.row.LIMITS) devices of workers that are here measured last,
         by GPU type; only those in which all of a type agree."""
         with self._store.read() as db:
-            here = {worker.name: worker.gpu for worker in _workers(db) if worker.alive}
+            here = {worker.name: worker.gpu for worker in hosts.workers(db) if worker.alive}
             last = progress.last_environments(db, here)
         stated: dict[str, list[Mapping[str, Any]]] = {}
         for name, environment in last.items():
@@ -120,10 +120,6 @@ class Hosts:
 
     def _note(self, db: Connection, action: str, device: dict[str, Any], **detail: Any) -> None:
         actions.note(db, user_at_host(), action, worker=device["worker"], device_uuid=device["uuid"], **detail)
-
-
-def _workers(db: Connection) -> list[WorkerInfo]:
-    return [WorkerInfo(**row) for row in hosts.workers(db)]
 
 
 def document(worker: WorkerInfo) -> dict[str, Any]:

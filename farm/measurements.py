@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from farm import results
 from farm.domain import FLAGS, RequestError
-from farm.domain.configuration import MAX_SEED, PRECISIONS, SIZES, WEIGHTS
+from farm.domain.configuration import MAX_SEED, PRECISIONS, SIZES, WEIGHTS, WHOLE
 from farm.domain.errors import unknown_name
 from farm.domain.parsing import parse_positive_joules, parse_precision, parse_switch, parse_whole, split_sides
 from farm.domain.row import COLUMNS, OWN, Row
@@ -25,7 +25,6 @@ FARTHEST: Final = 10**9  # offset
 NEWEST: Final = "-added_at"
 MOST_VALUES: Final = 200  # of one filter
 WORDS: Final = ("model", "gpu", "dataset", "origin")  # filters that are taken as they are
-WHOLE: Final = ("width", "height", "steps", "prompts", "batch", "seed", "frames")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

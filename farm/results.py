@@ -13,7 +13,8 @@ from farm.actor import user_at_host
 from farm.domain import Measurement, RequestError
 from farm.domain.errors import unknown_name
 from farm.domain.row import OWN as OWN
-from farm.domain.row import Row, with_ids
+from farm.domain.row import Row
+from farm.domain.table import with_ids
 from farm.domain.times import utc
 from farm.store import removals
 from farm.store import results as sql

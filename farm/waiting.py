@@ -51,7 +51,7 @@ def reasons(db: Connection, sweep_id: int | None = None) -> list[Waiting]:
     groups = waiting.queued(db, sweep_id)
     if not groups:
         return []
-    workers = [WorkerInfo(**row) for row in hosts.workers(db)]
+    workers = hosts.workers(db)
     here = coordinator(db)
     counts: Counter[tuple[str, str, bool]] = Counter()
     for group in groups:
@@ -70,8 +70,8 @@ def _why(group: Group, workers: Sequence[WorkerInfo], here: Coordinator) -> tupl
         obstacles.append(NO_COORDINATOR)
     if group.refusal:
         obstacles.append(group.refusal)
-    if found := [obstacle for obstacle in obstacles if obstacle]:
-        return "; ".join(found), True
+    if stated := [obstacle for obstacle in obstacles if obstacle]:
+        return "; ".join(stated), True
     if group.later:
         return "backing off after an attempt that failed", False
     serving = [worker for worker in workers if worker.alive and not worker.off]

@@ -15,7 +15,8 @@ from analysis.table import display, parse
 from analysis.table.columns import Columns, DataError, Floats, Integers, Labels
 from farm.domain import Configuration, Measurement
 from farm.domain.configuration import TEXTS, WHOLE
-from farm.domain.row import REAL, Row, refuse_repeats
+from farm.domain.row import REAL, Row
+from farm.domain.table import refuse_repeats
 from farm.files.table import read_table
 
 

@@ -132,20 +132,20 @@ class ModelFile(_Keys):
 Keys = TypeVar("Keys", bound=_Keys)
 
 
-def checked(kind: type[Keys], path: Path, values: Mapping[str, Any]) -> Keys:
+def checked(model: type[Keys], path: Path, values: Mapping[str, Any]) -> Keys:
     """The keys of a file. RequestError for the first that is wrong, missing or not one of them."""
     try:
-        return kind.model_validate(dict(values))
+        return model.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
     place = [str(part) for part in first["loc"] if part != "[key]"]
     shown = "missing" if first["type"] == "missing" else first["input"]
     if first["type"] == "extra_forbidden":
-        known = _fields(kind, place[:-1])
+        known = _fields(model, place[:-1])
         near = difflib.get_close_matches(place[-1], known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise RequestError(f"{path}: {'.'.join(place)}", _short(shown), f"no such key; {hint}known: {', '.join(known)}")
-    raise RequestError(f"{path}: {'.'.join(place)}", _short(shown), _remedy(kind, place))
+    raise RequestError(f"{path}: {'.'.join(place)}", _short(shown), _remedy(model, place))
 
 
 def check_gpu(path: Path, gpu: GpuFile) -> None:
@@ -179,9 +179,9 @@ def check_gpu(path: Path, gpu: GpuFile) -> None:
         raise refuse(f"sources.{missing[0]}", "missing", "where that figure is published, or how it was measured")
 
 
-def _fields(kind: type[BaseModel], place: list[str]) -> list[str]:
+def _fields(file: type[BaseModel], place: list[str]) -> list[str]:
     """The keys that a table of a file may have."""
-    model: type[BaseModel] | None = kind
+    model: type[BaseModel] | None = file
     for part in place:
         field = None if model is None else _field(model, part)
         if field is not None:  # else it is the name of one of several tables
@@ -189,9 +189,9 @@ def _fields(kind: type[BaseModel], place: list[str]) -> list[str]:
     return [] if model is None else [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _remedy(kind: type[BaseModel], place: list[str]) -> str:
+def _remedy(file: type[BaseModel], place: list[str]) -> str:
     """What the description of the key at a place says."""
-    model: type[BaseModel] | None = kind
+    model: type[BaseModel] | None = file
     said = ""
     for part in place:
         if model is None:

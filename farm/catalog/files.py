@@ -44,9 +44,9 @@ def _home(path: str, _user: str | None) -> Path:
     return parse_path("FARM_HOME", path)
 
 
-def _files(kind: str, home: Path) -> dict[str, Path]:
-    shipped = {p.stem: p for p in sorted((SHIPPED / kind).glob("*.toml"))}
-    return shipped | {p.stem: p for p in sorted((home / "catalog" / kind).glob("*.toml"))}
+def _files(folder: str, home: Path) -> dict[str, Path]:
+    shipped = {p.stem: p for p in sorted((SHIPPED / folder).glob("*.toml"))}
+    return shipped | {p.stem: p for p in sorted((home / "catalog" / folder).glob("*.toml"))}
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str]:
@@ -80,8 +80,8 @@ _read_as: dict[Path, Files] = {}  # home -> its files as they were when they wer
 
 def _lab_files(home: Path) -> Files:
     stamps = []
-    for kind in ("gpus", "models"):
-        for path in sorted((home / "catalog" / kind).glob("*.toml")):
+    for folder in ("gpus", "models"):
+        for path in sorted((home / "catalog" / folder).glob("*.toml")):
             with suppress(OSError):  # taken away this moment
                 status = path.stat()
                 stamps.append((str(path), status.st_ino, status.st_size, status.st_mtime_ns))

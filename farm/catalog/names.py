@@ -81,11 +81,11 @@ def find(
     wanted = spelling(text)
     by_name = [name for name in names if spelling(name) == wanted]
     by_other = [name for name, others in names.items() if wanted in map(spelling, others)]
-    for found in (by_name, by_other, patterns(_ONE_BOARD.sub("", text, count=1))):
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise RequestError(field, text, f"which of {', '.join(sorted(found))}: all of them are called so")
+    for matching in (by_name, by_other, patterns(_ONE_BOARD.sub("", text, count=1))):
+        if len(matching) == 1:
+            return matching[0]
+        if matching:
+            raise RequestError(field, text, f"which of {', '.join(sorted(matching))}: all of them are called so")
     raise refusal(field, text, names, spelling)
 
 

@@ -12,7 +12,7 @@ from farm.domain.errors import RequestError
 # Raised when the same entries come to mean other work: jobs from before are then refused until they are stamped anew.
 VERSION: Final = 1
 GUIDANCE: Final = ("batch", "two_pass", "none")
-_USUAL_LATENT_CELL: Final = 8  # pixels of a side that one latent stands for, where the decoder does not say
+_USUAL_PIXELS_A_LATENT: Final = 8  # pixels of a side that one latent stands for, where the decoder does not say
 # Denoisers that look positions up in a table of fixed size: its pos_embed_max_size -> patches of a side it covers.
 _POSITIONS: Final[Mapping[str, Callable[[int], int]]] = {
     "SD3Transformer2DModel": int,
@@ -87,7 +87,7 @@ def largest_side(part: str, cls: str, config: Mapping[str, Any], decoder: Mappin
     for key, value in (("pos_embed_max_size", table), ("patch_size", patch)):
         if not isinstance(value, int) or value < 1:
             raise RequestError(f"{part} config {key}", value, "a whole number above 0")
-    return _POSITIONS[cls](table) * int(patch) * _latent_cell(decoder)
+    return _POSITIONS[cls](table) * int(patch) * _pixels_a_latent(decoder)
 
 
 def least_steps(scheduler: Mapping[str, Any]) -> int:
@@ -95,7 +95,7 @@ def least_steps(scheduler: Mapping[str, Any]) -> int:
     return 2 if scheduler.get("shift_terminal") else 1
 
 
-def _latent_cell(decoder: Mapping[str, Any]) -> int:
+def _pixels_a_latent(decoder: Mapping[str, Any]) -> int:
     """Pixels of a side that one latent stands for: an image decoder doubles the size between its levels."""
     levels = decoder.get("block_out_channels")
-    return 2 ** (len(levels) - 1) if isinstance(levels, (list, tuple)) and levels else _USUAL_LATENT_CELL
+    return 2 ** (len(levels) - 1) if isinstance(levels, (list, tuple)) and levels else _USUAL_PIXELS_A_LATENT

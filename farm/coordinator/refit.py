@@ -53,15 +53,15 @@ class RefitTicker:
         self._spent = 0.0  # seconds that all refits took
         self._last_seconds = 0.0
         self._covered = 0
-        self._seen = 0  # results at the last look
+        self._results = 0  # results at the last look
         self._timing = False  # how long the last one took is not known yet
         self._changed = clock()
 
     def tick(self, results: int) -> bool:
         """Given the number of results now, start a refit if one is due; whether it did."""
         now = self._clock()
-        if results != self._seen:
-            self._seen, self._changed = results, now
+        if results != self._results:
+            self._results, self._changed = results, now
         if self._is_under_way(now) or results == self._covered:
             return False
         if self._started is not None:

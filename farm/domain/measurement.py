@@ -88,11 +88,11 @@ class Measurement:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
                 raise RequestError(name, value, "a whole number")
-        for phase, found in self.phases.items():
+        for phase, energy in self.phases.items():
             if phase not in PHASES:
                 raise RequestError("phases", phase, f"one of {', '.join(PHASES)}")
             for name in ("joules", "seconds", "std_joules"):
-                _check_number(f"phases.{phase}.{name}", getattr(found, name))
+                _check_number(f"phases.{phase}.{name}", getattr(energy, name))
         if not isinstance(self.environment, Mapping):
             raise RequestError("environment", self.environment, "names and what they are")
 

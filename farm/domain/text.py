@@ -26,6 +26,12 @@ def one_line(text: object, limit: int = 2000) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
+def storable(text: str) -> str:
+    """The text as every database takes it: PostgreSQL stores no NUL, and none stores half of a character, as there is
+    in messages that name a file whose name is no UTF-8."""
+    return text.replace("\0", "?").encode("utf-8", "replace").decode()
+
+
 def plain_cell(value: object) -> object:
     """A cell of a CSV file; a text that a spreadsheet would compute is quoted with an apostrophe, as it is there."""
     if isinstance(value, bool):

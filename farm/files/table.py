@@ -17,7 +17,8 @@ from typing import Any, Final
 from farm import catalog
 from farm.domain import OperationError, RequestError
 from farm.domain.configuration import WHOLE
-from farm.domain.row import COLUMNS, REAL, BadRows, Row, parse_rows
+from farm.domain.row import COLUMNS, REAL, Row
+from farm.domain.table import BadRows, parse_rows
 from farm.domain.text import plain_cell, read_cell
 from farm.files.atomic import atomic_write
 from farm.files.spreadsheet import read_sheet
@@ -97,10 +98,10 @@ def csv_text(columns: Mapping[str, Sequence[Any]]) -> str:
 
 def _plain(values: Sequence[Any]) -> Iterable[Any]:
     """A column by :func:`plain_cell`, which changes no number: of texts and switches the distinct ones are asked."""
-    kinds = set(map(type, values)) - {type(None)}
-    if kinds <= {int, float}:
+    types = set(map(type, values)) - {type(None)}
+    if types <= {int, float}:
         return values
-    if not kinds <= {str} and not kinds <= {bool}:
+    if not types <= {str} and not types <= {bool}:
         return map(plain_cell, values)
     known = {value: plain_cell(value) for value in set(values)}
     return map(known.__getitem__, values)
@@ -154,10 +155,10 @@ def _read_parquet(path: Path, field: str) -> Cells:
 
 def _scalars(values: list[Any]) -> list[Any]:
     """Values as cells have them: a list or a record as it is written, bytes as the text that they hold."""
-    kinds = set(map(type, values))
-    if bytes in kinds:
+    types = set(map(type, values))
+    if bytes in types:
         return [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
-    if kinds.isdisjoint((list, dict, tuple)):
+    if types.isdisjoint((list, dict, tuple)):
         return values
     return [None if value is None else str(value) for value in values]
 
@@ -201,12 +202,12 @@ def _with_catalog_names(rows: Sequence[Row], source: str) -> list[Row]:
 
 def _write_parquet(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     pyarrow, parquet = _pyarrow()
-    kinds = {**dict.fromkeys(_WHOLE, pyarrow.int64()), **dict.fromkeys(REAL, pyarrow.float64())}
-    kinds |= {name: pyarrow.string() for name in COLUMNS if name not in kinds}
+    types = {**dict.fromkeys(_WHOLE, pyarrow.int64()), **dict.fromkeys(REAL, pyarrow.float64())}
+    types |= {name: pyarrow.string() for name in COLUMNS if name not in types}
     arrays = []
     for name, values in columns.items():
         try:
-            arrays.append(pyarrow.array(values, type=kinds.get(name)))
+            arrays.append(pyarrow.array(values, type=types.get(name)))
         except pyarrow.ArrowException:  # an extra column of mixed kinds
             arrays.append(pyarrow.array([None if value is None else str(value) for value in values]))
     parquet.write_table(pyarrow.table(arrays, names=list(columns)), path)

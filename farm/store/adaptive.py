@@ -11,12 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from farm.domain import Configuration, JobState
+from farm.store import configurations
 from farm.store import tables as t
 from farm.store.clock import now
 
 _A = t.adaptive_sweep.c
 _OPEN = _A.ended_at.is_(None) & ~t.sweep.c.cancelled
-_CONFIGURATION = tuple(t.configuration.c[name] for name in Configuration.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +71,20 @@ def to_choose(db: Connection) -> list[dict[str, Any]]:
 
 def jobs(db: Connection, sweep_id: int) -> list[AskedJob]:
     """Every job that the sweep wants."""
-    job, found = t.job.c, t.measurement.c
+    job, measured = t.job.c, t.measurement.c
     query = (
-        select(*_CONFIGURATION, job.state, found.spoiled, found.energy_joules, found.duration_seconds)
+        select(*configurations.COLUMNS, job.state, measured.spoiled, measured.energy_joules, measured.duration_seconds)
         .select_from(
             t.sweep_job.join(t.job, job.id == t.sweep_job.c.job_id)
             .join(t.configuration, t.configuration.c.id == job.configuration_id)
-            .outerjoin(t.measurement, found.job_id == job.id)
+            .outerjoin(t.measurement, measured.job_id == job.id)
         )
         .where(t.sweep_job.c.sweep_id == sweep_id)
         .order_by(job.id)
     )
-    names = tuple(Configuration.__dataclass_fields__)
     return [
         AskedJob(
-            Configuration(**{name: row[name] for name in names}),
+            configurations.of_row(row),
             JobState(row["state"]),
             row["spoiled"],
             row["energy_joules"],

@@ -37,18 +37,18 @@ def options(url: URL) -> dict[str, Any]:
     from psycopg import pq
 
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()} | {"prepare_threshold"}
-    found: dict[str, Any] = {}
+    stated: dict[str, Any] = {}
     for name, value in url.query.items():
         text = value if isinstance(value, str) else ",".join(value)
         if name not in known:
             raise RequestError("database URL", f"?{name}=", "an option of libpq, such as sslmode or connect_timeout")
-        found[name] = text
-    if "prepare_threshold" in found:
-        threshold = found["prepare_threshold"]
+        stated[name] = text
+    if "prepare_threshold" in stated:
+        threshold = stated["prepare_threshold"]
         if not threshold.isascii() or not (threshold.isdecimal() or threshold.lower() == "none"):
             raise RequestError("database URL", f"?prepare_threshold={threshold}", "a number of executions, or none")
-        found["prepare_threshold"] = int(threshold) if threshold.isdecimal() else None
-    return found
+        stated["prepare_threshold"] = int(threshold) if threshold.isdecimal() else None
+    return stated
 
 
 def shown(url: URL) -> str:

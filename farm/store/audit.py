@@ -7,9 +7,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from farm.domain import Configuration
 from farm.domain.times import utc
-from farm.store import removals
+from farm.store import configurations, removals
 from farm.store import tables as t
 from farm.store.sweeps import of_sweep
 
@@ -22,7 +21,6 @@ _JOB = [
     )
 ]  # fmt: skip
 _PRIORITY = (-t.job.c.rank).label("priority")
-_CONFIGURATION = [t.configuration.c[name] for name in Configuration.__dataclass_fields__]
 
 
 def jobs(
@@ -42,14 +40,16 @@ def jobs(
     where += [t.configuration.c[name] == value for name, value in (point or {}).items()]
     total = db.execute(_jobs(where, sweep_id, func.count())).scalar_one()
     rows = db.execute(
-        _jobs(where, sweep_id, *_JOB, _PRIORITY, *_CONFIGURATION).order_by(t.job.c.rank, t.job.c.id).limit(limit)
+        _jobs(where, sweep_id, *_JOB, _PRIORITY, *configurations.COLUMNS)
+        .order_by(t.job.c.rank, t.job.c.id)
+        .limit(limit)
     )
     return total, [dict(row) for row in rows.mappings()]
 
 
 def job(db: Connection, job_id: int) -> dict[str, Any] | None:
     """One job with its attempts, its sweeps, its measurement and what came late."""
-    row = db.execute(_jobs([t.job.c.id == job_id], None, *_JOB, _PRIORITY, *_CONFIGURATION)).mappings().first()
+    row = db.execute(_jobs([t.job.c.id == job_id], None, *_JOB, _PRIORITY, *configurations.COLUMNS)).mappings().first()
     if row is None:
         return None
     attempts = select(t.attempt).where(t.attempt.c.job_id == job_id).order_by(t.attempt.c.number)

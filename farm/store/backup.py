@@ -73,7 +73,7 @@ def _tables(db: Connection) -> list[TableClause]:
     tables = []
     for known in SQLModel.metadata.sorted_tables:
         if known.name in there:
-            names = {found["name"] for found in inspected.get_columns(known.name)}
+            names = {there["name"] for there in inspected.get_columns(known.name)}
             tables.append(table(known.name, *(column(c.name, c.type) for c in known.columns if c.name in names)))
     return tables
 

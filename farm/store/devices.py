@@ -55,9 +55,9 @@ def learn(db: Connection) -> None:
 def find(db: Connection, name: str) -> dict[str, Any] | None:
     """The device that a worker of that name serves or served last, or the one of that UUID."""
     by_uuid = t.device.c.uuid == name
-    row = db.execute(select(t.device).where(by_uuid | (t.device.c.worker == name)).order_by(by_uuid.desc())).mappings()
-    found = row.first()
-    return None if found is None else dict(found)
+    query = select(t.device).where(by_uuid | (t.device.c.worker == name)).order_by(by_uuid.desc())
+    row = db.execute(query).mappings().first()
+    return None if row is None else dict(row)
 
 
 def known(db: Connection) -> list[dict[str, Any]]:
@@ -98,7 +98,7 @@ def stretches_off(db: Connection, seconds: float) -> list[dict[str, Any]]:
     ended = select((now() - action.at).label("ago"), action.at, action.detail).where(action.action == PUT_BACK)
     changes = [(row.ago, row.at, row.document, True) for row in db.execute(told)]
     changes += [(row.ago, row.at, row.detail, False) for row in db.execute(ended)]
-    found: list[dict[str, Any]] = []
+    stretches: list[dict[str, Any]] = []
     going_on: dict[str, dict[str, Any]] = {}  # by device
     served: dict[str, str] = {}  # device by worker: actions of earlier versions name the worker alone
     for ago, at, document, begins in sorted(changes, key=lambda change: -change[0]):
@@ -109,8 +109,8 @@ def stretches_off(db: Connection, seconds: float) -> list[dict[str, Any]]:
             served[document["worker"]] = uuid
             stretch = {name: document[name] for name in ("worker", "device_uuid", "kind", "reason")}
             going_on[uuid] = stretch | {"started": ago, "started_at": at, "ended": None, "ended_at": None}
-            found.append(going_on[uuid])
-    return [stretch for stretch in found if stretch["ended"] is None or stretch["ended"] < seconds]
+            stretches.append(going_on[uuid])
+    return [stretch for stretch in stretches if stretch["ended"] is None or stretch["ended"] < seconds]
 
 
 def watch(db: Connection, *, spool_seconds: float) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, and_, select, update
 
 from farm.domain.event import EventKind, event_id
+from farm.domain.text import storable
 from farm.store import tables as t
 from farm.store.clock import now
 from farm.store.upsert import insert
@@ -32,7 +33,7 @@ def record(db: Connection, kind: EventKind, text: str, document: Mapping[str, An
         key: what makes it this event and no other; the same again is not written twice. None: always another.
     """
     identity = event_id(kind, key or uuid.uuid4().hex)
-    line = " ".join(text.replace("\0", "?").encode("utf-8", "replace").decode().split())[:TEXT_LIMIT]
+    line = " ".join(storable(text).split())[:TEXT_LIMIT]
     values = {
         "id": identity,
         "kind": str(kind),

@@ -1,4 +1,4 @@
-"""Health checks in SQL: asked for, judged, and what a bad one means for the device and for results before it."""
+"""Health checks in SQL: asked for, evaluated, and what a bad one means for the device and for results before it."""
 
 from __future__ import annotations
 
@@ -58,15 +58,14 @@ def ask(
         listed: digest and texts of the prompts.
         code_version: of this program.
     """
-    submission.begin(db)
+    asked_at = submission.begin(db)
     values = {
         "device_uuid": device["uuid"], "worker": device["worker"], "gpu": device["gpu"], "cause": cause,
-        "facts": device["facts"], "asked_at": now(),
+        "facts": device["facts"], "asked_at": asked_at,
     }  # fmt: skip
     check_id = int(db.execute(t.health_check.insert().values(**values).returning(t.health_check.c.id)).scalar_one())
     prompts.put(db, *listed)
     job = Wanted(wanted.configuration, -check_id, wanted.queue, wanted.catalog_version)
-    asked_at = db.execute(select(now())).scalar_one()
     columns = {
         "sweep_id": None, "prompts_sha256": listed[0], "code_version": code_version, "created_at": asked_at,
         "only_device": device["uuid"],
@@ -126,11 +125,11 @@ def suspect(db: Connection, device_uuid: str) -> int:
         .values(suspect_since=func.coalesce(device.suspect_since, since))
     )
     workers = select(check.worker).where(of_device)
-    found = select(t.measurement.c.job_id, t.measurement.c.measurement_id, t.measurement.c.document).where(
+    query = select(t.measurement.c.job_id, t.measurement.c.measurement_id, t.measurement.c.document).where(
         t.measurement.c.recorded_at > since, t.measurement.c.worker.in_(workers)
     )
     flagged = 0
-    for row in db.execute(found).all():
+    for row in db.execute(query).all():
         flags = list(row.document.get("flags") or ())
         if SUSPECT in flags:
             continue

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
+from farm.domain.worker import WorkerInfo
 from farm.store import tables as t
 from farm.store.clock import now
 from farm.store.upsert import upsert
@@ -32,15 +33,15 @@ def leave(db: Connection, name: str) -> None:
     db.execute(t.worker.delete().where(t.worker.c.name == name))
 
 
-def workers(db: Connection) -> list[dict[str, Any]]:
-    """All registered workers with what is known of their devices; ``silent_seconds`` since each was last heard of."""
+def workers(db: Connection) -> list[WorkerInfo]:
+    """All registered workers by name, with what is known of their devices and how long each has been silent."""
     device = [t.device.c[name] for name in ("off_kind", "off_reason", "off_since", "suspect_since")]
     query = (
         select(t.worker, (now() - t.worker.c.seen_at).label("silent_seconds"), *device)
         .outerjoin(t.device, t.device.c.uuid == t.worker.c.device_uuid)
         .order_by(t.worker.c.name)
     )
-    return [dict(row) for row in db.execute(query).mappings()]
+    return [WorkerInfo(**row) for row in db.execute(query).mappings()]
 
 
 def spool_waiting(db: Connection) -> int:

@@ -1,12 +1,11 @@
-"""What jobs of a sweep are in which state, point by point; why some failed; which attempts ran of late."""
+"""What jobs of a sweep are in which state, point by point; which attempts ran of late; what they measured."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select
+from sqlalchemy import Connection, Select, and_, case, func, or_, select
 
 from farm.domain import JobState
 from farm.store import tables as t
@@ -14,7 +13,6 @@ from farm.store.clock import now
 from farm.store.sweeps import of_sweep
 
 POINT: Final = ("model", "gpu", "width", "height", "steps", "precision", "cfg")
-REASONS: Final = 50  # groups of failed jobs that are told apart
 MOST_ATTEMPTS: Final = 5000  # that are drawn
 
 
@@ -45,71 +43,7 @@ def grid(db: Connection, sweep_id: int, model: str | None = None, gpu: str | Non
         .group_by(*point)
         .order_by(*point)
     )
-    return [dict(found) for found in db.execute(of_sweep(query, sweep_id)).mappings()]
-
-
-@dataclass(frozen=True, slots=True)
-class Failures:
-    """Jobs that failed for good, for one reason."""
-
-    reason: str
-    count: int
-    example_job: int
-    last_at: float | None
-    workers: dict[str, int] = field(default_factory=dict)  # that made the last attempt: jobs of each
-    gpus: dict[str, int] = field(default_factory=dict)
-    models: dict[str, int] = field(default_factory=dict)
-    sweeps: list[int] = field(default_factory=list)  # that want one of the jobs
-
-
-def failures(db: Connection, sweep_id: int | None = None) -> list[Failures]:
-    """Why jobs failed, by how their last attempts ended, with who made these; the most frequent first."""
-    reason = _reason().label("reason")
-    totals = (
-        select(reason, func.count().label("jobs"), func.min(t.job.c.id), func.max(t.job.c.finished_at))
-        .select_from(_failed())
-        .where(t.job.c.state == JobState.FAILED)
-        .group_by(reason)
-        .order_by(func.count().desc(), reason)
-        .limit(REASONS)
-    )
-    groups = {row[0]: Failures(*row) for row in db.execute(of_sweep(totals, sweep_id))}
-    if not groups:
-        return []
-    c = t.configuration.c
-    by_worker = (
-        select(reason, t.attempt.c.worker, c.gpu, c.model, func.count())
-        .select_from(_failed().join(t.configuration, c.id == t.job.c.configuration_id))
-        .where(t.job.c.state == JobState.FAILED)
-        .group_by(reason, t.attempt.c.worker, c.gpu, c.model)
-    )
-    for text, worker, gpu, model, count in db.execute(of_sweep(by_worker, sweep_id)):
-        if group := groups.get(text):
-            for counts, name in ((group.gpus, gpu), (group.models, model), (group.workers, worker)):
-                if name is not None:
-                    counts[name] = counts.get(name, 0) + count
-    link = t.sweep_job.c
-    by_sweep = (
-        select(reason, link.sweep_id)
-        .select_from(_failed().join(t.sweep_job, link.job_id == t.job.c.id))
-        .where(t.job.c.state == JobState.FAILED)
-        .distinct()
-        .order_by(link.sweep_id)
-    )
-    for text, wanting in db.execute(by_sweep):
-        if group := groups.get(text):
-            group.sweeps.append(wanting)
-    return list(groups.values())
-
-
-def _failed() -> Any:
-    last = and_(t.attempt.c.job_id == t.job.c.id, t.attempt.c.number == t.job.c.attempt)
-    return t.job.outerjoin(t.attempt, last)
-
-
-def _reason() -> ColumnElement[str]:
-    ended = t.attempt.c.end + ": " + func.coalesce(t.attempt.c.message, "")
-    return func.coalesce(ended, t.job.c.reason, "")
+    return [dict(point) for point in db.execute(of_sweep(query, sweep_id)).mappings()]
 
 
 def attempts_since(db: Connection, seconds: float) -> list[dict[str, Any]]:
@@ -144,13 +78,13 @@ def last_measured(db: Connection, worker: str) -> dict[str, Any] | None:
         .scalar_subquery()
     )
     measurement = t.measurement.c
-    found = db.execute(select(measurement.document, measurement.origin).where(measurement.job_id == newest)).first()
-    if found is None:
+    last = db.execute(select(measurement.document, measurement.origin).where(measurement.job_id == newest)).first()
+    if last is None:
         return None
-    document = found.document
+    document = last.document
     idle, joules, seconds = (document.get(name) for name in ("idle_watts", "energy_joules", "duration_seconds"))
     known = idle is not None and joules is not None and seconds
-    power = {"idle_watts": idle, "work_watts": idle + joules / seconds if known else None, "origin": found.origin}
+    power = {"idle_watts": idle, "work_watts": idle + joules / seconds if known else None, "origin": last.origin}
     return {**(document.get("environment") or {}), **power}
 
 
@@ -182,7 +116,7 @@ def energies(db: Connection, sweep_ids: Collection[int] | None = None) -> dict[i
     )
     if sweep_ids is not None:
         query = query.where(link.sweep_id.in_(sweep_ids))
-    found: dict[int, dict[str, float]] = {}
+    joules_of: dict[int, dict[str, float]] = {}
     for sweep_id, origin, joules in db.execute(query):
-        found.setdefault(sweep_id, {})[origin] = float(joules)
-    return found
+        joules_of.setdefault(sweep_id, {})[origin] = float(joules)
+    return joules_of

@@ -1,4 +1,4 @@
-"""What was found: the first accepted measurement of a job wins by primary key, later ones are kept for audit."""
+"""Results in SQL: the first accepted measurement of a job wins by primary key, later ones are kept for audit."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def record(
     Not fenced: an hour of valid data is not thrown away because its lease ran out meanwhile.
     """
     measurement.check()
-    found = leases.load_locked(db, job_id)
-    if found is None:
+    locked = leases.load_locked(db, job_id)
+    if locked is None:
         raise RequestError("job", job_id, "not in this database, so its measurement cannot be stored")
-    job = found.job
+    job = locked.job
     if job.configuration != measurement.configuration:
         raise RequestError("job", job_id, "the measurement is of another configuration")
     # Asked for now that the row is locked: what a statement that waited for the lock saw of other tables is older.
@@ -83,7 +83,7 @@ def record(
         "document": measurement.to_dict(),
     }
     if accept and not stored.taken:
-        _accept(db, found, attempt, measurement, of_attempt)
+        _accept(db, locked, attempt, measurement, of_attempt)
         return True
     db.execute(_KEEP_LATE, of_attempt)
     if stored.taken:

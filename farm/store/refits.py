@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Select, func, select, update
 
 from farm.store import tables as t
 from farm.store.clock import now
+
+_BOUND = t.fit.c.pinned_at.is_not(None) | t.fit.c.kept_at.is_not(None)  # in use by a wish, or for want of better
 
 
 def result_count(db: Connection) -> int:
@@ -85,7 +87,12 @@ def document(db: Connection, fit_id: int) -> Any:
 
 
 def fit(db: Connection, fit_id: int) -> dict[str, Any] | None:
-    row = db.execute(select(t.fit).where(t.fit.c.id == fit_id)).mappings().first()
+    """The fit of that id; None where there is none."""
+    return _first(db, select(t.fit).where(t.fit.c.id == fit_id))
+
+
+def _first(db: Connection, query: Select[Any]) -> dict[str, Any] | None:
+    row = db.execute(query).mappings().first()
     return None if row is None else dict(row)
 
 
@@ -98,24 +105,20 @@ def mark(db: Connection) -> tuple[Any, ...]:
 
 def pinned(db: Connection) -> dict[str, Any] | None:
     """The fit that somebody pinned."""
-    row = db.execute(select(t.fit).where(t.fit.c.pinned_at.is_not(None))).mappings().first()
-    return None if row is None else dict(row)
+    return _first(db, select(t.fit).where(t.fit.c.pinned_at.is_not(None)))
 
 
 def kept(db: Connection, law: str) -> dict[str, Any] | None:
     """The fit of a law that stays in use, for a later one was worse."""
     query = select(t.fit).where(t.fit.c.law == law, t.fit.c.kept_at.is_not(None)).order_by(t.fit.c.id.desc())
-    row = db.execute(query).mappings().first()
-    return None if row is None else dict(row)
+    return _first(db, query)
 
 
 def newest_of_all(db: Connection, law: str, version: str) -> dict[str, Any] | None:
     """The fit of a law's version that is pinned, or kept, or the newest to all measured rows."""
     of_all = (t.fit.c.dataset == "all") & (t.fit.c.scope["origin"].as_string() == "measured")
-    bound = t.fit.c.pinned_at.is_not(None) | t.fit.c.kept_at.is_not(None)
-    query = select(t.fit).where(t.fit.c.law == law, t.fit.c.law_version == version, bound | of_all)
-    row = db.execute(query.order_by(bound.desc(), t.fit.c.id.desc()).limit(1)).mappings().first()
-    return None if row is None else dict(row)
+    query = select(t.fit).where(t.fit.c.law == law, t.fit.c.law_version == version, _BOUND | of_all)
+    return _first(db, query.order_by(_BOUND.desc(), t.fit.c.id.desc()).limit(1))
 
 
 def pin(db: Connection, fit_id: int) -> None:
@@ -126,9 +129,8 @@ def pin(db: Connection, fit_id: int) -> None:
 
 def unpin(db: Connection) -> list[int]:
     """Let go of every fit that was pinned or kept; which."""
-    bound = t.fit.c.pinned_at.is_not(None) | t.fit.c.kept_at.is_not(None)
     done = db.execute(
-        update(t.fit).where(bound).values(pinned_at=None, kept_at=None, kept_why=None).returning(t.fit.c.id)
+        update(t.fit).where(_BOUND).values(pinned_at=None, kept_at=None, kept_why=None).returning(t.fit.c.id)
     )
     return sorted(done.scalars())
 

@@ -25,15 +25,15 @@ def remove_dataset(db: Connection, dataset: str, *, reason: str, who: str) -> in
 def remove_ids(db: Connection, ids: Sequence[str], *, reason: str, who: str) -> int:
     """Take out the rows of these measurement ids, in every data set that has them; how many."""
     action = actions.note(db, who, "remove", ids=list(ids), reason=reason)
-    own = _remove_own(db, t.measurement.c.measurement_id.in_(ids), reason, action)
-    return own + _remove_imported(db, t.dataset_row.c.measurement_id.in_(ids), reason, action)
+    measured = _remove_own(db, t.measurement.c.measurement_id.in_(ids), reason, action)
+    return measured + _remove_imported(db, t.dataset_row.c.measurement_id.in_(ids), reason, action)
 
 
 def known(db: Connection, ids: Sequence[str]) -> set[str]:
     """Those of the ids that a measurement or an imported row has."""
-    own = select(t.measurement.c.measurement_id).where(t.measurement.c.measurement_id.in_(ids))
+    measured = select(t.measurement.c.measurement_id).where(t.measurement.c.measurement_id.in_(ids))
     imported = select(t.dataset_row.c.measurement_id).where(t.dataset_row.c.measurement_id.in_(ids))
-    return set(db.execute(own).scalars()) | set(db.execute(imported).scalars())
+    return set(db.execute(measured).scalars()) | set(db.execute(imported).scalars())
 
 
 def removed(db: Connection, *, job_id: int | None = None) -> list[dict[str, Any]]:
@@ -43,7 +43,7 @@ def removed(db: Connection, *, job_id: int | None = None) -> list[dict[str, Any]
     query = select(*named, action.at, action.who, action.role).join(t.action, action.id == row.action_id)
     if job_id is not None:
         query = query.where(row.job_id == job_id)
-    return [dict(found) for found in db.execute(query.order_by(row.id.desc())).mappings()]
+    return [dict(removal) for removal in db.execute(query.order_by(row.id.desc())).mappings()]
 
 
 def _remove_own(db: Connection, where: ColumnElement[bool], reason: str, action_id: int) -> int:

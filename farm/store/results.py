@@ -75,11 +75,11 @@ def drop_oldest_samples(db: Connection, bound: int) -> int:
     total = samples_bytes(db)
     if total <= bound:
         return 0
-    own, late, log = t.measurement.c, t.late_measurement.c, t.samples.c
-    recorded_at = func.coalesce(own.recorded_at, late.recorded_at, 0.0)
+    accepted, late, log = t.measurement.c, t.late_measurement.c, t.samples.c
+    recorded_at = func.coalesce(accepted.recorded_at, late.recorded_at, 0.0)
     query = (
         select(log.measurement_id, func.length(log.data))
-        .outerjoin(t.measurement, own.measurement_id == log.measurement_id)
+        .outerjoin(t.measurement, accepted.measurement_id == log.measurement_id)
         .outerjoin(t.late_measurement, late.measurement_id == log.measurement_id)
         .order_by(recorded_at, log.measurement_id)
     )

@@ -101,13 +101,13 @@ def bar(db: Connection, role: str) -> bool:
     """
     if db.dialect.name != "postgresql":
         return False
-    found = db.execute(
+    known = db.execute(
         text("SELECT rolsuper, rolname IN (current_user, session_user) AS self FROM pg_roles WHERE rolname = :role"),
         {"role": role},
     ).first()
-    if found is None:
+    if known is None:
         return False
-    if found.rolsuper or found.self:
+    if known.rolsuper or known.self:
         raise RequestError("NAME", role, "a worker's role: neither a superuser nor the one that asks")
     quoted = db.dialect.identifier_preparer.quote_identifier(role)
     db.execute(text(f"ALTER ROLE {quoted} NOLOGIN".replace(":", r"\:")))

@@ -164,14 +164,14 @@ def whole(
 
 
 def _whole() -> Select[Any]:
-    own, imported = t.measurement.c, t.dataset_row.c
+    accepted, imported = t.measurement.c, t.dataset_row.c
     return (
         select(
-            ROW.dataset, ROW.measurement_id, own.document.label("own"), own.job_id, own.attempt, own.worker,
-            own.recorded_at, imported.document.label("imported"), imported.imported_at,
+            ROW.dataset, ROW.measurement_id, accepted.document.label("own"), accepted.job_id, accepted.attempt,
+            accepted.worker, accepted.recorded_at, imported.document.label("imported"), imported.imported_at,
         )
         .select_from(
-            t.measured_row.outerjoin(t.measurement, own.job_id == ROW.job_id)
+            t.measured_row.outerjoin(t.measurement, accepted.job_id == ROW.job_id)
             .outerjoin(t.dataset_row, imported.id == ROW.dataset_row_id)
         )
     )  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from farm.domain import Configuration, JobState
-from farm.store import leases
+from farm.store import configurations, leases
 from farm.store import tables as t
 
 
@@ -22,31 +22,27 @@ class Stamped:
 def of_queued(db: Connection, sweep_id: int) -> list[Stamped]:
     """What the queued jobs of a sweep carry."""
     c = t.configuration.c
-    kinds = (
+    examples = (
         select(func.min(c.id).label("example"), t.job.c.catalog_version)
         .join(t.job, t.job.c.configuration_id == c.id)
         .where(_queued(sweep_id))
         .group_by(c.model, c.gpu, c.size, t.job.c.catalog_version)
         .subquery()
     )
-    columns = [c[name] for name in Configuration.__dataclass_fields__]
-    rows = db.execute(select(*columns, kinds.c.catalog_version).join(kinds, kinds.c.example == c.id)).mappings()
-    return [
-        Stamped(Configuration(**{column.name: row[column.name] for column in columns}), row["catalog_version"])
-        for row in rows
-    ]
+    query = select(*configurations.COLUMNS, examples.c.catalog_version).join(examples, examples.c.example == c.id)
+    return [Stamped(configurations.of_row(row), row["catalog_version"]) for row in db.execute(query).mappings()]
 
 
 def renew(db: Connection, sweep_id: int, stamped: Stamped, *, catalog_version: str, code_version: str) -> int:
     """Give these jobs other stamps and have them offered at once; how many."""
     c = t.configuration.c
-    of_kind = select(c.id).where(
+    of_example = select(c.id).where(
         c.model == stamped.example.model, c.gpu == stamped.example.gpu, c.size == stamped.example.size
     )
     where = and_(
         _queued(sweep_id),
         t.job.c.catalog_version == stamped.catalog_version,
-        t.job.c.configuration_id.in_(of_kind),
+        t.job.c.configuration_id.in_(of_example),
     )
     values = {"catalog_version": catalog_version, "code_version": code_version}
     return leases.requeue(db, where, **values, refusals=0, not_before=0.0, reason=None)

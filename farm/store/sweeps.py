@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, select, update
@@ -16,7 +15,6 @@ from farm.store.clock import now
 SelectT = TypeVar("SelectT", bound=Select[*tuple[Any, ...]])
 
 OPEN = t.job.c.state.in_(OPEN_STATES)
-REASONS = 20  # groups of failed jobs that are told apart
 
 
 def find(db: Connection, name_or_id: str) -> dict[str, Any] | None:
@@ -63,35 +61,10 @@ def counts_by_sweep(db: Connection, sweep_ids: Collection[int] | None = None) ->
     )
     if sweep_ids is not None:
         query = query.where(link.sweep_id.in_(sweep_ids))
-    found: dict[int, dict[str, dict[str, int]]] = {}
+    jobs: dict[int, dict[str, dict[str, int]]] = {}
     for sweep_id, name, state, count in db.execute(query):
-        found.setdefault(sweep_id, {}).setdefault(name, {})[state] = count
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """Jobs that failed for good, for one reason."""
-
-    reason: str
-    count: int
-    example_job: int
-
-
-def failures(db: Connection, sweep_id: int | None) -> list[Failed]:
-    """Why jobs of a sweep (or of all) failed, by how their last attempts ended; the most frequent first."""
-    last = and_(t.attempt.c.job_id == t.job.c.id, t.attempt.c.number == t.job.c.attempt)
-    ended = t.attempt.c.end + ": " + func.coalesce(t.attempt.c.message, "")
-    reason = func.coalesce(ended, t.job.c.reason, "").label("reason")
-    query = (
-        select(reason, func.count().label("jobs"), func.min(t.job.c.id).label("example"))
-        .select_from(t.job.outerjoin(t.attempt, last))
-        .where(t.job.c.state == JobState.FAILED)
-        .group_by(reason)
-        .order_by(func.count().desc(), reason)
-        .limit(REASONS)
-    )
-    return [Failed(row.reason, row.jobs, row.example) for row in db.execute(of_sweep(query, sweep_id))]
+        jobs.setdefault(sweep_id, {}).setdefault(name, {})[state] = count
+    return jobs
 
 
 def newly_done(db: Connection) -> list[dict[str, Any]]:
@@ -109,7 +82,7 @@ def newly_done(db: Connection) -> list[dict[str, Any]]:
     for row in db.execute(undone).all():
         if _is_open(db, row.id):
             continue
-        states = {found.state: found.jobs for found in db.execute(_states(row.id))}
+        states = {counted.state: counted.jobs for counted in db.execute(_states(row.id))}
         if not states:  # everything was measured before
             continue
         at = db.execute(update(t.sweep).where(sweep.id == row.id).values(done_at=now()).returning(sweep.done_at))

@@ -61,12 +61,14 @@ class Gone:
 
 def gone(db: Connection, seconds: float) -> Gone | None:
     """Whether every coordinator has been silent for so long, though there was one and jobs are open."""
-    seen = select(func.max(t.coordinator.c.seen_at)).scalar_subquery()
+    last_here = select(func.max(t.coordinator.c.seen_at)).scalar_subquery()
     open_jobs = exists().where(t.job.c.state.in_(OPEN_STATES))
-    row = db.execute(select(seen.label("seen"), (now() - seen).label("silent"), open_jobs.label("wanted"))).one()
-    if row.seen is None or row.silent < seconds or not row.wanted:
+    row = db.execute(
+        select(last_here.label("last_here"), (now() - last_here).label("silent"), open_jobs.label("wanted"))
+    ).one()
+    if row.last_here is None or row.silent < seconds or not row.wanted:
         return None
-    return Gone(f"{row.seen:.3f}", f"the coordinator is gone: silent for {row.silent:.0f} s, and jobs are open")
+    return Gone(f"{row.last_here:.3f}", f"the coordinator is gone: silent for {row.silent:.0f} s, and jobs are open")
 
 
 def coordinator_silence(db: Connection) -> float | None:

@@ -15,7 +15,6 @@ from typing import Any, Final
 from farm.actor import user_at_host
 from farm.domain import Configuration, RequestError
 from farm.domain.errors import FarmError
-from farm.domain.worker import WorkerInfo
 from farm.store import actions, adaptive, hosts, prompts, submission, sweeps
 from farm.store.adaptive import AskedJob
 from farm.store.engine import Connection, Store
@@ -195,7 +194,7 @@ class AdaptiveSweeps:
             rows = adaptive.to_choose(db)
             if not rows:
                 return []
-            workers = [WorkerInfo(**row) for row in hosts.workers(db)]
+            workers = hosts.workers(db)
             at_work = Counter(w.gpu for w in workers if w.alive and not w.drain_requested)
             simulated = frozenset(w.gpu for w in workers if w.alive and w.simulated)
             sights = [

@@ -14,8 +14,9 @@ from farm.alerts import alerts
 from farm.domain import JobState, RequestError
 from farm.domain.times import utc
 from farm.store import actions, adaptive, hosts, progress, sweeps
+from farm.store import failures as failures_of
 from farm.store.engine import Connection, Store
-from farm.store.progress import Failures
+from farm.store.failures import Failures
 from farm.sweeps import pace, stamps
 
 STATES: Final = tuple(state.value for state in JobState)
@@ -122,7 +123,7 @@ def _state(
         failed = jobs["failed"]
         whys = [about["adaptive"]["end_reason"]] if "adaptive" in about else []
         if failed:
-            whys.append(f"{failed} jobs failed for good: {sweeps.failures(db, row['id'])[0].reason}")
+            whys.append(f"{failed} jobs failed for good: {failures_of.by_reason(db, row['id'])[0].reason}")
         return "done", "; ".join(whys) or None
     if row["paused"]:
         return "paused", "held by `farm sweep pause`; `farm sweep resume` lets it go"
@@ -145,8 +146,8 @@ def _eta(db: Connection, sweep_id: int | None, by_gpu: Mapping[str, Mapping[str,
     """Seconds until the end of each GPU type's jobs; None where nothing tells."""
     if not any(map(_open, by_gpu.values())):
         return dict.fromkeys(by_gpu, 0.0)
-    left = pace.remaining(db, sweep_id)
-    return {gpu: left.get(gpu) if _open(counts) else 0.0 for gpu, counts in by_gpu.items()}
+    seconds = pace.remaining(db, sweep_id)
+    return {gpu: seconds.get(gpu) if _open(counts) else 0.0 for gpu, counts in by_gpu.items()}
 
 
 def _whole_eta(eta: Mapping[str, float | None], choosing: bool) -> float | None:
@@ -166,7 +167,7 @@ def status(store: Store, sweep_id: int | None) -> dict[str, Any]:
         eta = _eta(db, sweep_id, by_gpu)
         spooled = hosts.spool_waiting(db)
         waits = waiting.reasons(db, sweep_id)
-        failed = [asdict(group) for group in sweeps.failures(db, sweep_id)]
+        failed = [asdict(group) for group in failures_of.by_reason(db, sweep_id)]
         coordinator = waiting.coordinator(db)
         choosing = [open_id for open_id in adaptive.open_ids(db) if sweep_id in (None, open_id)]
         asked = None if sweep_id is None else adaptive.get(db, sweep_id)
@@ -224,7 +225,7 @@ def grid(store: Store, sweep_id: int, *, model: str | None = None, gpu: str | No
 def why_failed(store: Store, sweep_id: int | None = None) -> list[Failures]:
     """Jobs that failed for good, of a sweep or of all, by reason, with who tried them last; the most frequent first."""
     with store.read() as db:
-        return progress.failures(db, sweep_id)
+        return failures_of.in_full(db, sweep_id)
 
 
 def open_sweeps(store: Store) -> frozenset[int]:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from farm import catalog
 from farm.domain import Configuration
-from farm.domain.worker import WorkerInfo
 from farm.store import hosts
 from farm.store import pace as sql
 from farm.store.engine import Connection
@@ -82,7 +81,7 @@ class Demand:
         """
         if self._forecaster.source is None:
             return None
-        workers = [WorkerInfo(**row) for row in hosts.workers(db)]
+        workers = hosts.workers(db)
         by_gpu: dict[str, dict[str, Any]] = {}
         bytes_a_second = sql.log_bytes_a_second(db) or LOG_BYTES_A_SECOND
         for gpu, total in self._sums.items():
@@ -113,11 +112,11 @@ class Demand:
 
 def _most(pairs: Sequence[tuple[float, float]], cap: float) -> float:
     """The most that a choice of (amount, cost) has whose costs are together within a cap, parts of one allowed."""
-    amount, left = 0.0, cap
+    amount, budget = 0.0, cap
     for one, cost in sorted(pairs, key=lambda pair: pair[0] / max(pair[1], 1e-300), reverse=True):
-        part = min(1.0, left / cost) if cost > 0 else 1.0
-        amount, left = amount + part * one, left - part * cost
-        if left <= 0:
+        part = min(1.0, budget / cost) if cost > 0 else 1.0
+        amount, budget = amount + part * one, budget - part * cost
+        if budget <= 0:
             break
     return amount
 

@@ -11,7 +11,6 @@ from farm.catalog import NANO
 from farm.domain import Configuration
 from farm.domain.errors import FarmError
 from farm.domain.row import LIMITS
-from farm.domain.worker import WorkerInfo
 from farm.fits import Fits
 from farm.hosts import Hosts
 from farm.results import Results
@@ -142,8 +141,8 @@ def expected_sweep(
     if not general.knows(grid):
         return ExpectedSweep(general, None, None, False)
     with store.read() as db:
-        workers = [worker for worker in (WorkerInfo(**row) for row in hosts.workers(db)) if worker.alive]
-    found = stopping.expected_picks(
+        workers = [worker for worker in hosts.workers(db) if worker.alive]
+    chosen = stopping.expected_picks(
         grid,
         Table.from_rows(Results(store).rows()),
         target_error_percent=target_error_percent,
@@ -152,7 +151,7 @@ def expected_sweep(
         workers=Counter(worker.gpu for worker in workers if not worker.drain_requested),
         simulated=any(worker.simulated for worker in workers),
     )
-    picks = None if found.picks is None else [grid[place] for place in found.picks]
-    source = f"{found.law.n_} {found.law.scope['origin']} rows" if found.law.n_ else "specifications"
-    forecaster = Forecaster(found.law, source, Hosts(store).limits())
-    return ExpectedSweep(forecaster, picks, found.expected_error_percent, found.within_budget)
+    picks = None if chosen.picks is None else [grid[place] for place in chosen.picks]
+    source = f"{chosen.law.n_} {chosen.law.scope['origin']} rows" if chosen.law.n_ else "specifications"
+    forecaster = Forecaster(chosen.law, source, Hosts(store).limits())
+    return ExpectedSweep(forecaster, picks, chosen.expected_error_percent, chosen.within_budget)

@@ -110,7 +110,7 @@ def remaining(db: Connection, sweep_id: int | None) -> dict[str, float | None]:
     queued, busy = sql.backlog(db, sweep_id), sql.running(db)
     gpus = {group.gpu for group in queued} | {job.gpu for job in busy}
     paces = {gpu: of_gpu(db, gpu) for gpu in gpus}
-    workers = [WorkerInfo(**row) for row in hosts.workers(db)]
+    workers = hosts.workers(db)
     by_queue: dict[str, tuple[list[Backlog], list[Running]]] = defaultdict(lambda: ([], []))
     for group in queued:
         by_queue[group.queue][0].append(group)
@@ -130,8 +130,8 @@ def _span(groups: Sequence[Backlog], jobs: Sequence[Running], paces: dict[str, P
         seconds = paces[job.gpu].seconds(job.forecast_seconds)
         if seconds is None:
             return None
-        left = max(seconds - job.elapsed_seconds, 0.0)
-        work, longest = work + left, max(longest, left)
+        rest = max(seconds - job.elapsed_seconds, 0.0)
+        work, longest = work + rest, max(longest, rest)
     if not groups:
         return longest
     if not workers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 
 from farm.domain import Failure, JobState, RequestError
 from farm.domain.measurement import SUSPECT
@@ -14,6 +14,7 @@ from farm.health import HealthChecks, configuration, series
 from farm.hosts import Hosts
 from farm.results import Results
 from farm.settings import load
+from farm.store import tables
 from farm.store.refits import result_count
 from farm.sweeps import control
 
@@ -228,3 +229,16 @@ def test_a_configuration_that_cannot_be_is_refused_by_the_name_of_its_setting(te
         configuration(text, "a100")
     assert raised.value.field == "FARM_HEALTH_CONFIGURATION"
     assert said in str(raised.value)
+
+
+def test_a_check_that_a_later_version_measured_has_failed_and_ends_no_coordinator(register, jobs, look, measure, store):
+    register("a")
+    (open_job,) = look()
+    job = jobs.claim(open_job, worker="a", queue="a100")
+    assert jobs.record(job.id, job.attempt, "a", measure(job))
+    with store.write() as db:
+        document = db.execute(select(tables.measurement.c.document)).scalar_one()
+        db.execute(update(tables.measurement).values(document=document | {"flags": ["a flag of tomorrow"]}))
+    look()
+    assert verdicts(store)[0] == ("failed", "first check")
+    assert "not one of this version" in series(store, "a")[0]["checks"][0]["why"]

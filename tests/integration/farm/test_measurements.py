@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from farm.domain import RequestError
-from farm.domain.row import parse_rows
+from farm.domain.table import parse_rows
 from farm.measurements import Measurements, parse
 from farm.results import Results
 

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from farm.domain import RequestError
-from farm.domain.row import parse_rows
+from farm.domain.table import parse_rows
 from farm.results import Results
 from farm.store.refits import result_count
 from farm.sweeps import control

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from farm.domain import RequestError
-from farm.domain.row import parse_rows
+from farm.domain.table import parse_rows
 from farm.files.table import read_table, write_table
 from farm.measurements import Measurements, parse
 from farm.results import Results, newest

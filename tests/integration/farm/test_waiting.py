@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 
 from farm.domain import Failure
 from farm.domain.worker import NO_DEVICE, WorkerInfo
-from farm.store import leases, tables
+from farm.store import claims, tables
 from farm.store.clock import now
 from farm.sweeps import control
 
@@ -104,7 +104,7 @@ def test_paused_drained_silent_and_deviceless_queues_say_so(store, jobs, waits, 
 
 
 def test_a_refused_job_says_why_until_somebody_else_comes(jobs, waits, sweep, worker, monkeypatch):
-    monkeypatch.setattr(leases, "REFUSED_SECONDS", 100.0)
+    monkeypatch.setattr(claims, "REFUSED_SECONDS", 100.0)
     sweep()
     jobs.touch_coordinator("c")
     worker()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.domain.row import parse_rows
+from farm.domain.table import parse_rows
 from farm.files.table import read_table
 from farm.results import Results
 from farm.web import power_log

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from farm.domain import RequestError
-from farm.domain.row import COLUMNS, BadRows, parse_row, parse_rows, refuse_repeats, with_ids
+from farm.domain.row import COLUMNS, parse_row
+from farm.domain.table import BadRows, parse_rows, refuse_repeats, with_ids
 from farm.files.table import read_table
 
 HEADER = ["model", "gpu", "resolution", "steps", "precision", "cfg", "prompts", "energy_joules"]

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.table import Table
 from farm import catalog
-from farm.domain.row import parse_rows
+from farm.domain.table import parse_rows
 from farm.web.measured import Measured, at, per_image
 
 HEADER = [

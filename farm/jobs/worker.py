@@ -1,39 +1,19 @@
-"""What a worker may do to jobs, and what the coordinator may: a class for each, their only doors to the database.
-
-``WorkerJobs`` needs no more than a worker's role of PostgreSQL is granted (``farm.store.roles``), so a worker that is
-taken over can do no more than its methods do. ``CoordinatorJobs`` is for the owner of the tables.
-"""
+"""What a worker may do to jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import cycle, islice
-from typing import Self
 
-from farm.actor import user_at_host
 from farm.domain import AttemptEnd, Failure, Infeasible, Job, Measurement, RequestError
 from farm.domain.event import EventKind
 from farm.domain.job import MAX_JOB_ID
 from farm.domain.worker import WorkerInfo
-from farm.health import HealthChecks
+from farm.jobs.base import Jobs
 from farm.settings import Settings
-from farm.store import (
-    adaptive,
-    devices,
-    events,
-    hosts,
-    leases,
-    limits,
-    messages,
-    prompts,
-    records,
-    refits,
-    results,
-    sweeps,
-    waiting,
-)
+from farm.store import claims, devices, events, hosts, leases, prompts, records, results, waiting
 from farm.store.engine import RowLocked, Store
 
 # Fields of WorkerInfo that are not the worker's to say.
@@ -45,30 +25,7 @@ SET_BY_DATABASE = (
 CLAIM_LOCK_SECONDS = 1.0
 
 
-class _Jobs:
-    """The jobs of one database, with the settings that say how long leases are. Every call is one transaction."""
-
-    def __init__(self, store: Store, settings: Settings) -> None:
-        self._store = store
-        self._settings = settings
-
-    @classmethod
-    def open(cls, settings: Settings, *, create: bool = True) -> Self:
-        """The jobs of the settings' database; whoever opens them closes them. Raises as ``Store.open`` does."""
-        return cls(Store.open(settings, create=create), settings)
-
-    @property
-    def database(self) -> str:
-        """Which database this is, wherever it is reached."""
-        assert self._store.identity is not None  # known once it is opened
-        return self._store.identity
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self._store.close()
-
-
-class WorkerJobs(_Jobs):
+class WorkerJobs(Jobs):
     """The worker's side: claims, leases, results, its own registration."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
@@ -87,7 +44,7 @@ class WorkerJobs(_Jobs):
         if not 0 < job_id <= MAX_JOB_ID:
             return None
         with suppress(RowLocked), self._store.exchange(lock_seconds=CLAIM_LOCK_SECONDS) as db:
-            return leases.claim(
+            return claims.claim(
                 db,
                 job_id,
                 worker=worker,
@@ -101,7 +58,7 @@ class WorkerJobs(_Jobs):
     def offer_again(self, queue: str) -> int:
         """Have the jobs of a queue that workers refused offered again at once; how many."""
         with self._store.write() as db:
-            return leases.offer_again(db, queue)
+            return claims.offer_again(db, queue)
 
     def heartbeat(self, job_id: int, attempt: int) -> bool:
         """Keep the lease. False: the attempt lost its job or the job was cancelled, so it must end."""
@@ -171,7 +128,7 @@ class WorkerJobs(_Jobs):
         values = {name: value for name, value in asdict(info).items() if name not in SET_BY_DATABASE}
         with self._store.write() as db:
             hosts.register(db, values)
-            leases.offer_again(db, info.queue)
+            claims.offer_again(db, info.queue)
 
     def refuse_mixing(self, gpu: str, *, simulate: bool) -> None:
         """Of one GPU type a farm's rows are all simulated or none: RequestError for a worker that would mix them.
@@ -180,7 +137,7 @@ class WorkerJobs(_Jobs):
         """
         with self._store.read() as db:
             has_rows = results.has_own(db, gpu, simulated=not simulate)
-            workers = [WorkerInfo(**row) for row in hosts.workers(db)]
+            workers = hosts.workers(db)
         others = [
             worker
             for worker in workers
@@ -201,7 +158,7 @@ class WorkerJobs(_Jobs):
         Under one name the two would take each other's running jobs for their own, left from before a restart.
         """
         with self._store.read() as db:
-            others = [WorkerInfo(**row) for row in hosts.workers(db) if row["name"] == name]
+            others = [worker for worker in hosts.workers(db) if worker.name == name]
         for other in others:
             if other.alive and (other.device_uuid != device_uuid or (other.machine and other.machine != machine)):
                 where = "another device" if other.machine == machine else "another machine"
@@ -249,93 +206,3 @@ class WorkerJobs(_Jobs):
         """Say that a worker has stopped."""
         with self._store.write() as db:
             hosts.leave(db, name)
-
-
-class CoordinatorJobs(_Jobs):
-    """The coordinator's side: which messages to send, which leases ended, what limits are reached."""
-
-    def reap(self) -> int:
-        """Take back jobs whose lease expired, or fail them after max_attempts; how many."""
-        with self._store.write() as db:
-            return leases.reap(db, max_attempts=self._settings.max_attempts)
-
-    def due(self, queue: str, limit: int) -> list[int]:
-        """The next jobs to send, in the order of their sweeps."""
-        with self._store.read() as db:
-            return messages.due(db, queue, limit)
-
-    def mark_sent(self, job_ids: Sequence[int]) -> None:
-        """Note that their messages go to the broker now."""
-        with self._store.write() as db:
-            messages.mark_sent(db, job_ids)
-
-    def mark_unsent(self, job_ids: Sequence[int]) -> None:
-        """Note that the broker did not take all of them: they are sent again, and what comes twice is harmless."""
-        with self._store.write() as db:
-            messages.mark_unsent(db, job_ids)
-
-    def resend_unclaimed(self, queue: str, *, waiting: int, older_than: float) -> int:
-        """Make due again what was sent so many seconds ago, is unclaimed and not among those waiting; how many."""
-        with self._store.write() as db:
-            return messages.resend_unclaimed(db, queue, waiting=waiting, older_than=older_than)
-
-    def queues(self) -> list[str]:
-        """Queues that have open jobs."""
-        with self._store.read() as db:
-            return messages.queues(db)
-
-    def open_jobs(self) -> int:
-        """How many jobs are queued or running."""
-        with self._store.read() as db:
-            return messages.open_jobs(db)
-
-    def touch_coordinator(self, name: str) -> float:
-        """Say that this coordinator is here now; returns the seconds since any last was (infinity: never)."""
-        with self._store.write() as db:
-            return hosts.touch_coordinator(db, name)
-
-    def enforce_limits(self) -> int:
-        """Cancel what is still queued of sweeps past their deadline or joule budget; how many jobs."""
-        with self._store.write() as db:
-            return limits.enforce(db, f"coordinator of {user_at_host()}")
-
-    def result_count(self) -> int:
-        """How many measurements and imported rows there are."""
-        with self._store.read() as db:
-            return refits.result_count(db)
-
-    def events_due(self) -> bool:
-        """Whether events wait to be sent."""
-        with self._store.read() as db:
-            return bool(events.due_kinds(db, self._settings.events_gather_seconds))
-
-    def tell_of_done_sweeps(self) -> int:
-        """Have people told of sweeps whose last open job has ended; how many."""
-        with self._store.write() as db:
-            done = sweeps.newly_done(db)
-            for sweep in done:
-                text = f"sweep {sweep['name']} is done: {sweep['done']} measured, {sweep['failed']} failed for good"
-                events.record(db, EventKind.SWEEP_DONE, text, sweep, key=f"{sweep['sweep']} {sweep['done_at']}")
-            return len(done)
-
-    def watch_devices(self) -> None:
-        """Know the devices of all workers; have people told of those that are not there, and of results on disks."""
-        with self._store.write() as db:
-            devices.watch(db, spool_seconds=self._settings.lease_seconds)
-
-    def health_checks(self) -> HealthChecks:
-        """The health checks of this database. RequestError where the settings ask for what cannot be."""
-        return HealthChecks(self._store, self._settings)
-
-    def bound_raw_logs(self) -> int:
-        """Drop the oldest power logs where all of them take more room than the settings allow; how many."""
-        with self._store.read() as db:
-            if results.samples_bytes(db) <= self._settings.raw_logs_bytes:
-                return 0
-        with self._store.write() as db:
-            return results.drop_oldest_samples(db, self._settings.raw_logs_bytes)
-
-    def has_adaptive_sweeps(self) -> bool:
-        """Whether it is to be chosen what some sweep measures next."""
-        with self._store.read() as db:
-            return bool(adaptive.to_choose(db))
