@@ -188,12 +188,8 @@ def _numbers(p: Prediction) -> list[tuple[str, str, str, str]]:
         ("Energy of an image, predicted", *energy, f"above idle; {with_idle} with the board's idle power"),
         ("The same in watt-hours", *watt_hours, ""),
         ("Time of an image", *seconds, "" if p.configuration.batch == 1 else f"{p.configuration.batch} at once"),
-        ("CO2e of an image", *(grams if p.carbon_source else ("unknown", "")), p.carbon_source or "name a country"),
-        (
-            "Price of an image",
-            *(cost if p.cost is not None else ("unknown", "")),
-            "" if p.cost is not None else "name a price",
-        ),
+        ("CO2e of an image", *grams, p.carbon_source or "name a country"),
+        ("Price of an image", *cost, "" if p.cost is not None else "name a price"),
     ]
 
 

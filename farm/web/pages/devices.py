@@ -21,7 +21,7 @@ from farm.web.site import Here, Page, Site, shared_json
 SPANS: Final = (("15 min", 0.25), ("1 h", 1.0), ("6 h", 6.0), ("24 h", 24.0), ("7 d", 168.0))
 USUAL_HOURS: Final = 6.0
 WIDTH: Final = 1000  # units of a lane
-STEPS: Final = (60, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800)  # between ticks
+TICKS: Final = (60, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800)  # seconds between them
 LEAST: Final = 1.0  # units: what is nearer than this is drawn as one
 KEYS: Final = tuple(Configuration.__dataclass_fields__)
 ATTEMPT: Final = ("job_id", "number", "worker", "end", "message", "loads", "started_at", "ended_at")  # in JSON
@@ -169,7 +169,7 @@ def _drift(checks: Sequence[Mapping[str, Any]]) -> Markup | None:
 
 def _ticks(seconds: float) -> list[float]:
     """Round times before now, four or fewer."""
-    step = next((step for step in STEPS if seconds / step <= 4.5), seconds / 4)
+    step = next((step for step in TICKS if seconds / step <= 4.5), seconds / 4)
     return [step * place for place in range(1, int(seconds / step) + 1) if step * place < 0.95 * seconds]
 
 
