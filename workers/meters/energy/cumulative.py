@@ -19,6 +19,7 @@ DOUBT_SIGMAS: Final = 3.0
 DOUBT_PART: Final = 0.25
 # What a device draws after the work counts as a tail from this part of the last interval's energy on.
 TAIL_PART: Final = 0.01
+LARGEST_EXPONENT: Final = 100.0  # of a tail's decay: beyond it the work's power is the limit whatever the readings say
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,5 +122,6 @@ def tail_joules(levels: CumulativeEnergy, baseline: Baseline, high: int, last: f
     powers = np.array([after[0], max(after[1], doubt[1])]) / steps
     decay = math.log(max(float(powers[0] / powers[1]), 1.001)) / float(steps.mean())
     seconds = float(times[0]) - last
-    before = float(after[0]) * math.expm1(decay * seconds) / -math.expm1(-decay * float(steps[0]))
+    growth = math.expm1(min(decay * seconds, LARGEST_EXPONENT))
+    before = float(after[0]) * growth / -math.expm1(-decay * float(steps[0]))
     return max(0.0, min(before, joules * seconds / float(times[0] - levels.times[high - 1])))

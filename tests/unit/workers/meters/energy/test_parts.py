@@ -141,6 +141,21 @@ def test_spans_always_sum_to_the_whole(pieces: list[tuple[float, float, str]]) -
     assert np.all(np.isfinite(found.independent))
 
 
+@pytest.mark.parametrize("seconds_asleep", [0.1, 5.0, 20.0, 300.0])
+def test_a_host_that_sleeps_as_the_work_ends_costs_no_measurement(seconds_asleep: float) -> None:
+    """What a device goes on drawing is followed back to the end of the work, by more than the work drew at no time."""
+    wake = 10.0 + seconds_asleep
+    times = np.concatenate([np.arange(0, 10.05, 0.1), wake + 0.1 * np.arange(100)])
+    begins, ends = times[:-1], times[1:]
+    work = np.maximum(0.0, np.minimum(ends, 10.03) - np.maximum(begins, 5.0))
+    tail = np.where(begins == wake, 8.0, 0.0)
+    joules = np.concatenate([[0.0], np.cumsum(60 * (ends - begins) + 200 * work + tail)])
+    levels = CumulativeEnergy(times=times, joules=joules, time_std=np.full(len(times), 1e-4), tick=0.1, quantum=0.001)
+    found = attribute(levels, spans((IDLE, 0, 4.9), ("w", 5.0, 10.03), (IDLE, wake + 0.5, wake + 9)))
+    assert found is not None
+    assert found.total == pytest.approx(200 * 5.03, rel=0.02)
+
+
 def readings(*values: float, every: float = 0.1) -> list[tuple[float, float, float]]:
     """A counter read just before and just after each of its ticks."""
     rows = []
