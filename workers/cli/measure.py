@@ -78,11 +78,13 @@ def measure(
     setting = settings.load(
         meter=meter_name, idle_seconds=idle_seconds, settle_seconds=settle_seconds, repeat_seconds=repeat_seconds
     )
-    with redirect_stdout(sys.stderr):  # libraries that look for devices print; stdout is for the result
-        measured = _measure(configuration, prompts_file, device, setting, idle_seconds, simulate)
-    if samples is not None:
-        with atomic_write(samples, "--samples") as temporary:
-            temporary.write_bytes(measured.samples())
+    with ExitStack() as stack:
+        # Opened first: a file that cannot be written is refused before the measurement, not after it.
+        log = None if samples is None else stack.enter_context(atomic_write(samples, "--samples"))
+        with redirect_stdout(sys.stderr):  # libraries that look for devices print; stdout is for the result
+            measured = _measure(configuration, prompts_file, device, setting, idle_seconds, simulate)
+        if log is not None:
+            log.write_bytes(measured.samples())
     measurement = measured.measurement
     if as_json:
         emit_json(measurement.to_dict())

@@ -33,9 +33,8 @@ def without_latency(levels: CumulativeEnergy, spans: Sequence[Span]) -> tuple[Cu
 
 
 def _latency(levels: CumulativeEnergy, spans: Sequence[Span]) -> float:
-    work = [s for s in spans if s.works]
     idle = idle_levels(levels, spans)
-    if not work or not idle:
+    if not any(s.end > s.start for s in spans if s.works) or not idle:
         return 0.0
     first, last = reach_of(spans)
     rest = max(s.end for s in spans) - last

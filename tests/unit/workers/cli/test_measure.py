@@ -50,6 +50,16 @@ def test_a_simulated_gpu_in_words(farm: Callable[..., Any]) -> None:
     assert len(done.out.splitlines()) == 8
 
 
+def test_a_log_that_cannot_be_written_is_refused_before_anything_is_measured(
+    farm: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.cli.measure._measure", lambda *_: pytest.fail("measured"))
+    argv = options(gpu="a100", resolution=512, precision="fp16", samples=tmp_path / "nowhere" / "log")
+    done = farm("measure", *argv, "--simulate")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("farm: --samples: ")
+
+
 def test_the_idle_power_before_anything_is_loaded_is_kept_too(farm: Callable[..., Any]) -> None:
     done = farm("measure", *options(gpu="a100", resolution=512, precision="fp16"), "--simulate", "--json")
     found = json.loads(done.out)

@@ -1,4 +1,4 @@
-"""CodeCarbon alone and as the twin of the NVML meter: its pitfalls each end in an error, and the two numbers agree.
+"""CodeCarbon alone and beside the NVML meter: its pitfalls each end in an error, and the two numbers agree.
 
 A real CodeCarbon and a real nvidia-ml-py in real time, over a fake device: processes that mostly wait, beside each
 other.
@@ -199,69 +199,69 @@ def test_a_job_has_its_comparison_per_pass_without_network_or_files(played: dict
     run = played["job"]
     assert run.code == 0, run.err
     found = run.document
-    twin = found["environment"]["comparison"]
+    comparison = found["environment"]["comparison"]
     assert list(run.folder.iterdir()) == []
-    assert (found["meter"], twin["meter"]) == ("nvml", "codecarbon")
-    assert (found["flags"], twin["flags"], twin["error"]) == ([], [], None)
+    assert (found["meter"], comparison["meter"]) == ("nvml", "codecarbon")
+    assert (found["flags"], comparison["flags"], comparison["error"]) == ([], [], None)
     assert found["environment"]["codecarbon"]["country"] == "FRA"
     assert found["repeats"] == 3
     assert found["energy_joules"] == pytest.approx(run.dynamic_joules / 4, rel=0.35)  # three passes and a warm-up
-    assert abs(twin["dynamic_joules"] - found["energy_joules"]) < 1.96 * twin["dynamic_joules_std"]
-    assert twin["dynamic_joules_std"] < 0.1 * twin["dynamic_joules"]
-    assert twin["idle_watts"] == pytest.approx(60, abs=2 * twin["idle_watts_std"] + 1)
+    assert abs(comparison["dynamic_joules"] - found["energy_joules"]) < 1.96 * comparison["dynamic_joules_std"]
+    assert comparison["dynamic_joules_std"] < 0.1 * comparison["dynamic_joules"]
+    assert comparison["idle_watts"] == pytest.approx(60, abs=2 * comparison["idle_watts_std"] + 1)
     # As CodeCarbon says it: from the first to the last work, images saved in between, with the idle power.
-    assert twin["gross_seconds"] > found["duration_seconds"]
-    expected = found["energy_joules"] + 60 * twin["gross_seconds"]
-    assert twin["gross_joules"] == pytest.approx(expected, abs=3 * twin["dynamic_joules_std"])
+    assert comparison["gross_seconds"] > found["duration_seconds"]
+    expected = found["energy_joules"] + 60 * comparison["gross_seconds"]
+    assert comparison["gross_joules"] == pytest.approx(expected, abs=3 * comparison["dynamic_joules_std"])
 
 
 @pytest.mark.alone
 def test_a_command_has_its_comparison(played: dict[str, Played]) -> None:
     run = played["command"]
     assert run.code == 0, run.err
-    found, twin = run.document, run.document["comparison"]
+    found, comparison = run.document, run.document["comparison"]
     assert (found["meter"], found["flags"]) == ("nvml", [])
-    assert found["twin"] == twin  # its name of 0.1.0
-    assert (twin["meter"], twin["flags"], twin["error"]) == ("codecarbon", [], None)
-    assert twin["poll_sensitive"] is False
+    assert found["twin"] == comparison  # its name of 0.1.0
+    assert (comparison["meter"], comparison["flags"], comparison["error"]) == ("codecarbon", [], None)
+    assert comparison["poll_sensitive"] is False
     assert found["dynamic_joules"] == pytest.approx(run.dynamic_joules, rel=0.02)
-    assert abs(twin["dynamic_joules"] - found["dynamic_joules"]) < 1.96 * twin["dynamic_joules_std"]
-    assert twin["dynamic_joules_std"] < 0.05 * twin["dynamic_joules"]
-    assert twin["gross_seconds"] == pytest.approx(found["seconds"], abs=0.1)
-    assert twin["gross_joules"] == pytest.approx(found["energy_joules"], abs=2 * twin["dynamic_joules_std"])
+    assert abs(comparison["dynamic_joules"] - found["dynamic_joules"]) < 1.96 * comparison["dynamic_joules_std"]
+    assert comparison["dynamic_joules_std"] < 0.05 * comparison["dynamic_joules"]
+    assert comparison["gross_seconds"] == pytest.approx(found["seconds"], abs=0.1)
+    assert comparison["gross_joules"] == pytest.approx(found["energy_joules"], abs=2 * comparison["dynamic_joules_std"])
 
 
 @pytest.mark.alone
 def test_a_device_lost_on_the_way_leaves_the_part_and_says_what_failed(played: dict[str, Played]) -> None:
     run = played["lost"]
     assert run.code == 1
-    found, twin = run.document, run.document["comparison"]
+    found, comparison = run.document, run.document["comparison"]
     assert found["complete"] is False
     assert "gpu_lost" in found["flags"]
     assert 0 < found["dynamic_joules"] < run.dynamic_joules
-    assert twin["dynamic_joules"] is None
-    assert twin["gross_joules"] is None
-    assert "0 J" in twin["error"]
+    assert comparison["dynamic_joules"] is None
+    assert comparison["gross_joules"] is None
+    assert "0 J" in comparison["error"]
 
 
 @pytest.mark.alone
-def test_a_twin_that_reads_nothing_leaves_the_number(played: dict[str, Played]) -> None:
+def test_a_comparison_that_reads_nothing_leaves_the_number(played: dict[str, Played]) -> None:
     run = played["frozen"]
     assert run.code == 0, run.err
-    found, twin = run.document, run.document["comparison"]
+    found, comparison = run.document, run.document["comparison"]
     assert found["flags"] == ["counter_frozen"]
     assert found["dynamic_joules"] == pytest.approx(run.dynamic_joules, rel=0.1)  # from the power log
-    assert twin["dynamic_joules"] is None
-    assert "0 J" in twin["error"]
+    assert comparison["dynamic_joules"] is None
+    assert "0 J" in comparison["error"]
 
 
 @pytest.mark.alone
 def test_without_a_counter_both_say_so_and_agree(played: dict[str, Played]) -> None:
     run = played["no counter"]
     assert run.code == 0, run.err
-    found, twin = run.document, run.document["comparison"]
-    assert found["flags"] == twin["flags"] == ["counter_unsupported"]
-    assert abs(twin["dynamic_joules"] - run.dynamic_joules) < 1.96 * twin["dynamic_joules_std"]
+    found, comparison = run.document, run.document["comparison"]
+    assert found["flags"] == comparison["flags"] == ["counter_unsupported"]
+    assert abs(comparison["dynamic_joules"] - run.dynamic_joules) < 1.96 * comparison["dynamic_joules_std"]
 
 
 @pytest.mark.alone

@@ -1,4 +1,4 @@
-"""Logs that are hours long, nearly empty, or say nothing: each is judged, soon, and nothing is made up."""
+"""Logs that are hours long, nearly empty, or say nothing: each is evaluated, soon, and nothing is made up."""
 
 from __future__ import annotations
 
@@ -115,3 +115,12 @@ def test_a_span_of_no_length_changes_nothing_beside_it() -> None:
     assert found.total_joules == pytest.approx(plain.total_joules)
     assert found.dynamic_joules["empty"] == 0.0
     assert found.std_joules["empty"] == 0.0
+
+
+@pytest.mark.parametrize("label", [OTHER, "work"])
+def test_work_of_no_length_has_no_energy(label: str) -> None:
+    recording, spans, _ = log_of(batches=1)
+    empty = [spans[0], Span(label=label, start=5.0, end=5.0), spans[-1]]
+    found = evaluate(recording, empty)
+    assert unknown(found)
+    assert found.idle_watts == pytest.approx(IDLE_WATTS, abs=1)
