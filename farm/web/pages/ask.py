@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +18,14 @@ from farm.domain.configuration import PRECISIONS
 from farm.domain.errors import RequestError
 from farm.web import charts
 from farm.web.asking import Asked, asked_by, refusal_status
+from farm.web.curves import SIDES, curve, nearest, over_sizes, over_steps
 from farm.web.knowledge import INSTALL, Known
 from farm.web.measured import per_image
 from farm.web.predicted import predicted_by
 from farm.web.site import Here, Page, Site
 
 if TYPE_CHECKING:
-    from analysis.predictions import Prediction, Predictions
+    from analysis.predictions import Prediction
     from analysis.table import Table
 
 router = APIRouter(include_in_schema=False)
@@ -35,8 +35,6 @@ USUAL: Final[Mapping[str, str]] = {
     "model": "flux", "gpu": "h100", "resolution": "1024", "steps": "28", "precision": "bf16", "cfg": "0",
     "prompts": "1", "batch": "1", "frames": "1", "country": "", "price": "", "pue": "1",
 }  # fmt: skip
-SIDES: Final = (256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 2048)
-STEPS: Final = (1, 4, 8, 12, 16, 20, 25, 28, 30, 40, 50)
 ROWS_LISTED: Final = 40
 PLANNED: Final = 5  # configurations of `farm plan` that would make an answer surer
 
@@ -127,8 +125,8 @@ def _answered(site: Site, asked: Asked) -> Answer | None:
     if known is None:
         return None
     c = table.configuration(0)
-    steps, sizes = _steps(c), _sizes(c)
-    measured = _nearest(known.rows.where(model=c.model, gpu=c.gpu), c)
+    steps, sizes = over_steps(c), over_sizes(c)
+    measured = nearest(known.rows.where(model=c.model, gpu=c.gpu), c)
     listed = measured.take(slice(None, ROWS_LISTED))
     answers = asked.answers(known, Table.from_rows([c, *steps, *sizes]))
     first = answers[0]
@@ -142,31 +140,13 @@ def _answered(site: Site, asked: Asked) -> Answer | None:
         gpu=catalog.gpu(c.gpu).title,
         needed=_memory(c),
         phases=_phases(first),
-        steps=_curve(answers.take(slice(ends[0], ends[1])), measured, c, "steps"),
-        sizes=_curve(answers.take(slice(ends[1], ends[2])), measured, c, "sizes"),
+        steps=curve(answers.take(slice(ends[0], ends[1])), measured, c, "steps"),
+        sizes=curve(answers.take(slice(ends[1], ends[2])), measured, c, "sizes"),
         rows=_rows(known, listed),
         count=len(measured),
         datasets=[(name or "unnamed", count, _licence(name)) for name, count in sorted(counts.items())],
         bar=_bar(first),
     )
-
-
-def _steps(c: Configuration) -> list[Configuration]:
-    least = catalog.model(c.model).rules(c.size).least_steps
-    numbers = sorted({n for n in STEPS if n >= least} | {c.steps} | ({2 * c.steps} if c.steps > 25 else set()))
-    return [_with(c, steps=min(n, 1000)) for n in dict.fromkeys(min(n, 1000) for n in numbers)]
-
-
-def _sizes(c: Configuration) -> list[Configuration]:
-    rules = catalog.model(c.model).rules(c.size)
-    sides = {side for side in SIDES if side <= max(1024, 2 * max(c.width, c.height))}
-    sides = {min(side, rules.largest_side or side) // rules.multiple * rules.multiple for side in sides} - {0}
-    sides |= {c.width} if c.width == c.height else set()
-    return [_with(c, width=side, height=side) for side in sorted(sides)]
-
-
-def _with(c: Configuration, **values: Any) -> Configuration:
-    return Configuration(**{**c.to_dict(), **values})
 
 
 def _numbers(p: Prediction) -> list[tuple[str, str, str, str]]:
@@ -219,58 +199,6 @@ def _phases(p: Prediction) -> Markup | None:
 def _bar(p: Prediction) -> tuple[float, float, float]:
     end = 1.1 * p.high_joules / 100
     return p.low_joules / end, p.energy_joules / end, p.high_joules / end
-
-
-def _curve(answers: Predictions, measured: Table, c: Configuration, axis: str) -> Markup:
-    """Joules of an image over steps or over sizes, other settings as asked, with what was measured at them: at a
-    precision of as many bits, since another's would stretch the axis until the curve is flat."""
-    images = answers.table.prompts
-    energy = answers.energy * (1.0 / images)
-    same = (measured.precision == "fp32") == (c.precision == "fp32")
-    if axis == "steps":
-        xs = answers.table.steps.tolist()
-        alike = measured.take(same & (measured.width == c.width) & (measured.height == c.height))
-        places, asked, label = alike.steps.tolist(), float(c.steps), "steps"
-        title, ticks = f"Over steps, at {c.width} x {c.height}", None
-    else:
-        xs = answers.table.width.tolist()
-        alike = measured.take(same & (measured.steps == c.steps))
-        places, asked, label = [math.sqrt(p) for p in alike.pixels.tolist()], math.sqrt(c.pixels), "pixels of a side"
-        title, ticks = f"Over sizes, in {c.steps} steps", [s for s in (256, 512, 768, 1024, 1536, 2048) if s <= max(xs)]
-    points = [
-        charts.Point(x, joules, tip, "measured" if batch == c.batch else "near")
-        for x, joules, batch, tip in zip(
-            places, per_image(alike).tolist(), alike.batch.tolist(), _tips(alike), strict=True
-        )
-    ]
-    p = answers.take([xs.index(asked)]) if asked in xs else None
-    if p is not None:
-        joules = float((p.energy.value / p.table.prompts)[0])
-        points.append(charts.Point(asked, joules, f"asked: {words.joules(joules)}, predicted", "asked"))
-    columns = (energy.value.tolist(), energy.low.tolist(), energy.high.tolist())
-    return charts.curve(xs, *columns, points, title=title, label=label, ticks=ticks)
-
-
-def _nearest(rows: Table, c: Configuration) -> Table:
-    """Measured rows with guidance as asked, less what is spoiled or unknown, those at settings most alike first."""
-    import numpy as np
-
-    known = ~rows.spoiled & np.isfinite(per_image(rows))
-    rows = rows.take(known & (rows.cfg == c.cfg) & (rows.size == c.size) & (rows.frames == c.frames))
-    far = np.abs(np.log(rows.pixels * rows.steps / (c.pixels * c.steps)))
-    far += 0.1 * (rows.precision != c.precision) + 0.1 * np.abs(np.log(rows.batch / c.batch))
-    return rows.take(np.argsort(far, kind="stable"))
-
-
-def _tips(rows: Table) -> list[str]:
-    tips = []
-    for r, joules, name, idle in zip(
-        rows.configurations(), per_image(rows).tolist(), rows.dataset.tolist(), rows.includes_idle.tolist(), strict=True
-    ):
-        tip = f"{words.joules(joules)} measured: {r.width} x {r.height}, {r.steps} steps, {r.precision}"
-        tip += f", {r.batch} at once" if r.batch > 1 else ""
-        tips.append(f"{tip}\n{name or 'unnamed'}{', less idle power' if idle else ''}")
-    return tips
 
 
 def _rows(known: Known, rows: Table) -> list[dict[str, Any]]:
