@@ -111,12 +111,7 @@ def plan(
     before = selection.expected_error_percent
     batches = _batches(selection, limit, workers)
     if not selection.picks:
-        seconds, cost = pool.seconds[pool.free], pool.joules[pool.free]
-        name, value, least, unit = (
-            ("joules", joules, cost.min(), "J") if joules is not None and cost.min() > joules
-            else ("hours", hours, seconds.min() / 3600, "h")
-        )  # fmt: skip
-        raise RequestError(name, value, f"at least {least:.4g} {unit}, what the cheapest candidate is expected to take")
+        raise _too_little(pool, joules, hours)
     picks = np.array(selection.picks)
     return Plan(
         configurations=pool.rows.take(picks),
@@ -138,6 +133,18 @@ def _check_budgets(budget: int | None, joules: float | None, hours: float | None
     for name, value in (("joules", joules), ("hours", hours)):
         if value is not None and not (np.isfinite(value) and value > 0):
             raise RequestError(name, value, "a finite number above 0")
+
+
+def _too_little(pool: Candidates, joules: float | None, hours: float | None) -> RequestError:
+    """Why budgets allow not one candidate."""
+    least_joules, least_hours = pool.joules[pool.free].min(), pool.seconds[pool.free].min() / 3600
+    for name, value, least, unit in (("joules", joules, least_joules, "J"), ("hours", hours, least_hours, "h")):
+        if value is not None and least > value:
+            remedy = f"at least {least:.4g} {unit}, what the cheapest candidate is expected to take"
+            return RequestError(name, value, remedy)
+    return RequestError(
+        "joules and hours", f"{joules:g} J, {hours:g} h", "what one candidate is expected to meet at once"
+    )
 
 
 def _batches(selection: Selection, limit: int, workers: Mapping[str, int] | None) -> tuple[Batch, ...]:

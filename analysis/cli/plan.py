@@ -17,6 +17,7 @@ from farm import catalog
 from farm.cli.completion import complete_gpus, complete_models
 from farm.cli.options import FiniteRange, emit_json, json_option
 from farm.domain import Configuration, words
+from farm.domain.configuration import DEFAULTS
 from farm.domain.errors import RequestError
 from farm.files.atomic import atomic_write
 
@@ -166,7 +167,7 @@ def _names(option: str, text: str) -> tuple[str, ...]:
 
 def _sweep(picks: Sequence[Configuration]) -> str:
     """A sweep of these configurations and no other: its grid is the first of them, the others are included."""
-    first, *others = (_entry(pick) | {"batch": pick.batch} for pick in picks)
+    first, *others = (_entry(pick) | {"batch": pick.batch, "weights": pick.weights} for pick in picks)
     sides = [first["resolution"]]
     document = {
         "name": "plan",
@@ -178,6 +179,7 @@ def _sweep(picks: Sequence[Configuration]) -> str:
         "cfg": [first["cfg"]],
         "prompts": [first["prompts"]],
         "batch": [first["batch"]],
+        "weights": [first["weights"]],
         "include": others,
     }
     return yaml.safe_dump(document, sort_keys=False, default_flow_style=None)
@@ -202,5 +204,6 @@ def _entry(pick: Configuration) -> dict[str, Any]:
         "precision": pick.precision,
         "cfg": pick.cfg,
         "prompts": pick.prompts,
-        **({"batch": pick.batch} if pick.batch > 1 else {}),
+        **({"batch": pick.batch} if pick.batch != DEFAULTS["batch"] else {}),
+        **({"weights": pick.weights} if pick.weights != DEFAULTS["weights"] else {}),
     }

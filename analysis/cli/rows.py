@@ -38,7 +38,7 @@ def fit_rows(data: str | None, where: Sequence[str], db: str | None, only_own: b
     """Rows for a fit that nobody asked for by name: of the farm's own only measured ones, unless ``--where origin=...``
     says otherwise."""
     known = _rows(data, db, only_own)
-    if data is not None or any(pair.startswith("origin") for pair in where):
+    if data is not None or "origin" in parse_where(where):
         return _picked(known, where)
     measured = known.table.where(origin=MEASURED)
     if not len(measured) and not only_own:

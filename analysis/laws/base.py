@@ -279,7 +279,7 @@ class Law(Regressor):
             law.params_, law.params_std_ = document["params"], document["params_std"]
             law.left_out_, law.data_sha256_ = document["left_out"], document["data_sha256"]
             law._restore(document["state"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise _no_fit(str(document), error) from error
         return law
 

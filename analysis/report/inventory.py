@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
+from datetime import date, timedelta
+from typing import Any, Final
 
 import numpy as np
 
@@ -14,7 +17,11 @@ from analysis.table import Table
 from farm import catalog
 from farm.domain import SPOILING_FLAGS
 from farm.domain.errors import RequestError
+from farm.domain.row import REAL
 from farm.domain.words import significant
+
+# What a row states beside its configuration.
+_BESIDE: Final = dict.fromkeys(("energy_joules", "dataset", "measurement_id", "flags", "includes_idle", "meter", *REAL))
 
 
 def summary(table: Table, source: str) -> str:
@@ -29,23 +36,25 @@ def summary(table: Table, source: str) -> str:
 
 
 def rows_csv(table: Table) -> str:
-    """Write every row that the document rests on as CSV, numbered, with its measurement id and flags."""
+    """Write the rows that the document rests on as CSV, numbered, with all that a law may fit."""
+    columns = {name: [_cell(value) for value in getattr(table, name).tolist()] for name in _BESIDE}
+    dates = [None if math.isnan(day) else str(date(1970, 1, 1) + timedelta(day)) for day in table.measured_day.tolist()]
+    beside = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     return figures.csv_text(
         [
-            {
-                "row": number,
-                **c.to_dict(),
-                "energy_joules": joules if np.isfinite(joules) else None,
-                "dataset": dataset,
-                "measurement_id": identity,
-                "flags": flags,
-            }
-            for number, c, joules, dataset, identity, flags in zip(
-                range(1, len(table) + 1), table.configurations(), table.energy_joules.tolist(),
-                table.dataset.tolist(), table.measurement_id.tolist(), table.flags.tolist(), strict=True,
+            {"row": number, **c.to_dict(), **values, "measured_at": measured_at}
+            for number, (c, values, measured_at) in enumerate(
+                zip(table.configurations(), beside, dates, strict=True), start=1
             )
         ]
-    )  # fmt: skip
+    )
+
+
+def _cell(value: Any) -> Any:
+    """A value as a row's cell has it: empty for a number that is not known."""
+    if isinstance(value, bool):
+        return int(value)
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def datasets(table: Table) -> Grid:

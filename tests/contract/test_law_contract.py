@@ -323,6 +323,12 @@ def test_what_is_no_fit_is_refused(text: str) -> None:
         Law.from_json(text)
 
 
+def test_a_fit_without_what_it_knew_is_refused(fitted: Law) -> None:
+    document = json.loads(fitted.to_json())
+    with pytest.raises(RequestError, match="a document that to_json"):
+        Law.from_document(document | {"state": dict.fromkeys(document["state"])})
+
+
 def test_an_update_equals_a_fit_to_all_rows(fresh: Law) -> None:
     table = paper_rows()[::2]
     updated = clone(fresh).fit(table[:60]).updated(table)

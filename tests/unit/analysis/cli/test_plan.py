@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from farm.sweeps.read import read_spec
-from tests.outcomes import document
+from tests.outcomes import document, refused
 
 Farm = Callable[..., Any]
 ASKED = ("plan", "--model", "sd2,FLUX", "--gpu", "h100,A6000")
@@ -34,6 +35,29 @@ def test_the_sweep_that_is_written_is_the_plan_and_can_be_submitted(farm: Farm, 
         input=printed.out, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert json.loads(done.stdout)["new"] == 12
+
+
+def test_candidates_with_pretrained_weights_are_planned_with_them(farm: Farm, tmp_path: Path) -> None:
+    rows, out = tmp_path / "rows.csv", tmp_path / "next.yaml"
+    rows.write_text(
+        "model,gpu,resolution,steps,precision,cfg,prompts,weights\n"
+        "sd2,h100,512,20,fp16,0,10,pretrained\nsd2,h100,768,20,fp16,0,10,random\n"
+    )
+    asked = ("plan", "--model", "sd2", "--gpu", "h100", "--budget", 2, "--candidates", rows, "--out", out, "--json")
+    weights = {entry["resolution"]: entry.get("weights") for entry in document(farm(*asked))["configurations"]}
+    assert weights == {512: "pretrained", 768: None}
+    jobs = [configuration for configuration, _ in read_spec(out).jobs()]
+    assert {(job.width, job.weights) for job in jobs} == {(512, "pretrained"), (768, "random")}
+
+
+def test_budgets_that_each_allow_a_candidate_and_together_none_are_said_to(farm: Farm) -> None:
+    asked = ("plan", "--model", "sd2", "--gpu", "a4000,h100")
+    budgets: list[Any] = []
+    for option in ("--joules", "--hours"):
+        least = re.search(r"at least (\S+)", farm(*asked, option, 1e-9).err)
+        assert least is not None
+        budgets += [option, 1.001 * float(least[1])]
+    refused(farm(*asked, *budgets), "joules and hours", "one candidate", "at once")
 
 
 def test_budgets_of_energy_and_time_hold(farm: Farm) -> None:

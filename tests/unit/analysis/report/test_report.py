@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 from analysis.report.document import Grid, Paragraph, to_html, to_markdown
+from analysis.report.inventory import rows_csv
 from analysis.shipped import TRANSFORMERS as SHIPPED
+from analysis.shipped import shipped_rows
+from analysis.table import Table
 from farm.domain.errors import OperationError
 from farm.files.atomic import atomic_write
 
@@ -151,6 +154,21 @@ def test_models_are_compared_at_settings_alike(farm, tmp_path):
     assert len(joules) == 3
     assert joules == sorted(joules)
     assert "held out" in text
+
+
+def test_the_file_of_rows_makes_the_same_fits_again(tmp_path):
+    table = shipped_rows()
+    path = tmp_path / "r.rows.csv"
+    path.write_text(rows_csv(table), encoding="utf-8")
+    again = Table.read(path)
+    assert again.digest() == table.digest()
+    assert again.flags.tolist() == table.flags.tolist()
+    stated = {"energy_std_joules": 2.0, "duration_seconds": 60.0, "idle_watts": 70.5, "meter": "nvml",
+              "power_limit_watts": 300.0, "clock_limit_mhz": 1200.0, "measured_at": "2026-03-23"}  # fmt: skip
+    row = {**table.configuration(0).to_dict(), **stated}  # of seconds alone
+    one = Table.of([row])
+    path.write_text(rows_csv(one), encoding="utf-8")
+    assert Table.read(path, energies=False).digest() == one.digest()
 
 
 def test_what_fails_half_way_leaves_what_was_there(tmp_path):
