@@ -136,12 +136,6 @@ class Knowledge:
         with suppress(FarmError):  # said to whoever asks
             self.known(wait=0)
 
-    def look(self) -> None:
-        """See at the next request whether rows came, however lately that was done, and fit them then."""
-        with self._lock:
-            self._mark = None
-            self._rests_until.clear()
-
     def close(self) -> None:
         """Begin no more fits; what is at work ends by itself."""
         self._fits.shutdown(wait=False, cancel_futures=True)

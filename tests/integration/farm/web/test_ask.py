@@ -10,6 +10,7 @@ from html import unescape
 import pytest
 
 from farm.domain import words
+from tests.knowledge import look
 
 POINT = "model=flux&gpu=a100&resolution=512&steps=20&precision=fp16"
 
@@ -163,7 +164,7 @@ def test_new_rows_are_another_answer(client, farm, tmp_path):
         + "".join(f"flux,l4,512,{steps},fp16,0,1,{200 * steps}\n" for steps in range(10, 30))
     )
     assert farm("results", "import", table, "--dataset", "own").code == 0
-    client.app.state.site.knowledge.look()
+    look(client.app.state.site.knowledge)
     for _ in range(200):
         after = client.get(f"/api/predict?{query}").json()
         if after["energy_joules"] != before["energy_joules"]:

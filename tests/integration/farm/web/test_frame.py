@@ -16,6 +16,7 @@ from farm.store.engine import Store
 from farm.web import pages
 from farm.web.app import create_app
 from farm.web.database import Database
+from tests.knowledge import look
 
 ROW_KEYS = "model,gpu,resolution,steps,precision,cfg,prompts,energy_joules"
 BAR = [page for page in pages.registered() if page.path is not None]
@@ -120,7 +121,7 @@ def test_a_farm_that_begins_after_the_page_is_seen(client, farm, home):
 )
 def test_a_database_that_wants_an_upgrade_is_no_fault_of_the_question(client, home, path):
     make_old_database(home / "farm.db")
-    client.app.state.site.knowledge.look()
+    look(client.app.state.site.knowledge)
     answer = client.get(path)
     assert answer.status_code == 503
     assert "farm db upgrade" in answer.text
@@ -153,7 +154,7 @@ def test_rows_that_come_faster_than_fits_do_not_keep_the_page_without_one(client
         rows = tmp_path / f"rows-{seed}.csv"
         rows.write_text(f"{ROW_KEYS},seed\nflux,a100,512,20,fp16,0,25,23000,{seed}\n")
         assert farm("results", "import", rows, "--dataset", f"lab-{seed}").code == 0
-        knowledge.look()
+        look(knowledge)
         assert knowledge.known(wait=0) is None
         begun.add(knowledge._work[None][1])
     busy.set()

@@ -12,6 +12,7 @@ from analysis.shipped import shipped_rows
 from farm.fits import Fits
 from farm.settings import load
 from farm.store.engine import Store
+from tests.knowledge import look
 
 
 def part(client, path: str) -> str:
@@ -75,7 +76,7 @@ def test_stored_fits_are_drawn_as_rows_came(client, home):
         splits = {f"{model} held out": {"metrics": {"mape_percent": error}} for model in ("flux", "sd2")}
         Fits(store).add(records.row(laws.get("work")().fit(rows), rows, dataset="all", validation=splits))
     store.close()
-    client.app.state.site.knowledge.look()
+    look(client.app.state.site.knowledge)
     while "<svg" not in (text := part(client, "/law/history")):
         pass
     assert re.findall(r'data-tip="([^"]*)"', text) == ["20 rows: 8%", "40 rows: 4%"]
@@ -92,7 +93,7 @@ def test_what_was_worked_out_stays_while_rows_come_that_no_fit_uses(client, farm
         "flux,a100,512,20,fp16,0,25,23000,simulated\n"
     )
     assert farm("results", "import", rows, "--dataset", "toy").code == 0
-    knowledge.look()
+    look(knowledge)
     knowledge.known(wait=0)
     knowledge._work[None][1].result(60)
     assert knowledge.known() is known
