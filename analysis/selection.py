@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from analysis.laws import student
 from analysis.laws.work.effects import SHAPE_COLUMNS
 from analysis.laws.work.hierarchy import GROUP_ROWS
-from analysis.laws.work.law import Outlook, WorkLaw
+from analysis.laws.work.law import WorkLaw
+from analysis.laws.work.outlook import Outlook
 from analysis.table import Floats, Integers, Table
 from farm.domain import Configuration
 

@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from analysis.cli.options import data_options, law_option, parse_names
-from farm.cli.completion import complete_gpus, complete_models
-from farm.cli.options import LEVEL, db_option, emit_json, json_option
+from analysis.cli.options import data_options, law_option
+from analysis.cli.splits import is_split, split_options, validation_of
+from farm.cli.options import db_option, emit_json, json_option
 from farm.domain.errors import RequestError
 
 if TYPE_CHECKING:
     from analysis.table import Table
-    from analysis.validation import Validation
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-_SIDES = ("train", "test", "train_gpu", "test_gpu", "train_dataset", "test_dataset")
-
-
-def split_options(function: F) -> F:
-    """Which rows are fitted and which are tested, passed on as a keyword each."""
-    for option in (
-        click.option("--level", type=LEVEL, default=0.9, show_default=True, help="Of the intervals."),
-        click.option("--folds", default="2", show_default=True, help="Folds of --within; loo leaves one row out."),
-        click.option(
-            "--within", metavar="MODEL", shell_complete=complete_models, help="Folds of the rows of one model."
-        ),
-        click.option("--test-dataset", metavar="A,B", help="Test on these data sets."),
-        click.option("--train-dataset", metavar="A,B", help="Fit to these data sets."),
-        click.option("--test-gpu", metavar="A,B", shell_complete=complete_gpus, help="Test on these GPUs."),
-        click.option("--train-gpu", metavar="A,B", shell_complete=complete_gpus, help="Fit to these GPUs."),
-        click.option("--test", metavar="A,B", shell_complete=complete_models, help="Test on these models."),
-        click.option("--train", metavar="A,B", shell_complete=complete_models, help="Fit to these models."),
-    ):
-        function = option(function)
-    return function
 
 
 @click.group()
@@ -94,7 +70,7 @@ def validate(
     if leave_out is not None:
         _leave_out(law_name, leave_out, known_rows(data, where, db, only_own).table, as_json, **split)
         return
-    outcome = _validation(law_name, known_rows(data, where, db, only_own).table, **split)
+    outcome = validation_of(law_name, known_rows(data, where, db, only_own).table, **split)
     summary = outcome.summary()
     if as_json:
         emit_json(summary)
@@ -209,9 +185,9 @@ def plot(
     from analysis.validation import in_sample
 
     table = known_rows(data, where, db, only_own).table
-    chosen = any(split[name] for name in (*_SIDES, "within"))
+    chosen = is_split(split)
     outcome = (
-        _validation(law_name, table, **split)
+        validation_of(law_name, table, **split)
         if chosen
         else in_sample(laws.get(law_name)(), table, level=split["level"])
     )
@@ -225,7 +201,7 @@ def plot(
 def _leave_out(law_name: str, column: str, table: Table, as_json: bool, level: float, **split: Any) -> None:
     from analysis import laws, validation
 
-    if any(split[name] for name in (*_SIDES, "within")):
+    if is_split(split):
         raise RequestError("leave-out", column, "alone, without --train, --test and --within")
     outcome = validation.leave_out(laws.get(law_name)(), table, column, level=level)
     summary = outcome.summary()
@@ -249,48 +225,6 @@ def _print_left_out(name: str, n: int, metrics: Mapping[str, Any], interval: Map
     numbers += [interval[part] for part in ("coverage", "median_halfwidth_percent", "interval_score")]
     texts = ["unknown" if value is None else f"{value:.3g}" for value in numbers]
     click.echo(f"{name:<16} {n:>5} {texts[0]:>8} {texts[1]:>8} {texts[2]:>9} {texts[3]:>13} {texts[4]:>7}")
-
-
-def _validation(
-    law_name: str,
-    table: Table,
-    *,
-    train: str | None,
-    test: str | None,
-    train_gpu: str | None,
-    test_gpu: str | None,
-    train_dataset: str | None,
-    test_dataset: str | None,
-    within: str | None,
-    folds: str,
-    level: float,
-) -> Validation:
-    from analysis import laws, validation
-
-    fresh = laws.get(law_name)()
-    sides = (train, test, train_gpu, test_gpu, train_dataset, test_dataset)
-    held_out = {name: parse_names(text) for name, text in zip(_SIDES, sides, strict=True)}
-    if within is not None:
-        if any(held_out.values()):
-            raise RequestError("within", within, "alone, without --train and --test")
-        rows = table.where(model=within)
-        if not len(rows):
-            raise RequestError("within", within, f"one of {', '.join(table.names('model')) or 'no models'}")
-        return validation.within(fresh, rows, _folds(folds, rows), level=level)
-    if not any(held_out.values()):
-        raise RequestError(
-            "split", "none", "--train and --test (or -gpu, -dataset), --leave-out KIND, or --within MODEL"
-        )
-    return validation.held_out(fresh, table, **held_out, level=level)
-
-
-def _folds(text: str, rows: Table) -> int:
-    if text == "loo":
-        return int((~rows.spoiled).sum())
-    try:
-        return int(text)
-    except ValueError:
-        raise RequestError("folds", text, "a whole number from 2, or loo") from None
 
 
 def _print_fit(document: Mapping[str, Any]) -> None:

@@ -12,7 +12,6 @@ Rows of a model whose work is not tabulated, or of a GPU that the catalog does n
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -23,11 +22,12 @@ from analysis.laws.base import LEVEL as PROBABILITY
 from analysis.laws.base import Forecast, Law
 from analysis.laws.work import hierarchy, physics, stored
 from analysis.laws.work.demand import demand
-from analysis.laws.work.effects import IDLE, LEVEL, SHAPE_COLUMNS, Effects, Sets
+from analysis.laws.work.effects import IDLE, LEVEL, SHAPE_COLUMNS, Effects
 from analysis.laws.work.hierarchy import GROUP_ROWS, Posterior
 from analysis.laws.work.known import Known
 from analysis.laws.work.laboratories import Days, Idles, idle_watts, included_watts
 from analysis.laws.work.observed import Observed, of_energy, of_seconds
+from analysis.laws.work.outlook import Outlook, WorkedOut
 from analysis.laws.work.physics import COEFFICIENTS
 from analysis.laws.work.readings import readings
 from analysis.table import Floats, Integers, Table
@@ -138,7 +138,7 @@ class WorkLaw(Law):
         """
         return Forecast.joined([self._forecast_chunk(self._work_out(chunk), level) for chunk in _chunks(table)])
 
-    def _forecast_chunk(self, worked: _WorkedOut, level: float) -> Forecast:
+    def _forecast_chunk(self, worked: WorkedOut, level: float) -> Forecast:
         noise, degrees = self._noise(worked)
         half = student.quantile(degrees, (1 + level) / 2) * np.sqrt(self._variance(worked) + noise**2)
         joules, response = worked.joules, worked.response
@@ -154,7 +154,7 @@ class WorkLaw(Law):
             idle_watts=worked.idle_watts,
         )
 
-    def _variance(self, worked: _WorkedOut) -> Floats:
+    def _variance(self, worked: WorkedOut) -> Floats:
         """Variance of the logarithm of each row's energy, without the noise of a run, (n,)."""
         covariance = worked.sets.covariance(self._posterior.covariance)
         shared = np.zeros(len(worked.joules))
@@ -166,7 +166,7 @@ class WorkLaw(Law):
         settled, remaining = self._shape_knowledge(worked)
         return np.asarray((1 - settled) ** 2 * shared + remaining)
 
-    def _shape_knowledge(self, worked: _WorkedOut) -> tuple[Floats, Floats]:
+    def _shape_knowledge(self, worked: WorkedOut) -> tuple[Floats, Floats]:
         """The part of the shared error that each row's shape takes away, and the variance of its effect, (n,) each."""
         post, shape = self._posterior, worked.shape
         settled = np.where(shape >= 0, _at(post.shapes.known, shape), 0.0)
@@ -174,7 +174,7 @@ class WorkLaw(Law):
         of_model = np.array([by_model.get(model, post.tau.common) for model in worked.models])[worked.model]
         return settled, np.where(shape >= 0, _at(post.shapes.variance, shape), of_model**2)
 
-    def _noise(self, worked: _WorkedOut) -> tuple[Floats, Floats]:
+    def _noise(self, worked: WorkedOut) -> tuple[Floats, Floats]:
         """Noise of one run of each row, and the degrees of freedom of its interval, (n,) each."""
         post = self._posterior
         by_model = self._known.noise(post.sigma)
@@ -182,7 +182,7 @@ class WorkLaw(Law):
         noise, rows = np.array(known, dtype=np.float64).reshape(-1, 2)[worked.model].T
         return noise, np.where(rows > 0, GROUP_ROWS + rows, post.scale_degrees)
 
-    def _work_out(self, table: Table) -> _WorkedOut:
+    def _work_out(self, table: Table) -> WorkedOut:
         """Everything that energy, interval, seconds and phases of these rows rest on, once."""
         groups = table.groups(*SHAPE_COLUMNS)
         post = self._posterior
@@ -209,7 +209,7 @@ class WorkLaw(Law):
             local = share[:, None] * local + (1 - share)[:, None] * of_idle
             joules = whole
         models = table.labels("model")
-        return _WorkedOut(
+        return WorkedOut(
             sets=sets,
             set_of_row=set_of_row,
             shape=shape[group],
@@ -268,37 +268,6 @@ class WorkLaw(Law):
         self._known = Known.from_json(state["known"])
         self._idles, self._days = Idles(state["idles"]), Days(state["days"])
         self._posterior = stored.posterior(state)
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """Of n rows: their forecast, the covariance (n, n) of the errors that ln E may have and the variance (n,) of one
-    run beside it; the degrees of freedom (n,) of the t that they follow, and how many rows of its model are known
-    (n,)."""
-
-    forecast: Forecast
-    covariance: Floats
-    noise: Floats
-    degrees: Floats
-    rows_of_model: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class _WorkedOut:
-    """Of n rows: their sets of groups and the set of each; the place of each one's shape among the fitted ones (-1: a
-    new one); the models and each row's; the physics of its coefficients; the derivatives ``local`` (n, 11) of ln E by
-    the numbers of LOCAL; joules and seconds (n,); the idle watts above which the joules are, (n,)."""
-
-    sets: Sets
-    set_of_row: Integers
-    shape: Integers
-    models: tuple[str, ...]
-    model: Integers
-    response: physics.Response
-    local: Floats
-    joules: Floats
-    seconds: Floats
-    idle_watts: Floats
 
 
 LAW: Final = WorkLaw
