@@ -68,7 +68,7 @@ class Results:
         out, where one is not there."""
         reason = _check_reason(reason)
         with self.store.write() as db:
-            there = set().union(*(removals.known(db, ids[i : i + BATCH]) for i in range(0, len(ids), BATCH)))
+            there = removals.known(db, ids)
             if unknown := [name for name in ids if name not in there]:
                 remedy = "the measurement_id of a row that is there, as in `farm results list --json`"
                 raise RequestError("id", unknown[0], remedy)

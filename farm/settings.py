@@ -201,7 +201,7 @@ class _FarmToml(PydanticBaseSettingsSource):
             data = tomllib.loads(decode(path.read_bytes()))
         except (FileNotFoundError, NotADirectoryError):  # the home itself is checked where it is needed
             return {}
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
             raise RequestError("farm.toml", str(path), f"readable TOML ({error})") from None
         unknown = sorted(set(data) - set(self.settings_cls.model_fields))
         if unknown:

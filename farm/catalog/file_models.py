@@ -6,7 +6,6 @@ what would be right.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args
@@ -14,7 +13,7 @@ from typing import Any, Final, Literal, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from farm.domain.errors import RequestError
+from farm.domain.errors import RequestError, did_you_mean
 from farm.domain.parsing import MAX_WATTS
 
 Architecture = Literal[
@@ -142,8 +141,7 @@ def checked(model: type[Keys], path: Path, values: Mapping[str, Any]) -> Keys:
     shown = "missing" if first["type"] == "missing" else first["input"]
     if first["type"] == "extra_forbidden":
         known = _fields(model, place[:-1])
-        near = difflib.get_close_matches(place[-1], known, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = did_you_mean(place[-1], known)
         raise RequestError(f"{path}: {'.'.join(place)}", _short(shown), f"no such key; {hint}known: {', '.join(known)}")
     raise RequestError(f"{path}: {'.'.join(place)}", _short(shown), _remedy(model, place))
 

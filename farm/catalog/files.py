@@ -53,7 +53,7 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
     try:
         raw = path.read_bytes()
         return tomllib.loads(decode(raw)), hashlib.sha256(raw).hexdigest()[:16]
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise RequestError("catalog", str(path), f"readable TOML ({error})") from error
 
 

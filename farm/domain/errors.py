@@ -39,9 +39,16 @@ class RequestError(FarmError):
 
 def unknown_name(field: str, name: object, known: Collection[str]) -> RequestError:
     """A name that nobody has, with the one that was probably meant and those there are."""
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    return RequestError(field, name, f"{hint}known: {', '.join(sorted(known)) or 'none yet'}")
+    return RequestError(field, name, f"{did_you_mean(name, known)}known: {', '.join(sorted(known)) or 'none yet'}")
+
+
+def did_you_mean(name: object, known: Collection[str], *, cutoff: float = 0.6) -> str:
+    """The beginning of a remedy: the name that was probably meant; empty where none is near.
+
+    ``cutoff`` is how alike names must be, from 0 to 1, as :func:`difflib.get_close_matches` counts it.
+    """
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=cutoff)
+    return f"did you mean {near[0]}? " if near else ""
 
 
 class OperationError(FarmError):

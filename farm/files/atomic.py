@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +15,8 @@ from farm.domain.errors import OperationError, RequestError
 def atomic_write(path: Path, field: str) -> Iterator[Path]:
     """A temporary file beside ``path``, which takes its place at the end; left by an exception, it is deleted.
 
-    Only a plain file is ever replaced; where ``path`` is a link, the file that it points at.
+    Only a plain file is ever replaced, by one that is open to the same users; where ``path`` is a link, the file that
+    it points at. A new one is open to whom the user's umask leaves it.
 
     Raises:
         RequestError: nothing can be written there; it names ``field``, before anything is written.
@@ -27,15 +28,16 @@ def atomic_write(path: Path, field: str) -> Iterator[Path]:
             raise RequestError(field, str(path), "a file, not a folder")
         if target.exists() and not target.is_file():  # it would be replaced, as /dev/null for everybody
             raise RequestError(field, str(path), "a plain file, not a device, pipe or socket")
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=target.suffix)
+        mode = target.stat().st_mode & 0o7777 if target.exists() else None
+        temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}{target.suffix}")
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # less what the user's umask takes
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RequestError(field, str(path), f"a file that can be written ({reason})") from None
-    os.close(descriptor)
-    temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o644)
+        if mode is not None:
+            temporary.chmod(mode)
         temporary.replace(target)
     except OSError as error:
         raise OperationError(f"{path}: {error.strerror or error}") from error

@@ -11,6 +11,7 @@ from farm.domain.row import OWN
 from farm.store import actions
 from farm.store import tables as t
 
+BATCH = 1000  # ids in one statement: a database takes some ten thousand values
 COLUMNS = ("measurement_id", "dataset", "model", "gpu", "job_id", "document", "reason", "action_id")
 
 
@@ -25,15 +26,21 @@ def remove_dataset(db: Connection, dataset: str, *, reason: str, who: str) -> in
 def remove_ids(db: Connection, ids: Sequence[str], *, reason: str, who: str) -> int:
     """Take out the rows of these measurement ids, in every data set that has them; how many."""
     action = actions.note(db, who, "remove", ids=list(ids), reason=reason)
-    measured = _remove_own(db, t.measurement.c.measurement_id.in_(ids), reason, action)
-    return measured + _remove_imported(db, t.dataset_row.c.measurement_id.in_(ids), reason, action)
+    removed = 0
+    for start in range(0, len(ids), BATCH):
+        batch = ids[start : start + BATCH]
+        removed += _remove_own(db, t.measurement.c.measurement_id.in_(batch), reason, action)
+        removed += _remove_imported(db, t.dataset_row.c.measurement_id.in_(batch), reason, action)
+    return removed
 
 
 def known(db: Connection, ids: Sequence[str]) -> set[str]:
     """Those of the ids that a measurement or an imported row has."""
-    measured = select(t.measurement.c.measurement_id).where(t.measurement.c.measurement_id.in_(ids))
-    imported = select(t.dataset_row.c.measurement_id).where(t.dataset_row.c.measurement_id.in_(ids))
-    return set(db.execute(measured).scalars()) | set(db.execute(imported).scalars())
+    there: set[str] = set()
+    for start in range(0, len(ids), BATCH):
+        for column in (t.measurement.c.measurement_id, t.dataset_row.c.measurement_id):
+            there |= set(db.execute(select(column).where(column.in_(ids[start : start + BATCH]))).scalars())
+    return there
 
 
 def removed(db: Connection, *, job_id: int | None = None) -> list[dict[str, Any]]:

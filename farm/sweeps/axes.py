@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from itertools import product
 from typing import Any, Final, NoReturn
 
 from farm import catalog
 from farm.domain import Configuration, RequestError
+from farm.domain.errors import did_you_mean
 from farm.domain.parsing import parse_precision, parse_switch, parse_whole, split_sides
 
 # An axis of the grid: its key in the file, its key in a row of include or exclude, its default.
@@ -84,8 +84,7 @@ def check_resolutions(grid: Axes) -> None:
 
 def refuse_key(where: str, key: Any, known: list[str]) -> NoReturn:
     """A key that nobody knows, with the one that was probably meant."""
-    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}? " if near else ""
+    hint = did_you_mean(key, known, cutoff=0.5)
     raise RequestError(where, key, f"unknown key; {hint}known: {', '.join(dict.fromkeys(known))}")
 
 

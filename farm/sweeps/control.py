@@ -3,7 +3,6 @@ retry. What is done is noted with who did it."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -12,6 +11,7 @@ from farm import waiting
 from farm.actor import user_at_host
 from farm.alerts import alerts
 from farm.domain import JobState, RequestError
+from farm.domain.errors import did_you_mean
 from farm.domain.times import utc
 from farm.store import actions, adaptive, hosts, progress, sweeps
 from farm.store import failures as failures_of
@@ -30,9 +30,8 @@ def resolve(store: Store, name_or_id: str) -> dict[str, Any]:
         if sweep is not None:
             return sweep
         known = sweeps.heads(db)
-    near = difflib.get_close_matches(name_or_id, [row["name"] for row in known], n=1)
     shown = ", ".join(f"{row['id']} ({row['name']})" for row in known[:5])
-    hint = f"did you mean {near[0]}? " if near else ""
+    hint = did_you_mean(name_or_id, [row["name"] for row in known])
     raise RequestError("sweep", name_or_id, hint + (f"known: {shown}" if known else "nothing was submitted yet"))
 
 

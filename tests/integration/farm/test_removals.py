@@ -128,3 +128,8 @@ def test_what_cannot_be_removed_is_refused_in_a_line(farm, store, results, lab, 
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert says in refused.err
     assert len(list(results.rows())) == 3
+
+
+def test_more_ids_than_one_statement_takes_are_removed(results, measured) -> None:
+    assert results.remove_ids([*measured[:1] * 300_000, *measured[1:]], reason="all of it") == len(measured)
+    assert list(results.rows()) == []

@@ -67,3 +67,12 @@ def test_the_home_of_a_user_that_is_not_there_is_refused(farm, monkeypatch, name
     refused = farm("db", "upgrade")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert refused.err.startswith(f"farm: {name}: ~no such user/farm: a path without ~")
+
+
+@pytest.mark.parametrize(("name", "command"), [("farm.toml", "workers list"), ("catalog/gpus/mine.toml", "gpus")])
+def test_a_file_that_is_nested_too_deep_is_refused_in_one_line(farm, home, name, command):
+    (home / name).parent.mkdir(parents=True, exist_ok=True)
+    (home / name).write_text("a = " + "[" * 5000)
+    refused = farm(*command.split())
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "readable TOML" in refused.err

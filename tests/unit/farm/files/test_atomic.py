@@ -82,3 +82,17 @@ def test_what_cannot_be_written_in_private_leaves_what_was_there(
     assert {entry.name: entry.read_text() for entry in tmp_path.iterdir()} == {"secret": "old"}
     with pytest.raises(OperationError, match="cannot be written"):
         write_private(tmp_path / "nowhere" / "secret", "new")
+
+
+def test_a_file_is_open_to_whom_it_was_and_a_new_one_to_whom_the_umask_leaves_it(tmp_path: Path) -> None:
+    path, new = tmp_path / "rows.csv", tmp_path / "new.csv"
+    path.write_text("old")
+    path.chmod(0o640)
+    before = os.umask(0o077)
+    try:
+        write(path)
+        write(new)
+    finally:
+        os.umask(before)
+    assert (path.stat().st_mode & 0o777, new.stat().st_mode & 0o777) == (0o640, 0o600)
+    assert path.read_text() == "new"
