@@ -10,7 +10,7 @@ from farm.domain.text import one_line
 
 
 def user_at_host() -> str:
-    """``user@host`` of this process."""
+    """Name who runs this process, as ``user@host``."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container may run as a number that has no name

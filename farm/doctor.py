@@ -24,6 +24,8 @@ NO_DISK_BYTES: Final = 1e8
 
 
 class Level(StrEnum):
+    """How a check of `farm doctor` came out."""
+
     OK = "ok"
     WARNING = "warning"  # something is missing or in the way, but not everything
     FAILURE = "failure"  # what depends on it will not work
@@ -40,14 +42,17 @@ class Finding:
 
 
 def ok(check: str, found: str) -> Finding:
+    """A finding that all is well."""
     return Finding(check, Level.OK, found)
 
 
 def warning(check: str, found: str, remedy: str) -> Finding:
+    """A finding that something is missing or in the way, but not everything."""
     return Finding(check, Level.WARNING, found, remedy)
 
 
 def failure(check: str, found: str, remedy: str) -> Finding:
+    """A finding that what depends on it will not work."""
     return Finding(check, Level.FAILURE, found, remedy)
 
 
@@ -186,5 +191,6 @@ def package(name: str, purpose: str, extra: str) -> Finding:
 
 
 def worst(findings: Iterable[Finding]) -> Level:
+    """The worst level of all findings."""
     order = list(Level)
     return max((f.level for f in findings), key=order.index, default=Level.OK)

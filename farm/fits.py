@@ -35,7 +35,7 @@ class Fits:
             return refits.fits(db, law=law, data_hash=data_hash, documents=documents)
 
     def document(self, fit: Mapping[str, Any]) -> Any:
-        """Of a fit that is stored."""
+        """What a stored fit predicts with, as its law wrote it."""
         with self._store.read() as db:
             return refits.document(db, fit["id"])
 

@@ -28,6 +28,7 @@ class ProcessIdentity:
 
     @classmethod
     def of(cls, pid: int) -> ProcessIdentity:
+        """The process that has this number now."""
         return cls(pid, _start_time(pid))
 
     def alive(self) -> bool:

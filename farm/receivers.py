@@ -23,7 +23,7 @@ _SEPARATORS: Final = re.compile(r"[\s]+")
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """One of the URLs."""
+    """One place where events go."""
 
     key: str  # a digest, by which SQL knows who has an event already
     label: str  # for people, without secrets
@@ -31,7 +31,7 @@ class Receiver:
 
 
 class Receivers:
-    """All of them."""
+    """All places where events go."""
 
     def __init__(self, receivers: Iterable[Receiver]) -> None:
         self.all = tuple(receivers)

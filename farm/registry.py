@@ -27,7 +27,7 @@ def collect(
     exported: Callable[[ModuleType], T],
     group: str,
 ) -> dict[str, T]:
-    """Everything that is registered, by name: that of its module, or of its entry point.
+    """Collect everything that is registered, by name: that of its module, or of its entry point.
 
     One of another distribution that cannot be used is warned of and left out, so that commands which do not ask for it
     go on.

@@ -179,8 +179,8 @@ def tls_options(url: str, settings: Settings) -> dict[str, Any]:
 
 
 def check_queue(url: str, settings: Settings, queue: str) -> None:
-    """Asked by a worker before it listens: RequestError where the broker's user may not use that queue, OperationError
-    where the broker does not answer. Once listening, a worker waits for a broker that went away."""
+    """Check, before a worker listens, that it may use its queue. RequestError where the broker's user may not,
+    OperationError where the broker does not answer. Once listening, a worker waits for a broker that went away."""
     from redis.exceptions import NoPermissionError
 
     app = make_app(url, settings)

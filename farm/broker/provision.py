@@ -22,7 +22,7 @@ PASSWORD_BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Provisioned:
-    """What was written."""
+    """The files that ``provision`` wrote."""
 
     acl: Path
     urls: dict[str, Path]  # by user

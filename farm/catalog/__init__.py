@@ -24,10 +24,12 @@ PROCESSOR = "cpu"  # the shipped entry for the processor of whatever host
 
 
 def gpus() -> dict[str, Gpu]:
+    """Every GPU type by its catalog name, a lab's own among them."""
     return dict(files.gpus_now())
 
 
 def models() -> dict[str, Model]:
+    """Every model by its catalog name, a lab's own among them."""
     return dict(files.models_now())
 
 
@@ -117,7 +119,7 @@ def build(name: str) -> Model:
 
 
 def has_build(name: str) -> bool:
-    """Whether ``build`` knows it."""
+    """Whether ``build`` knows a build of that name."""
     known = files.models_now()
     base = known.get(name.removesuffix(NANO))
     return name in known or (base is not None and any(c.nano for c in base.components.values()))

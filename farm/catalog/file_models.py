@@ -79,7 +79,7 @@ class GpuFile(_Keys):
 
 
 class Parameters(_Keys):
-    """Published counts."""
+    """Published counts of parameters, by part of the pipeline."""
 
     denoiser: float = Field(ge=0, le=1e14, description="a number, 0 or more")
     text: float = Field(ge=0, le=1e14, description="a number, 0 or more")
@@ -147,7 +147,7 @@ def checked(model: type[Keys], path: Path, values: Mapping[str, Any]) -> Keys:
 
 
 def check_gpu(path: Path, gpu: GpuFile) -> None:
-    """What keys of a GPU's file say of each other. RequestError where that cannot be."""
+    """Check that the keys of a GPU's file agree with each other. RequestError where they do not."""
 
     def refuse(key: str, value: Any, remedy: str) -> RequestError:
         return RequestError(f"{path}: {key}", value, remedy)

@@ -29,12 +29,13 @@ class Forwards:
 
     @property
     def total(self) -> int:
+        """How many samples go through the denoiser in one step."""
         return self.calls * self.samples
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What one model takes."""
+    """The sizes, steps and guidance that one model takes."""
 
     model: str  # its name, for refusals
     guidance: str  # "batch": one forward of twice the batch; "two_pass": two forwards; "none": it has no guidance

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class Child:
-    """Started again and again; ``name`` is what its log is called."""
+    """A process that is started again and again; ``name`` is what its log is called."""
 
     def __init__(self, settings: Settings, name: str, command: Sequence[str]) -> None:
         self._settings = settings

@@ -69,7 +69,7 @@ def send(settings: Settings) -> int:
 
 
 def main() -> None:
-    """What the ticker runs."""
+    """Send what waits now; the program of the ticker's process."""
     from farm import logs
 
     settings = load()

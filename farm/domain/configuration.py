@@ -64,7 +64,7 @@ class Configuration:
 
     @property
     def pixels(self) -> int:
-        """Of one image."""
+        """How many pixels one image has."""
         return self.width * self.height
 
     @property
@@ -85,7 +85,7 @@ class Configuration:
         return (self.model, self.precision, self.size, self.weights)
 
     def label(self) -> str:
-        """In one line, for logs and tables.
+        """The configuration in one line, for logs and tables.
 
         >>> asked = {"model": "flux", "gpu": "a100", "resolution": 512, "steps": 20, "precision": "fp16", "cfg": 1}
         >>> Configuration.from_mapping({**asked, "prompts": "25"}).label()
@@ -103,8 +103,8 @@ class Configuration:
 
     @classmethod
     def from_mapping(cls, row: Mapping[str, Any]) -> Self:
-        """From a row of a table or a JSON document; takes ``resolution`` (512, or 512x768) for both sides, texts for
-        numbers.
+        """Read a configuration from a row of a table or a JSON document; ``resolution`` (512, or 512x768) may stand for
+        both sides, texts for numbers.
 
         Keys that are no field of a configuration are ignored. Raises RequestError naming the field, also where the
         resolution is not that of width and height beside it.
@@ -133,8 +133,8 @@ class Configuration:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """What :meth:`to_dict` wrote, in this version or an earlier one, beside other keys. RequestError for a value
-        out of bounds; nothing is converted, so that it takes a third of the time of :meth:`from_mapping`."""
+        """Read what :meth:`to_dict` wrote, in this version or an earlier one, beside other keys. RequestError for a
+        value out of bounds; nothing is converted, so that it takes a third of the time of :meth:`from_mapping`."""
         values = {name: document[name] for name in cls.__dataclass_fields__ if name in document}
         values["cfg"] = bool(document["cfg"])
         return cls(**values)

@@ -63,6 +63,8 @@ class AttemptError(FarmError):
 
 
 class OutOfMemory(AttemptError):
+    """The configuration does not fit the device. ``peak_bytes`` were in use; None where nobody counted."""
+
     reason = "out_of_memory"
     retry = False
 
@@ -72,11 +74,15 @@ class OutOfMemory(AttemptError):
 
 
 class Infeasible(AttemptError):
+    """The configuration cannot run at all here: weights are missing, a version is the wrong one."""
+
     reason = "infeasible"
     retry = False
 
 
 class DeviceLost(AttemptError):
+    """The GPU fell off the bus, or its driver was reset."""
+
     reason = "device_lost"
 
 

@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """One energy against the baseline, in percent."""
+    """How far one energy is from the baseline, in percent."""
 
     percent: float
     limit_percent: float  # beyond it is drift

@@ -10,6 +10,8 @@ from farm.domain.configuration import Configuration
 
 
 class JobState(StrEnum):
+    """Where a job stands."""
+
     QUEUED = "queued"  # waits for a worker; its message may or may not be in the broker
     RUNNING = "running"  # one worker holds the lease
     DONE = "done"  # has its accepted measurement

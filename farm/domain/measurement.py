@@ -27,13 +27,14 @@ FLAGS: Final = SPOILING_FLAGS | INFORMING_FLAGS
 
 
 def origin(flags: frozenset[str] | set[str] | tuple[str, ...]) -> str:
-    """``measured``, ``estimated`` or ``simulated``: rows of different origin are never fitted together."""
+    """Tell by a row's flags whether it is ``measured``, ``estimated`` or ``simulated``: origins are never fitted
+    together."""
     return "simulated" if "simulated" in flags else "estimated" if "estimated" in flags else "measured"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhaseEnergy:
-    """One phase, all prompts of one pass together, above idle."""
+    """What one phase took above idle, all prompts of one pass together."""
 
     joules: float | None  # None: not known, never 0 for unknown
     seconds: float
@@ -98,6 +99,7 @@ class Measurement:
 
     @property
     def spoiled(self) -> bool:
+        """Kept, but left out of fits: flagged so, or its energy is not known."""
         return self.energy_joules is None or not SPOILING_FLAGS.isdisjoint(self.flags)
 
     def to_dict(self) -> dict[str, Any]:

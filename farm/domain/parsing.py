@@ -97,7 +97,7 @@ def parse_precision(value: Any) -> Any:
 
 
 def parse_text(column: str, value: Any) -> str:
-    """One line of text, empty for an empty cell."""
+    """Read one line of text, empty for an empty cell."""
     text = "" if is_absent(value) else str(value).strip()
     if not text.isprintable() or len(text) > MAX_TEXT:
         raise RequestError(column, text, f"printable text of up to {MAX_TEXT} characters")

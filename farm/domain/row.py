@@ -87,8 +87,9 @@ class Row:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """What :meth:`to_dict` wrote, in this version or an earlier one, but with the extra columns in ``extra``. It
-        was checked before it was written: nothing is converted."""
+        """Read what :meth:`to_dict` wrote, in this version or an earlier one, but with the extra columns in ``extra``.
+
+        It was checked before it was written: nothing is converted."""
         values = {name: document[name] for name in _PLAIN if document.get(name) is not None}
         return cls(
             configuration=Configuration.from_document(document),
@@ -111,7 +112,7 @@ class Row:
         return origin(self.flags)
 
     def to_dict(self) -> dict[str, Any]:
-        """One value a column of COLUMNS, then the extra ones."""
+        """The row as a mapping of every column of COLUMNS, then of the extra ones, to its value."""
         c = self.configuration
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("configuration", "extra")}
         known = {
@@ -131,7 +132,7 @@ _PLAIN: Final = tuple(
 
 
 def parse_row(values: Mapping[str, Any], *, energy_required: bool = True) -> Row:
-    """One row from a mapping of columns to values. RequestError naming the column."""
+    """Read one row from a mapping of columns to values. RequestError naming the column."""
     flags = _flags(values.get("flags"))
     energy = _energy(values) if energy_required else None
     seconds = parse_not_negative("duration_seconds", values.get("duration_seconds"))
@@ -164,7 +165,7 @@ def parse_row(values: Mapping[str, Any], *, energy_required: bool = True) -> Row
 
 
 def parse_idle_watts(value: Any) -> float | None:
-    """What a board can draw idle, watts; None for an empty cell."""
+    """Read an idle power in watts; None for an empty cell. RequestError for more than a board can draw."""
     number = parse_not_negative("idle_watts", value)
     if number is not None and number > MAX_WATTS:
         raise RequestError("idle_watts", value, f"what a board can draw idle, up to {MAX_WATTS:g} W")
@@ -172,7 +173,7 @@ def parse_idle_watts(value: Any) -> float | None:
 
 
 def parse_limit(name: str, value: Any) -> float | None:
-    """One of LIMITS, a number above 0; None for an empty cell."""
+    """Read one of LIMITS, a number above 0; None for an empty cell."""
     number = parse_not_negative(name, value)
     if number == 0:
         raise RequestError(name, value, f"{LIMITS[name]} above 0, or empty where it is not known")

@@ -40,5 +40,5 @@ def plain_cell(value: object) -> object:
 
 
 def read_cell(text: str) -> str:
-    """What was written as :func:`plain_cell`."""
+    """Undo :func:`plain_cell`."""
     return text[1:] if text[:1] == "'" and text[1:].startswith(FORMULA) else text

@@ -28,7 +28,7 @@ def with_prefix(value: float, unit: str, digits: int = 3) -> str:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """So many significant digits, never with an exponent; trailing zeros after the point are dropped."""
+    """Write a number with so many significant digits, never with an exponent, less zeros at the end."""
     if value == 0 or not isfinite(value):
         return f"{value:g}"
     decimals = digits - 1 - floor(log10(abs(float(f"{value:.{digits - 1}e}"))))
@@ -37,12 +37,12 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def joules(value: float | None) -> str:
-    """``412 J``, ``3.37 kJ``."""
+    """Write an energy in joules: ``412 J``, ``3.37 kJ``."""
     return UNKNOWN if value is None else with_prefix(value, "J")
 
 
 def watt_hours(value: float | None) -> str:
-    """Of joules: ``940 mWh``."""
+    """Write an energy in joules as watt-hours: ``940 mWh``."""
     return UNKNOWN if value is None else with_prefix(value / JOULES_PER_WH, "Wh")
 
 
@@ -52,31 +52,32 @@ def joules_text(joules: float) -> str:
 
 
 def watts(value: float | None) -> str:
+    """Write a power in watts: ``61.2 W``."""
     return UNKNOWN if value is None else with_prefix(value, "W")
 
 
 def grams(value: float | None) -> str:
-    """Of CO2 equivalent: ``1.2 kg``, ``310 mg``."""
+    """Write grams of CO2 equivalent: ``1.2 kg``, ``310 mg``."""
     return UNKNOWN if value is None else with_prefix(value, "g")
 
 
 def amount(value: float | None) -> str:
-    """Of money, in whatever currency its price was in."""
+    """Write an amount of money, in whatever currency its price was in."""
     return UNKNOWN if value is None else significant(value)
 
 
 def percent(value: float | None) -> str:
-    """Of a number that is per cent already: ``4.9%``."""
+    """Write a number that is per cent already: ``4.9%``."""
     return UNKNOWN if value is None else f"{significant(value, 2)}%"
 
 
 def count(value: int | None) -> str:
-    """``20,000``."""
+    """Write a count with its thousands apart: ``20,000``."""
     return UNKNOWN if value is None else f"{value:,}"
 
 
 def seconds(value: float | None) -> str:
-    """``0.41 s``, ``3 min 20 s``, ``2 h 10 min``, ``3 d 4 h``."""
+    """Write a duration in seconds: ``0.41 s``, ``3 min 20 s``, ``2 h 10 min``, ``3 d 4 h``."""
     if value is None:
         return UNKNOWN
     if value < MINUTE:
@@ -89,7 +90,7 @@ def seconds(value: float | None) -> str:
 
 
 def ago(value: float | None) -> str:
-    """``for 4 min``: how long something has been so."""
+    """Write for how many seconds something has been so: ``4 min``."""
     return UNKNOWN if value is None else seconds(float(round(value)) if value < MINUTE else value)
 
 
@@ -99,7 +100,7 @@ def most(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def moment(value: float | str | None) -> str:
-    """``2026-11-27 07:03 UTC`` of seconds since 1970, or of ISO 8601."""
+    """Write a time, given as seconds since 1970 or in ISO 8601: ``2026-11-27 07:03 UTC``."""
     if not value:
         return UNKNOWN
     try:
@@ -111,7 +112,7 @@ def moment(value: float | str | None) -> str:
 
 
 def label(c: Configuration) -> str:
-    """``flux, 1024 × 1024, 28 steps, bf16, CFG, 10 images``."""
+    """Write a configuration without its GPU: ``flux, 1024 × 1024, 28 steps, bf16, CFG, 10 images``."""
     parts = [c.model, f"{c.width} × {c.height}", f"{c.steps} {'step' if c.steps == 1 else 'steps'}", c.precision]
     parts += ["CFG"] if c.cfg else []
     parts += [f"{c.frames} frames"] if c.frames > 1 else []
@@ -123,7 +124,7 @@ def label(c: Configuration) -> str:
 
 
 def interval(low: float | None, high: float | None, level: float, unit: Callable[[float | None], str] = joules) -> str:
-    """``2.55 kJ to 4.46 kJ (90%)``."""
+    """Write an interval and its level (0 to 1): ``2.55 kJ to 4.46 kJ (90%)``."""
     if low is None or high is None:
         return "interval unknown"
     return f"{unit(low)} to {unit(high)} ({level:.0%})"

@@ -53,6 +53,7 @@ class WorkerInfo:
 
     @property
     def simulated(self) -> bool:
+        """Whether its device is a simulated one."""
         return self.device_uuid.startswith(SIMULATED)
 
     @property

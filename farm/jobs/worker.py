@@ -131,7 +131,7 @@ class WorkerJobs(Jobs):
             claims.offer_again(db, info.queue)
 
     def refuse_mixing(self, gpu: str, *, simulate: bool) -> None:
-        """Of one GPU type a farm's rows are all simulated or none: RequestError for a worker that would mix them.
+        """Refuse a worker that would mix simulated and real rows of one GPU type in a farm. RequestError.
 
         Otherwise a sweep for real devices would take simulated rows for measured ones, or a simulated device its jobs.
         """

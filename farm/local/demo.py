@@ -37,7 +37,7 @@ Follow = Callable[[Callable[[], Status]], Status]  # shows a sweep until nothing
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What came of it."""
+    """What the demonstration measured, fitted and wrote."""
 
     rows: list[dict[str, Any]]  # configuration, seconds, joules, flags
     fit: dict[str, Any]  # as `farm law fit --json`

@@ -58,7 +58,7 @@ class PlannedWorker:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What shall run."""
+    """What ``farm up`` shall run."""
 
     simulate: Sequence[str] | None = None  # GPU types, one simulated device each; None: the devices of this host
     speed: float | None = None  # simulated seconds a second; None: unlimited
@@ -138,6 +138,7 @@ def is_running(settings: Settings) -> bool:
 
 
 def can_serve() -> bool:
+    """Whether the page can be served here: the extra [web]."""
     return all(find_spec(name) is not None for name in ("uvicorn", "fastapi"))
 
 

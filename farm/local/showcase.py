@@ -25,7 +25,7 @@ STOP_SECONDS: Final = 10.0
 
 @contextmanager
 def simulated() -> Iterator[Settings]:
-    """Its settings, while it works off a sweep; nothing of it is left when the block ends."""
+    """Run a small simulated farm that works off a sweep; its settings. Nothing of it is left when the block ends."""
     if not local_farm.can_work():
         raise OperationError("simulated devices need numpy: pip install 'joulefarm[analysis]'")
     with tempfile.TemporaryDirectory(prefix="joulefarm-demo-") as folder, own_settings({"FARM_HOME": folder}) as chosen:

@@ -25,7 +25,7 @@ STEADY_SECONDS: Final = 10.0  # what ran for so long has not died young
 
 
 class Service(Protocol):
-    """Something that runs."""
+    """A part of the farm that the supervisor starts, watches and ends."""
 
     name: str
 

@@ -36,13 +36,13 @@ def add(db: Connection, values: Mapping[str, Any]) -> None:
 
 
 def get(db: Connection, sweep_id: int) -> dict[str, Any] | None:
-    """What such a sweep was asked for and how far it is; None for a sweep that is none."""
+    """What an adaptive sweep was asked for and how far it is; None for a sweep that is not adaptive."""
     row = db.execute(select(t.adaptive_sweep).where(_A.sweep_id == sweep_id)).mappings().first()
     return None if row is None else dict(row)
 
 
 def asked(db: Connection, sweep_ids: Collection[int] | None = None) -> dict[int, dict[str, Any]]:
-    """The same of all such sweeps, or of those among these, by their ids."""
+    """What all adaptive sweeps, or those among these ids, were asked for and how far they are, by their ids."""
     query = select(t.adaptive_sweep)
     if sweep_ids is not None:
         query = query.where(_A.sweep_id.in_(sweep_ids))
@@ -50,7 +50,7 @@ def asked(db: Connection, sweep_ids: Collection[int] | None = None) -> dict[int,
 
 
 def open_ids(db: Connection) -> list[int]:
-    """Those that have neither ended nor been cancelled, paused ones too."""
+    """Ids of adaptive sweeps that have neither ended nor been cancelled, paused ones too."""
     query = select(_A.sweep_id).join(t.sweep, t.sweep.c.id == _A.sweep_id).where(_OPEN)
     return list(db.execute(query.order_by(_A.sweep_id)).scalars())
 

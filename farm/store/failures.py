@@ -26,7 +26,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """The same, with when and where."""
+    """Jobs that failed for good for one reason, with when and where."""
 
     reason: str
     count: int

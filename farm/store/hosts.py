@@ -30,6 +30,7 @@ def report(db: Connection, name: str, values: Mapping[str, Any]) -> bool:
 
 
 def leave(db: Connection, name: str) -> None:
+    """A worker has stopped: nothing of it is known any more but its device."""
     db.execute(t.worker.delete().where(t.worker.c.name == name))
 
 
@@ -56,6 +57,7 @@ def request_drain(db: Connection, name: str | None) -> int:
 
 
 def drain_requested(db: Connection, name: str) -> bool:
+    """Whether a worker was asked to finish what it has and stop."""
     return bool(db.execute(select(t.worker.c.drain_requested).where(t.worker.c.name == name)).scalar())
 
 

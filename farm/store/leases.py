@@ -141,6 +141,7 @@ def _take_back(db: Connection, where: ColumnElement[bool], why: str, max_attempt
 
 
 def count_load(db: Connection, job_id: int) -> None:
+    """Count that a pipeline was loaded for a job."""
     db.execute(_COUNT_LOAD, {"of": job_id})
 
 

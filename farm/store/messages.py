@@ -68,4 +68,5 @@ def queues(db: Connection) -> list[str]:
 
 
 def open_jobs(db: Connection) -> int:
+    """How many jobs are queued or running."""
     return db.execute(select(func.count(literal_column("1"))).select_from(t.job).where(OPEN)).scalar_one()

@@ -82,7 +82,7 @@ def fits(
 
 
 def document(db: Connection, fit_id: int) -> Any:
-    """What predicts, of a stored fit."""
+    """What a stored fit predicts with, as its law wrote it."""
     return db.execute(select(t.fit.c.document).where(t.fit.c.id == fit_id)).scalar_one()
 
 

@@ -44,6 +44,7 @@ class Wanted:
     most_joules: float | None = None
 
     def where(self) -> list[ColumnElement[bool]]:
+        """The conditions of a query for these rows."""
         conditions: list[ColumnElement[bool]] = [ROW[name].in_(list(values)) for name, values in self.values.items()]
         if self.sides:
             conditions.append(or_(*(and_(ROW.width == width, ROW.height == height) for width, height in self.sides)))
@@ -109,6 +110,7 @@ def _narrow(row: Row, dataset: str, measurement_id: str, added_at: Any) -> dict[
 
 
 def count(db: Connection, wanted: Wanted) -> int:
+    """How many rows are wanted."""
     return int(db.execute(select(func.count()).select_from(t.measured_row).where(*wanted.where())).scalar_one())
 
 
@@ -142,7 +144,7 @@ def _order(sort: str, descending: bool) -> list[ColumnElement[Any]]:
 
 
 def documents(db: Connection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], dict[str, Any]]:
-    """What ``whole`` gives of these rows, by data set and id."""
+    """The documents of these rows, as ``whole`` gives them, by data set and id."""
     by_dataset: dict[str, list[str]] = {}
     for dataset, measurement_id in keys:
         by_dataset.setdefault(dataset, []).append(measurement_id)

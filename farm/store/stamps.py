@@ -20,7 +20,7 @@ class Stamped:
 
 
 def of_queued(db: Connection, sweep_id: int) -> list[Stamped]:
-    """What the queued jobs of a sweep carry."""
+    """The digests of catalog entries that the queued jobs of a sweep carry."""
     c = t.configuration.c
     examples = (
         select(func.min(c.id).label("example"), t.job.c.catalog_version)

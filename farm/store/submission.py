@@ -48,7 +48,7 @@ def begin(db: Connection) -> float:
 
 
 def add_sweep(db: Connection, values: Mapping[str, Any]) -> int:
-    """The sweep's row; its id."""
+    """Write a sweep's row; its id."""
     made = db.execute(t.sweep.insert().values(**values, paused=False, cancelled=False).returning(t.sweep.c.id))
     return int(made.scalar_one())
 

@@ -48,10 +48,11 @@ class Goal:
 
     @property
     def seconds(self) -> float | None:
-        """The hours, in seconds."""
+        """The hours, in seconds; None where there is no such budget."""
         return None if self.hours is None else 3600 * self.hours
 
     def to_dict(self) -> dict[str, Any]:
+        """The goal as documents state it."""
         return {"target_error_percent": self.target_error_percent, "joules": self.joules, "hours": self.hours}
 
 
@@ -189,7 +190,7 @@ class AdaptiveSweeps:
             return bool(adaptive.open_ids(db))
 
     def waiting(self) -> list[Sight]:
-        """Those for which something may be chosen now: what changed since it was last looked at."""
+        """Adaptive sweeps for which something may be chosen now: those that changed since they were last looked at."""
         with self._store.read() as db:
             rows = adaptive.to_choose(db)
             if not rows:

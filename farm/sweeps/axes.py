@@ -89,6 +89,7 @@ def refuse_key(where: str, key: Any, known: list[str]) -> NoReturn:
 
 
 def is_number(value: Any) -> bool:
+    """Whether a value of a sweep file is a number, and no switch."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

@@ -48,7 +48,7 @@ def overview(store: Store) -> list[dict[str, Any]]:
 
 
 def listed(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
-    """One sweep, as ``overview`` has it."""
+    """One sweep with its state and why it is in it, as ``overview`` has all of them."""
     with store.read() as db:
         return _overviews(db, [row], [row["id"]])[0]
 
@@ -211,7 +211,7 @@ def document(store: Store, name_or_id: str | None) -> dict[str, Any]:
 
 
 def document_of(store: Store, row: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The same of a sweep that was resolved already."""
+    """What ``document`` says, of a sweep that was resolved already; of all for None."""
     return {**status(store, row["id"] if row else None), **({key: row[key] for key in ABOUT} if row else {})}
 
 

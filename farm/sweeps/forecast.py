@@ -29,7 +29,7 @@ class Expected:
     joules: float | None = None
 
     def columns(self) -> dict[str, float | None]:
-        """As a job's row keeps it."""
+        """The columns in which a job's row keeps it."""
         return {"forecast_seconds": self.seconds, "forecast_joules": self.joules}
 
 
@@ -70,7 +70,7 @@ class Forecaster:
         return cls(laws.get(laws.DEFAULT)().fit(shipped_rows().take(slice(0, 0))), "specifications", limits)
 
     def expect(self, configurations: Sequence[Configuration]) -> list[Expected]:
-        """One answer a configuration."""
+        """What each of these configurations takes, in their order."""
         answers = [UNKNOWN] * len(configurations)
         if self._law is None:
             return answers

@@ -35,14 +35,14 @@ class Pace:
 
     @classmethod
     def expected(cls, gpu: str, settings: Settings) -> Self:
-        """Before anything was measured: the law's time, and idle before and after."""
+        """The pace before anything was measured: the law's time, and idle before and after."""
         entry = catalog.gpus().get(gpu)
         idles = entry is not None and not entry.is_processor
         return cls(2 * settings.idle_seconds if idles else 0.0, 1.0)
 
     @classmethod
     def measured(cls, attempts: Sequence[Timed]) -> Self:
-        """From attempts that measured, the newest first; there is at least one."""
+        """The pace of attempts that measured, the newest first; there is at least one."""
         seconds = _cycles(attempts)
         mean = sum(seconds) / len(seconds)
         points = [
@@ -56,7 +56,7 @@ class Pace:
         return cls(fixed, factor, mean)
 
     def seconds(self, forecast: float | None) -> float | None:
-        """Of one job."""
+        """How long one job takes, in seconds; None where it has no forecast and none was done."""
         return self.mean if forecast is None else self.fixed + self.factor * forecast
 
 

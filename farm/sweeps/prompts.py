@@ -28,6 +28,7 @@ class PromptList:
 
     @classmethod
     def of(cls, prompts: tuple[str, ...]) -> PromptList:
+        """These prompts with the hash of their text."""
         text = json.dumps(prompts, ensure_ascii=False, separators=(",", ":"))
         return cls(prompts, hashlib.sha256(text.encode()).hexdigest())
 

@@ -40,6 +40,7 @@ class Submission:
     forecast: dict[str, Any] | None  # of the jobs that it adds; None where no law is installed
 
     def to_dict(self) -> dict[str, Any]:
+        """The submission as `farm sweep submit --json` prints it."""
         return {**asdict(self), "infeasible": list(self.infeasible)}
 
 
@@ -99,6 +100,7 @@ class Screen:
         self._digests: dict[tuple[str, str, str], str] = {}
 
     def feasible(self, jobs: Iterable[tuple[Configuration, int]]) -> Iterator[Wanted]:
+        """Those of the jobs, configurations and replicates, that can be run; the others are counted."""
         queues = {name: gpu.queue for name, gpu in catalog.gpus().items()}
         for configuration, replicate in jobs:
             self.configurations += replicate == 0
@@ -134,6 +136,7 @@ class Screen:
         return self._digests[uses]
 
     def infeasible(self) -> list[dict[str, Any]]:
+        """What could not be run, grouped by model, GPU type, precision and reason."""
         rows = []
         for (model, gpu, precision, why), needs in sorted(self._groups.items()):
             if why == memory.MEMORY:
@@ -158,5 +161,6 @@ def sweep_row(spec: SweepSpec, priority: int, created_at: float) -> dict[str, An
 
 
 def batches(wanted: Iterator[Wanted]) -> Iterator[list[Wanted]]:
+    """The jobs in lists of at most BATCH."""
     while batch := list(islice(wanted, BATCH)):
         yield batch
