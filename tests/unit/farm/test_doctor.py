@@ -53,3 +53,8 @@ def test_a_home_that_cannot_be_made_is_a_failure(path):
 def test_a_home_to_be_is_tried_and_not_left(tmp_path):
     assert doctor.home(load(home=tmp_path / "new" / "home")).level is Level.OK
     assert list(tmp_path.iterdir()) == []
+
+
+def test_room_is_looked_for_above_a_home_that_cannot_be_looked_at():
+    """Too long a name, as whoever is root meets no folder that is closed to him."""
+    assert doctor.disk(load(home=f"/tmp/{'a' * 300}/home")).found.endswith(" under /tmp")

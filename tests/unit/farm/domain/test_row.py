@@ -141,6 +141,7 @@ def test_candidates_need_no_energy():
         ("energy_joules", "inf"), ("energy_joules", "1e300"), ("energy_joules", "1e-300"), ("energy_joules", 1.1e15),
         ("energy_joules", "29_500"), ("energy_joules", "２９５００"), ("steps", "2_0"), ("resolution", "5_12"),
         ("resolution", "５１２"), ("energy_joules", "much"), ("energy_joules", True), ("energy_joules", None),
+        ("energy_joules", 10**400),
         ("steps", "1.5"), ("steps", ""), ("prompts", "-1"), ("cfg", "2"), ("precision", "fp8"), ("model", ""),
         ("gpu", "a\x00b"),
     ],
@@ -155,7 +156,7 @@ def test_bad_value_is_named_by_row_and_column(column, value):
     ("column", "value"),
     [("idle_watts", "-1"), ("duration_seconds", "x"), ("energy_std_joules", "inf"),
      ("energy_std_joules", "1e300"), ("duration_seconds", "1e300"), ("duration_seconds", "1_0"), ("flags", "sunny"),
-     ("batch", "0"), ("seed", "-1"), ("meter", "a\nb")],
+     ("duration_seconds", 10**400), ("batch", "0"), ("seed", "-1"), ("meter", "a\nb")],
 )  # fmt: skip
 def test_bad_optional_value_is_named(column, value):
     with pytest.raises(BadRows, match=rf"row 1, {column}: "):

@@ -7,8 +7,11 @@ import threading
 import pytest
 
 from farm.domain import OperationError
+from farm.local import restarts
+from farm.local.restarts import Restarts
 from farm.local.supervisor import ProcessService, Supervisor
 from farm.processes import ProcessIdentity
+from farm.settings import load
 
 
 def service(tmp_path, name, code):
@@ -86,3 +89,25 @@ def test_what_an_unnamed_signal_killed_is_said_by_its_number(tmp_path, caplog):
     run_for(supervisor, 1.0)
     supervisor.kill()
     assert "dies died (killed by signal 40)" in caplog.text
+
+
+def test_a_request_that_cannot_be_answered_ends_nobody(tmp_path, monkeypatch, caplog):
+    """As on a full disk: who asked is told so after a while, the farm goes on."""
+    ended = service(tmp_path, "worker a100-0", "pass")
+    supervisor = Supervisor([ended])
+    supervisor.start()
+    run_for(supervisor, 1.0)
+    chosen = load()
+    requests = Restarts(chosen, supervisor)
+    folder = chosen.run / "restart"
+    folder.mkdir(parents=True)
+    (folder / "1.ask").write_text('{"worker": null}')
+
+    def full(path, _text):
+        raise OperationError(f"{path}: cannot be written: No space left on device")
+
+    monkeypatch.setattr(restarts, "write_private", full)
+    requests.look()
+    supervisor.kill()
+    assert "a request to restart is not answered" in caplog.text
+    assert list(folder.iterdir()) == []
