@@ -11,7 +11,6 @@ from farm.domain.errors import RequestError
 
 # Raised when the same entries come to mean other work: jobs from before are then refused until they are stamped anew.
 VERSION: Final = 1
-GUIDANCE: Final = ("batch", "two_pass", "none")
 _USUAL_PIXELS_A_LATENT: Final = 8  # pixels of a side that one latent stands for, where the decoder does not say
 # Denoisers that look positions up in a table of fixed size: its pos_embed_max_size -> patches of a side it covers.
 _POSITIONS: Final[Mapping[str, Callable[[int], int]]] = {

@@ -19,14 +19,14 @@ from farm.sweeps.file import KEYS, MAX_REPLICATES
 from farm.sweeps.spec import SweepSpec
 
 MAX_JOBS: Final = 10_000_000
-SHIPPED: Final = {path.stem: path for path in sorted((Path(__file__).parent / "data").glob("*.yaml"))}
+SHIPPED: Final = Path(__file__).parent / "data"
 
 
 def read_spec(path: str | Path) -> SweepSpec:
     """Read and check a sweep file, the standard input for ``-``, or the sweep of that name that ships where there is no
     such file. RequestError for whatever is wrong with it."""
     if not exists(Path(path)):
-        path = SHIPPED.get(str(path), path)
+        path = next((shipped for shipped in SHIPPED.glob("*.yaml") if shipped.stem == str(path)), path)
     document = read_yaml(path)
     if not isinstance(document, dict):
         raise RequestError("sweep", str(path), "a mapping of keys such as models and gpus to values")
