@@ -192,7 +192,13 @@ def _slots(sight: Sight, candidates: Candidates, at_work: Sequence[Configuration
 
 
 def _joules(sight: Sight) -> float:
-    return sum(job.energy_joules or 0.0 for job in sight.jobs)
+    """What was spent: as measured, and as foreseen where a result does not know its energy."""
+    foreseen = sight.row["foreseen"] or {}
+    joules = [job.energy_joules for job in sight.jobs if job.energy_joules is not None]
+    for job in sight.jobs:
+        if job.state is JobState.DONE and job.energy_joules is None and job.configuration.key in foreseen:
+            joules.append(math.exp(foreseen[job.configuration.key][0]))
+    return sum(joules)
 
 
 def _seconds(sight: Sight) -> float:

@@ -147,9 +147,18 @@ def _fit(
             return None
         if previous is None and set(stored["scope"]["cells"]) <= pairs:
             previous = stored
-    start = None if previous is None else Law.from_document(document(previous))
-    fitted = law_class().fit(scope.table) if start is None else start.updated(scope.table)
+    fitted = law_class().fit(scope.table) if previous is None else _updated(document(previous), law_class, scope.table)
     return records.row(fitted, scope.table, dataset=scope.dataset, validation=_validated(law_class, rows.table, scope))
+
+
+def _updated(document: Any, law_class: type[Law], table: Table) -> Law:
+    """Fit from where a stored fit ended; from the beginning where it cannot be read."""
+    try:
+        start = Law.from_document(document)
+    except RequestError as error:
+        logger.warning("a stored fit of law %s is not read, and fitted from the beginning: %s", law_class.name, error)
+        return law_class().fit(table)
+    return start.updated(table)
 
 
 def drawn(table: Table, most: int) -> Table:

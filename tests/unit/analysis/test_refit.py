@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 
 from analysis import laws
 from analysis.prediction import paper_rows
@@ -18,6 +19,7 @@ from farm.fits import Fits
 from farm.results import Results
 from farm.settings import Settings, load
 from farm.store.engine import Store
+from farm.store.tables import Fit
 
 PAPER = "analysis/data/paper_a100_energy.csv"
 
@@ -96,6 +98,22 @@ def test_rows_that_cannot_be_fitted_are_no_failure(settings: Settings, caplog: p
     imported(settings, stop=3)
     assert refit_if_new(settings)
     assert "law paper is not fitted" in caplog.text
+
+
+@pytest.mark.usefixtures("one_law")
+def test_a_stored_fit_that_cannot_be_read_is_fitted_from_the_beginning(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    imported(settings, stop=100)
+    assert refit_if_new(settings)
+    store = Store.open(settings)
+    with store.write() as db:
+        db.execute(update(Fit).values(document={}))
+    store.close()
+    imported(settings, start=100)
+    assert refit_if_new(settings)
+    assert {fit["n"] for fit in stored(settings)} >= {200}
+    assert "not read" in caplog.text
 
 
 def test_another_refit_at_work_is_left_alone(settings: Settings) -> None:

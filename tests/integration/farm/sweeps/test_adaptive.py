@@ -24,12 +24,12 @@ def asked(store, target=5.0, spec=GRID, **budget):
     return submit(store, parse_spec({"name": "few", **spec}, folder=Path()), Goal(target, **budget)).sweep
 
 
-def work(store, jobs):
+def work(store, jobs, **result):
     """Measure what is queued, at 100 J whatever it is; how many jobs."""
     due = jobs.due("a100", 100)
     for job_id in due:
         job = jobs.claim(job_id, worker="w", queue="a100")
-        jobs.record(job_id, job.attempt, "w", measured(job))
+        jobs.record(job_id, job.attempt, "w", measured(job, **result))
     return len(due)
 
 
@@ -101,6 +101,21 @@ def test_a_budget_is_not_gone_over(store, jobs) -> None:
     assert (listed["state"], listed["budget_joules"]) == ("done", 250.0)
     assert listed["why"].startswith("budget gone")
     assert listed["joules"] <= 300
+
+
+def test_results_without_an_energy_count_as_foreseen_against_a_budget(store, jobs) -> None:
+    """As on a board whose counter stands still: what it draws is spent all the same."""
+    asked(store, target=0.1, joules=400.0)
+    chooser = Chooser(store)
+    for _ in range(30):
+        chooser.round()
+        unknown = {"energy_joules": None, "energy_std_joules": None, "flags": ("counter_frozen",)}
+        if not work(store, jobs, **unknown) and not chooser.sweeps.open():
+            break
+    (listed,) = control.overview(store)
+    assert listed["state"] == "done"
+    assert listed["why"].startswith("budget gone: ")
+    assert 0 < listed["jobs"]["done"] < 12
 
 
 @pytest.mark.parametrize(
