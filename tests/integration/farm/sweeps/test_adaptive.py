@@ -105,7 +105,8 @@ def test_a_budget_is_not_gone_over(store, jobs) -> None:
 
 def test_results_without_an_energy_count_as_foreseen_against_a_budget(store, jobs) -> None:
     """As on a board whose counter stands still: what it draws is spent all the same."""
-    asked(store, target=0.1, joules=400.0)
+    alike = {**GRID, "resolutions": [256], "steps": [*range(20, 32)], "prompts": [1]}  # about 50 J each
+    asked(store, target=0.1, spec=alike, joules=250.0)
     chooser = Chooser(store)
     for _ in range(30):
         chooser.round()
