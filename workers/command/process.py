@@ -23,6 +23,7 @@ from workers.command.subreaper import adopt_orphans, keep
 TERMINAL_SECONDS: Final = 0.2  # a terminal's Ctrl-C has reached the command already; one sent to us alone has not
 GRACE_SECONDS: Final = 3.0  # between asking and killing
 LOOK_SECONDS: Final = 0.05  # between two looks whether somebody became impatient
+READY: Final = b"."  # the command's process was told to start
 _BINARY_FORMATS: Final = Path("/proc/sys/fs/binfmt_misc")  # what else the kernel executes here
 
 
@@ -81,7 +82,7 @@ class Command:
         self._argv = list(argv)
         adopt_orphans()  # should the subreaper be killed
         go, self._go = os.pipe()
-        self._failed, failed = os.pipe()  # closed by a successful exec
+        self._answer, answer = os.pipe()  # READY, then closed by a successful exec, or the number of an error
         self._ended, ended = os.pipe()
         lifeline, self._lifeline = os.pipe()
         sys.stdout.flush()
@@ -89,12 +90,12 @@ class Command:
         self._subreaper = os.fork()
         if self._subreaper == 0:
             try:
-                for descriptor in (self._go, self._failed, self._ended, self._lifeline):
+                for descriptor in (self._go, self._answer, self._ended, self._lifeline):
                     os.close(descriptor)
-                keep(lambda: self._execute(go, failed, stdout), lifeline=lifeline, status=ended)
+                keep(lambda: self._execute(go, answer, stdout), lifeline=lifeline, status=ended)
             finally:
                 os._exit(127)
-        for descriptor in (go, failed, ended, lifeline):
+        for descriptor in (go, answer, ended, lifeline):
             os.close(descriptor)
         self._unrelated.add(psutil.Process(self._subreaper))
         self._status: int | None = None
@@ -105,11 +106,12 @@ class Command:
 
         OperationError where the system refuses, or somebody killed it as it waited.
         """
-        try:
+        with contextlib.suppress(BrokenPipeError):  # nobody is there to read it, and so to answer
             os.write(self._go, json.dumps(dict(environment or {})).encode())
-        except BrokenPipeError:
-            raise OperationError(f"{self._argv[0]}: its process was killed before it was started") from None
-        if errno := os.read(self._failed, 16):
+        answer = b"".join(iter(lambda: os.read(self._answer, 16), b""))
+        if not answer:
+            raise OperationError(f"{self._argv[0]}: its process was killed before it was started")
+        if errno := answer.removeprefix(READY):
             self.wait()
             raise OperationError(f"{self._argv[0]}: cannot be executed: {os.strerror(int(errno))}")
 
@@ -161,22 +163,23 @@ class Command:
         if self._status is not None:
             with contextlib.suppress(BrokenPipeError):
                 os.write(self._lifeline, b"!")
-        for descriptor in (self._lifeline, self._go, self._failed, self._ended):
+        for descriptor in (self._lifeline, self._go, self._answer, self._ended):
             os.close(descriptor)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._subreaper, 0)
 
-    def _execute(self, go: int, failed: int, stdout: int) -> NoReturn:
+    def _execute(self, go: int, answer: int, stdout: int) -> NoReturn:
         """In the command's process: wait for the start."""
         try:
             if variables := os.read(go, select.PIPE_BUF):  # one write of less is one read
+                os.write(answer, READY)
                 os.environ.update(json.loads(variables))
                 os.dup2(stdout, 1)
                 for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would pass that on
                     signal.signal(number, signal.SIG_DFL)
                 os.execvp(self._argv[0], self._argv)  # noqa: S606  (the user's own command, no shell)
         except OSError as error:
-            os.write(failed, str(error.errno).encode())
+            os.write(answer, str(error.errno).encode())
         finally:
             os._exit(127)
 

@@ -67,7 +67,7 @@ def test_a_terminals_ctrl_c_comes_once() -> None:
 @pytest.mark.parametrize("victim", ["subreaper", "command"])
 def test_a_command_that_is_killed_before_it_is_started_is_one_line(victim: str) -> None:
     program = """
-import psutil, sys, time
+import contextlib, psutil, sys, time
 from farm.domain import OperationError
 from workers.command.process import Command
 with Command(["true"]) as command:
@@ -76,8 +76,9 @@ with Command(["true"]) as command:
         time.sleep(0.01)
     family = {"subreaper": subreaper, "command": subreaper.children()[0]}
     family[sys.argv[1]].kill()
-    while family["command"].is_running() and family["command"].status() != psutil.STATUS_ZOMBIE:
-        time.sleep(0.01)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while family["command"].status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
     try:
         command.start()
     except OperationError as error:
