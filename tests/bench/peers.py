@@ -53,7 +53,7 @@ def _measure_all(tick: float) -> dict[str, dict[str, list[float]]]:
         running = {}
         for tool in TOOLS:
             if tool == "zeus" and importlib.util.find_spec("zeus") is None:
-                print("Zeus is not installed (pip install '.[bench]'): left out", file=sys.stderr)
+                print("Zeus is not installed, as `make bench` does: left out", file=sys.stderr)
                 continue
             gpu = fake.load(
                 Path(folder) / tool,
