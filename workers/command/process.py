@@ -141,7 +141,7 @@ class Command:
             if not self._ends_within(GRACE_SECONDS, impatient):
                 self._signal(signal.SIGKILL)
         code = self.wait()
-        self._signal(signal.SIGKILL)  # what outlived it
+        self._signal(signal.SIGKILL)  # what came meanwhile
         return code
 
     def __enter__(self) -> Self:
@@ -187,10 +187,16 @@ class Command:
         deadline = time.monotonic() + seconds
         while (remaining := deadline - time.monotonic()) > 0 and not impatient():
             if select.select([self._ended], [], [], min(remaining, LOOK_SECONDS))[0]:
-                return True
+                if not self._family():
+                    return True
+                time.sleep(min(remaining, LOOK_SECONDS))  # what it started may clean up as well
         return False
 
     def _signal(self, number: int) -> None:
-        for process in set(psutil.Process().children(recursive=True)) - self._unrelated:
+        for process in self._family():
             with contextlib.suppress(psutil.Error):
                 process.send_signal(number)
+
+    def _family(self) -> set[psutil.Process]:
+        """The command and all that it started, as far as it lives."""
+        return set(psutil.Process().children(recursive=True)) - self._unrelated

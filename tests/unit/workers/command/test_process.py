@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +89,24 @@ with Command(["true"]) as command:
         [sys.executable, "-c", program, victim], capture_output=True, text=True, timeout=30, check=False
     )
     assert (done.stdout, done.stderr) == ("true: its process was killed before it was started\n", "")
+
+
+def test_what_the_command_started_may_clean_up_as_well(tmp_path: Path) -> None:
+    """A shell that is asked to end goes at once; the program that it started has its grace too."""
+    program = """
+import signal, sys, time
+from pathlib import Path
+from workers.command.process import Command
+ready, cleaned = map(Path, sys.argv[1:])
+child = f"trap 'sleep 0.5; echo > {cleaned}; exit' TERM; echo > {ready}; while :; do sleep 0.05; done"
+with Command(["sh", "-c", f'sh -c "{child}" & sleep 60']) as command:
+    command.start()
+    while not ready.exists():
+        time.sleep(0.01)
+    print(command.end(signal.SIGTERM), cleaned.exists())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "ready", tmp_path / "cleaned"],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.stdout == "143 True\n"
