@@ -129,6 +129,7 @@ class _CodeCarbonMeter:
     shortest_idle_seconds = 0.0
     shortest_seconds = 2.0  # below it the steps of what CodeCarbon reads are a visible part
     stale_seconds = 0.0  # how old what it reads may be
+    step_seconds = 0.0  # of the processor: what it reads comes in steps of so much work
 
     def __init__(self, device: Device, tracker: _Tracker) -> None:
         self.clock: Clock = SystemClock()
@@ -167,6 +168,7 @@ class _CodeCarbonMeter:
             times=(asked + answered) / 2,
             joules=readings[:, 2],
             time_std=(answered - asked + self.stale_seconds) / math.sqrt(12),
+            quantum=self.step_seconds * float((np.diff(readings[:, 2]) / np.diff(answered)).max()),
             unseen=math.sqrt(2) * self.stale_seconds,  # at each end, energy of up to so long falls outside the window
         )
         return energy_from(levels, spans, flags=self.flags, shortest_seconds=self.shortest_seconds)
@@ -201,6 +203,7 @@ class CodeCarbonCpuMeter(_CodeCarbonMeter):
     """
 
     flags: tuple[str, ...] = ("estimated",)
+    step_seconds = 0.01  # else one that did nothing at rest would state no uncertainty at all
 
     def __init__(self) -> None:
         tracker = _Tracker("cpu_energy", tracking_mode="process", force_mode_cpu_load=True, gpu_ids=[])
